@@ -1,0 +1,1 @@
+"""Per-frame classifiers whose last layers can become recurrent."""

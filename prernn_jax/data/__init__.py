@@ -1,0 +1,1 @@
+"""Data sets, decoding, optical flow, augmentation and loading."""

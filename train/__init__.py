@@ -1,0 +1,1 @@
+"""Training programs of the three applications."""

@@ -1,0 +1,1 @@
+"""Weights of other frameworks to prernn_jax parameters, and back."""
