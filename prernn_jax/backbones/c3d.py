@@ -1,0 +1,130 @@
+"""C3D (Tran et al., ICCV 2015), channels last.
+
+Layer names are those of Caffe's Sports-1M model without the `-1`. The network classifies short
+clips (N, L, H, W, C); its fully connected layers can become recurrent (`head`).
+"""
+
+from typing import Literal
+
+import jax
+from flax import nnx
+
+from prernn_jax.backbones.head import HeadLayer
+from prernn_jax.ops.conv import conv_general_dilated
+from prernn_jax.ops.pool import max_pool
+
+Variant = Literal["caffe", "pytorch"]
+# Convolutions before each pooling with their channels, in units of the first.
+STAGES = (
+    (("conv1a", 1),),
+    (("conv2a", 2),),
+    (("conv3a", 4), ("conv3b", 4)),
+    (("conv4a", 8), ("conv4b", 8)),
+    (("conv5a", 8), ("conv5b", 8)),
+)
+
+_he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+Padding = tuple[tuple[int, int], ...]
+
+
+class C3D(nnx.Module):
+    """Eight 3x3x3 convolutions in five stages, then fc6, fc7 and fc8.
+
+    The flattening before fc6 is in L, H, W, C order. Dropout follows fc6 and fc7 when a key is
+    given.
+
+    Args:
+      num_outputs: Classes K; 487 in Sports-1M.
+      width: Channels of the first convolution: 64 is C3D.
+      hidden: Features of fc6 and fc7; 4096 in C3D.
+      clip_length: Frames of a clip; 16 in C3D, 8 gives the same inputs of fc6.
+      image_size: Height and width of the frames in pixels: one number, or (height, width). It
+        decides the inputs of fc6: 8192 at 112.
+      in_channels: Channels of a frame.
+      dropout: Rate of the dropout.
+      variant: Pooling. `caffe` keeps a last half-filled window (ceil mode): pool5 sees rows
+        (0,1), (2,3), (4,5), (6). `pytorch` (the ports) drops it, but pads pool5 by one row and
+        column on both sides: (0), (1,2), (3,4), (5,6). The weights tell which one they need.
+      rngs: Source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        num_outputs: int = 487,
+        width: int = 64,
+        hidden: int = 4096,
+        clip_length: int = 16,
+        image_size: int | tuple[int, int] = 112,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+        variant: Variant = "caffe",
+        *,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if variant not in ("caffe", "pytorch"):
+            raise ValueError(f"variant is {variant!r}; expected 'caffe' or 'pytorch'")
+        self.variant = variant
+        image = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        sizes: tuple[int, ...] = (clip_length, *image)
+        inputs = in_channels
+        for stage, convs in enumerate(STAGES, start=1):
+            for name, factor in convs:
+                conv = nnx.Conv(
+                    inputs, width * factor, (3, 3, 3), padding=1, kernel_init=_he_normal,
+                    conv_general_dilated=conv_general_dilated, rngs=rngs,
+                )  # fmt: skip
+                setattr(self, name, conv)
+                inputs = width * factor
+            window, padding = self._pooling(stage, sizes)
+            sizes = tuple(
+                (size + low + high - k) // k + 1
+                for size, k, (low, high) in zip(sizes, window, padding, strict=True)
+            )
+        features = inputs * sizes[0] * sizes[1] * sizes[2]
+        if features <= 0:
+            raise ValueError(
+                f"clips of {clip_length} frames of {image_size} leave nothing after five poolings"
+            )
+        self.fc6 = nnx.Linear(features, hidden, rngs=rngs)
+        self.fc7 = nnx.Linear(hidden, hidden, rngs=rngs)
+        self.fc8 = nnx.Linear(hidden, num_outputs, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout)
+
+    def _pooling(self, stage: int, sizes: tuple[int, ...]) -> tuple[tuple[int, ...], Padding]:
+        """Window (= stride) and padding of a stage's pooling over (L, H, W)."""
+        window = (1, 2, 2) if stage == 1 else (2, 2, 2)
+        if self.variant == "caffe":
+            padding = tuple((0, -size % k) for size, k in zip(sizes, window, strict=True))
+            return window, padding
+        # A clip too short for the fifth halving keeps its one frame, as in Caffe's ceil mode.
+        window = (min(window[0], sizes[0]), *window[1:])
+        side = (1, 1) if stage == 5 else (0, 0)
+        return window, ((0, 0), side, side)
+
+    @property
+    def head(self) -> tuple[HeadLayer, ...]:
+        """The fully connected layers."""
+        return HeadLayer("fc6", nnx.relu), HeadLayer("fc7", nnx.relu), HeadLayer("fc8")
+
+    def trunk(self, x: jax.Array) -> jax.Array:
+        """Clips (N, L, H, W, C) -> the inputs of fc6 (N, D), flattened in L, H, W, C order."""
+        for stage, convs in enumerate(STAGES, start=1):
+            for name, _ in convs:
+                x = nnx.relu(getattr(self, name)(x))
+            window, padding = self._pooling(stage, x.shape[1:4])
+            x = max_pool(x, window, window, padding)  # (N, L/2, H/2, W/2, C)
+        return x.reshape(x.shape[0], -1)  # (N, D)
+
+    def __call__(self, x: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
+        """Clips (N, L, H, W, C) -> logits (N, K).
+
+        Args:
+          x: Clips.
+          dropout_key: A key turns dropout on; None is evaluation.
+        """
+        keys = [None, None] if dropout_key is None else jax.random.split(dropout_key)
+        x = self.trunk(x)
+        for layer, key in zip((self.fc6, self.fc7), keys, strict=True):
+            x = nnx.relu(layer(x))  # (N, F)
+            x = self.dropout(x, deterministic=key is None, rngs=key)
+        return self.fc8(x)

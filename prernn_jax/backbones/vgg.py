@@ -1,0 +1,107 @@
+"""VGG16 (Simonyan and Zisserman, ICLR 2015, configuration D), channels last.
+
+Layer names are those of Caffe's `VGG_ILSVRC_16_layers`. The network classifies single images
+(N, H, W, C); its fully connected layers can become recurrent (`head`).
+"""
+
+from typing import Literal
+
+import jax
+from flax import nnx
+
+from prernn_jax.backbones.head import HeadLayer
+from prernn_jax.ops.conv import conv_general_dilated
+from prernn_jax.ops.pool import max_pool
+
+Variant = Literal["torchvision", "caffe"]
+STAGES = (2, 2, 3, 3, 3)  # convolutions before each pooling
+FACTORS = (1, 2, 4, 8, 8)  # their channels, in units of the first stage's
+
+_he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+class VGG16(nnx.Module):
+    """Thirteen 3x3 convolutions in five stages, then fc6, fc7 and fc8.
+
+    The flattening before fc6 is in H, W, C order. Dropout follows fc6 and fc7 when a key is given.
+
+    Args:
+      num_outputs: Classes K.
+      width: Channels of the first stage: 64 is VGG16, less gives a compact net of the same form.
+      hidden: Features of fc6 and fc7; 4096 in VGG16.
+      image_size: Height and width of the images in pixels: one number, or (height, width). It
+        decides the inputs of fc6: 25088 at 224.
+      in_channels: Channels of the input: 3 for RGB, 2L for a stack of L flow fields.
+      dropout: Rate of the dropout.
+      variant: How the 2x2 pooling treats an odd size: `torchvision` drops the last row, `caffe`
+        keeps it (ceil mode). At 224 they are the same.
+      rngs: Source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        num_outputs: int = 1000,
+        width: int = 64,
+        hidden: int = 4096,
+        image_size: int | tuple[int, int] = 224,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+        variant: Variant = "torchvision",
+        *,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if variant not in ("torchvision", "caffe"):
+            raise ValueError(f"variant is {variant!r}; expected 'torchvision' or 'caffe'")
+        self.variant = variant
+        height, breadth = (
+            (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        )
+        inputs = in_channels
+        for stage, (count, factor) in enumerate(zip(STAGES, FACTORS, strict=True), start=1):
+            for index in range(1, count + 1):
+                conv = nnx.Conv(
+                    inputs, width * factor, (3, 3), padding=1, kernel_init=_he_normal,
+                    conv_general_dilated=conv_general_dilated, rngs=rngs,
+                )  # fmt: skip
+                setattr(self, f"conv{stage}_{index}", conv)
+                inputs = width * factor
+            height, breadth = self._pooled(height), self._pooled(breadth)
+        if height * breadth == 0:
+            raise ValueError(f"image_size {image_size} leaves nothing after five poolings")
+        self.fc6 = nnx.Linear(height * breadth * inputs, hidden, rngs=rngs)
+        self.fc7 = nnx.Linear(hidden, hidden, rngs=rngs)
+        self.fc8 = nnx.Linear(hidden, num_outputs, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout)
+
+    def _pooled(self, size: int) -> int:
+        return (size + 1) // 2 if self.variant == "caffe" else size // 2
+
+    @property
+    def head(self) -> tuple[HeadLayer, ...]:
+        """The fully connected layers."""
+        return HeadLayer("fc6", nnx.relu), HeadLayer("fc7", nnx.relu), HeadLayer("fc8")
+
+    def trunk(self, x: jax.Array) -> jax.Array:
+        """Images (N, H, W, C) -> the inputs of fc6 (N, D), flattened in H, W, C order."""
+        for stage, count in enumerate(STAGES, start=1):
+            for index in range(1, count + 1):
+                x = nnx.relu(getattr(self, f"conv{stage}_{index}")(x))
+            # Caffe's ceil mode: one row and column of -inf below and to the right of odd sizes.
+            pads = [(0, 2 * self._pooled(size) - size) for size in x.shape[1:3]]
+            padding = pads if self.variant == "caffe" else "VALID"
+            x = max_pool(x, (2, 2), (2, 2), padding)  # (N, H/2, W/2, C)
+        return x.reshape(x.shape[0], -1)  # (N, D)
+
+    def __call__(self, x: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
+        """Images (N, H, W, C) -> logits (N, K).
+
+        Args:
+          x: Images.
+          dropout_key: A key turns dropout on; None is evaluation.
+        """
+        keys = [None, None] if dropout_key is None else jax.random.split(dropout_key)
+        x = self.trunk(x)
+        for layer, key in zip((self.fc6, self.fc7), keys, strict=True):
+            x = nnx.relu(layer(x))  # (N, F)
+            x = self.dropout(x, deterministic=key is None, rngs=key)
+        return self.fc8(x)

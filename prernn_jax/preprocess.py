@@ -1,0 +1,134 @@
+"""What pre-trained weights expect of an image, so that nobody has to think of BGR."""
+
+import dataclasses
+import json
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prernn_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)  # by identity: it may hold an array
+class Preprocessing:
+    """uint8 RGB frames to the input of a network.
+
+    In this order: resize, crop the centre, reorder the channels, times `scale`, minus the mean,
+    divided by `std`.
+
+    Attributes:
+        channels: order of the network's input channels; "flow" leaves them as they come.
+        scale: factor on the 0..255 values.
+        mean: of each input channel, in the network's order, after scaling.
+        std: of each input channel, or one for all.
+        resize: (height, width), or one number for the shorter side; None keeps the size.
+        crop: (height, width) cut from the centre; None keeps all.
+        antialias: low-pass before shrinking (PIL and torchvision do, OpenCV and Caffe do not).
+        mean_volume: (L, H, W, C) at the size after `resize`, in the network's channel order,
+            subtracted before the crop in place of `mean` (C3D).
+    """
+
+    channels: Literal["rgb", "bgr", "flow"] = "rgb"
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    resize: int | tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
+    antialias: bool = True
+    mean_volume: np.ndarray | None = None
+
+    def __call__(self, frames: Any) -> jax.Array:
+        """Frames (..., H, W, C), 0..255, RGB -> (..., h, w, C) float32 for the network.
+
+        With a mean volume the axis before H is time, at most as long as the volume.
+        """
+        x = jnp.asarray(frames)
+        if x.ndim < 3:
+            raise InputError(f"expected frames (..., H, W, C), got shape {x.shape}")
+        x = x.astype(jnp.float32)
+        if self.resize is not None:
+            x = self._resized(x)
+        top, left, height, width = self._crop_of(x.shape[-3], x.shape[-2])
+        x = x[..., top : top + height, left : left + width, :]
+        return self.normalise(x, top=top, left=left)
+
+    def normalise(self, frames: Any, *, top: int | None = None, left: int | None = None):
+        """Only the values: for frames that are already of the network's size.
+
+        Args:
+            frames: (..., h, w, C), 0..255, RGB.
+            top: first row of the crop in the resized image, for the mean volume; None = centre.
+            left: first column.
+
+        Returns:
+            Same shape, float32.
+        """
+        x = jnp.asarray(frames).astype(jnp.float32)
+        if self.channels == "bgr":
+            x = x[..., ::-1]
+        x = x * jnp.float32(self.scale)
+        x = x - jnp.broadcast_to(self._mean_of(x.shape, top, left), x.shape)
+        std = jnp.asarray(np.asarray(self.std, np.float32))
+        return x / jnp.broadcast_to(std, x.shape)
+
+    def _mean_of(self, shape: tuple[int, ...], top: int | None, left: int | None) -> jax.Array:
+        if self.mean_volume is None:
+            return jnp.asarray(np.asarray(self.mean, np.float32))
+        length, height, width, _ = self.mean_volume.shape
+        if len(shape) < 4 or shape[-4] > length or shape[-3] > height or shape[-2] > width:
+            raise InputError(
+                f"the mean volume is {self.mean_volume.shape} (L, H, W, C), got frames of shape "
+                f"{shape}; clips must not be longer or larger"
+            )
+        top = (height - shape[-3]) // 2 if top is None else top
+        left = (width - shape[-2]) // 2 if left is None else left
+        cut = self.mean_volume[: shape[-4], top : top + shape[-3], left : left + shape[-2]]
+        return jnp.asarray(np.ascontiguousarray(cut, np.float32))
+
+    def _resized(self, x: jax.Array) -> jax.Array:
+        height, width = x.shape[-3:-1]
+        if isinstance(self.resize, int):
+            short = min(height, width)
+            # The longer side is cut off, not rounded, as in torchvision.
+            size = (height * self.resize // short, width * self.resize // short)
+        else:
+            assert self.resize is not None
+            size = self.resize
+        if size == (height, width):
+            return x
+        shape = (*x.shape[:-3], *size, x.shape[-1])
+        x = jax.image.resize(x, shape, "linear", antialias=self.antialias)
+        return jnp.clip(jnp.round(x), 0.0, 255.0)  # the originals resize 8-bit images
+
+    def _crop_of(self, height: int, width: int) -> tuple[int, int, int, int]:
+        if self.crop is None:
+            return 0, 0, height, width
+        if height < self.crop[0] or width < self.crop[1]:
+            raise InputError(
+                f"frames of {height}x{width} are smaller than the crop of "
+                f"{self.crop[0]}x{self.crop[1]}; give larger frames"
+            )
+        top, left = (height - self.crop[0]) // 2, (width - self.crop[1]) // 2
+        return top, left, *self.crop
+
+    def to_json(self) -> str:
+        """All fields but the volume, which is an array of its own in the file."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        del fields["mean_volume"]
+        return json.dumps(fields)
+
+    @classmethod
+    def from_json(cls, text: str, mean_volume: np.ndarray | None = None) -> "Preprocessing":
+        """The inverse of `to_json`.
+
+        Raises:
+            InputError: no JSON object, or fields that this version does not know.
+        """
+        try:
+            fields = json.loads(text)
+            fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+            return cls(**fields, mean_volume=mean_volume)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"the preprocessing in the metadata is unusable: {error}") from error

@@ -1,0 +1,153 @@
+"""Pre-trained networks on disk: one safetensors file, from which the network is built again.
+
+The arrays carry the flat names of the network's variables (`conv1_1.kernel`,
+`layer4.2.conv3.kernel`, `bn1.mean`). The metadata say how to build the network:
+
+| key | value |
+| --- | --- |
+| `architecture` | `vgg16`, `c3d` or `resnet` |
+| `arguments` | the constructor's arguments as a JSON object; `{}` is the published network |
+| `variant` | optional: the constructor's `variant`, where the weights' origin decides it |
+| `preprocessing` | optional: what these weights expect of images, see `preprocess.py` |
+
+Arrays whose name begins with `preprocessing.` belong to the last and not to the network.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from prernn_jax import safetensors_file
+from prernn_jax.errors import InputError
+from prernn_jax.preprocess import Preprocessing
+
+_LISTED = 12  # names that an error message quotes of each kind
+
+
+def save_parameters(
+    path: str | os.PathLike[str],
+    parameters: Mapping[str, Any],
+    metadata: Mapping[str, str],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write arrays and metadata as one safetensors file, under a temporary name first.
+
+    Args:
+        path: the file.
+        parameters: numpy or JAX arrays by flat dotted name, as `flat_parameters` gives them.
+        metadata: text by text; what `load_pretrained` needs is said at the top of this module.
+        overwrite: replace an existing file.
+
+    Raises:
+        InputError: the file exists and `overwrite` is false, or it cannot be written.
+    """
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise InputError(f"metadata must map text to text, got {key!r}: {value!r}")
+    arrays = {name: np.asarray(value) for name, value in parameters.items()}
+    safetensors_file.write_safely(path, arrays, metadata, overwrite=overwrite)
+
+
+def read_parameters(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays by flat name (read-only views of the mapped file) and metadata.
+
+    Raises:
+        InputError: the file is missing, truncated, an HTML page or in another format.
+    """
+    return safetensors_file.read(path)
+
+
+def flat_parameters(model: nnx.Module) -> dict[str, jax.Array]:
+    """All parameters and batch statistics of a network by flat dotted name."""
+    state = nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))
+    return {".".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(state)}
+
+
+def load_pretrained(path: str | os.PathLike[str]) -> nnx.Module:
+    """Build the network that a file describes and fill it with the file's arrays.
+
+    Returns:
+        VGG16, C3D or ResNet, with `model.preprocess` set when the file says what its weights
+        expect: `model(model.preprocess(frames))` takes uint8 RGB frames (..., H, W, 3).
+
+    Raises:
+        InputError: the file is bad, does not say what it holds, or does not fit the network.
+    """
+    parameters, metadata = read_parameters(path)
+    model = build(metadata, where=str(path))
+    volume = parameters.pop("preprocessing.mean_volume", None)
+    fill(model, parameters, where=str(path))
+    if "preprocessing" in metadata:
+        model.preprocess = Preprocessing.from_json(metadata["preprocessing"], volume)
+    return model
+
+
+def build(metadata: Mapping[str, str], *, where: str = "metadata") -> Any:
+    """The network that the metadata describe, with abstract arrays (shapes and dtypes only)."""
+    from prernn_jax.backbones.c3d import C3D
+    from prernn_jax.backbones.resnet import ResNet
+    from prernn_jax.backbones.vgg import VGG16
+
+    classes: dict[str, Any] = {"vgg16": VGG16, "c3d": C3D, "resnet": ResNet}
+    architecture = metadata.get("architecture")
+    if architecture not in classes:
+        raise InputError(
+            f"{where}: architecture {architecture!r} in the metadata, expected one of "
+            f"{', '.join(classes)}; was the file written by `prernn-port convert`?"
+        )
+    try:
+        arguments = json.loads(metadata.get("arguments", "{}"))
+    except ValueError as error:
+        raise InputError(f"{where}: `arguments` in the metadata is no JSON: {error}") from error
+    if not isinstance(arguments, dict):
+        raise InputError(f"{where}: `arguments` in the metadata must be a JSON object")
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+    if "variant" in metadata:
+        arguments["variant"] = metadata["variant"]
+    try:
+        return nnx.eval_shape(lambda: classes[architecture](**arguments, rngs=nnx.Rngs(0)))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{where}: {architecture} cannot be built from {arguments}: {error}"
+        ) from error
+
+
+def fill(model: nnx.Module, parameters: Mapping[str, np.ndarray], *, where: str) -> None:
+    """Put arrays by flat name into a network; every variable must be given, and none else.
+
+    Raises:
+        InputError: lists all missing names, unknown names and wrong shapes together.
+    """
+    state = nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))
+    wanted = {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(state)}
+    shapes = {
+        f"{name} {parameters[name].shape} instead of {leaf.shape}"
+        for name, leaf in wanted.items()
+        if name in parameters and parameters[name].shape != leaf.shape
+    }
+    faults = {
+        "missing": wanted.keys() - parameters.keys(),
+        "unknown": parameters.keys() - wanted.keys(),
+        "wrong shape": shapes,
+    }
+    if any(faults.values()):
+        text = "; ".join(f"{kind}: {_some(names)}" for kind, names in faults.items() if names)
+        raise InputError(f"{where} does not fit the network: {text}")
+    for name, leaf in wanted.items():
+        leaf.set_value(jnp.asarray(parameters[name], leaf.dtype))
+    nnx.update(model, state)
+
+
+def _some(names: Any) -> str:
+    ordered = sorted(names)
+    rest = len(ordered) - _LISTED
+    return ", ".join(ordered[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
