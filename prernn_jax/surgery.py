@@ -1,0 +1,229 @@
+"""Making pre-trained networks recurrent (PreRNN), and the traditional baseline.
+
+Every function gives a new model and leaves the given one as it was. Our own backbones say in
+`head` which layers can become recurrent; in any other network they are named `nnx.Linear`s.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from flax import nnx
+
+from prernn_jax.errors import InputError
+from prernn_jax.module_path import get_layer, linear_names, set_layer
+from prernn_jax.recurrent import Activation, Recurrent
+from prernn_jax.recurrent_conv import RecurrentConv
+from prernn_jax.sequence import FoldedModel, RecurrentSlot, SequenceModel
+
+Readout = Literal["kept"] | None
+
+
+def make_recurrent(
+    model: nnx.Module,
+    layers: Sequence[str] | None = None,
+    cell: str = "gru",
+    shared: bool = False,
+    init: Literal["pretrained", "random"] = "pretrained",
+    extra: int = 0,
+    outputs: int | None = None,
+    *,
+    readout: Readout = "kept",
+    output_layer: str | None = None,
+    rngs: nnx.Rngs,
+) -> SequenceModel | FoldedModel:
+    """Makes layers of a pre-trained network recurrent (PreRNN).
+
+    Args:
+      model: One of our backbones, or any network with named `nnx.Linear` layers.
+      layers: Names of the layers to transform; with one of our backbones None means all that
+        can be (fc6 and fc7, or the last convolution of a ResNet).
+      cell: `vrnn`, `lstm`, `gru` or `gru_cho`.
+      shared: One input-to-hidden map for all gates (PreRNN-SIH).
+      init: Keep the pre-trained input-to-hidden weights, or draw them anew (Table 3's control).
+      extra: Further random recurrent layers of the same size before the output layer (Table 2).
+      outputs: Size K of a fresh output layer that starts at zero; None keeps the present one.
+      readout: `kept`: the converted layer hands on what the network's own activation makes of
+        its hidden state, which itself recurs as it is. None: the hidden state goes on unchanged.
+        In a foreign network its own forward decides, so only `kept` is possible.
+      output_layer: A foreign network's output layer, needed for `outputs` and `extra`.
+      rngs: Source of the hidden-to-hidden and other new weights.
+
+    Returns:
+      A model called as `outputs, carry = model(clips, carry=None, lengths=None)`.
+
+    Raises:
+      InputError: A layer does not exist, or cannot be made recurrent.
+    """
+    if init not in ("pretrained", "random"):
+        raise InputError(f"init is {init!r}; expected 'pretrained' or 'random'")
+    build = _on_backbone if is_backbone(model) else _on_foreign
+    return build(
+        nnx.clone(model), layers, cell, shared, init, extra, outputs, readout, output_layer, rngs
+    )
+
+
+def stack_recurrent(
+    model: nnx.Module,
+    cell: str,
+    hidden: int,
+    layers: int = 1,
+    outputs: int | None = None,
+    *,
+    output_layer: str | None = None,
+    rngs: nnx.Rngs,
+) -> SequenceModel | FoldedModel:
+    """The traditional baseline: random recurrent layers on a network's last features.
+
+    Args:
+      model: As for `make_recurrent`.
+      cell: As for `make_recurrent`.
+      hidden: Hidden size d of every layer.
+      layers: Number of layers.
+      outputs: Size K of the fresh output layer; None keeps the present one's.
+      output_layer: A foreign network's output layer.
+      rngs: Source of the new weights.
+
+    Returns:
+      A model called like that of `make_recurrent`.
+    """
+    model = nnx.clone(model)
+    if is_backbone(model):
+        output_layer = model.head[-1].name
+    name = _required_output_layer(model, output_layer, "a traditional recurrent layer")
+    old = get_layer(model, name)
+    sizes = [old.in_features] + [hidden] * layers
+    stack = [Recurrent(a, b, cell, rngs=rngs) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+    output = _zero_linear(hidden, outputs or old.out_features, rngs)
+    if is_backbone(model):
+        set_layer(model, name, output)
+        return SequenceModel(model, extra=stack)
+    set_layer(model, name, nnx.Sequential(RecurrentSlot(stack, 0), output))
+    return FoldedModel(model, [f"{name}.layers.0"])
+
+
+def per_frame(model: nnx.Module, outputs: int | None = None, *, rngs: nnx.Rngs) -> SequenceModel:
+    """The control without recurrence: one of our backbones on every frame by itself."""
+    model = nnx.clone(model)
+    if outputs is not None:
+        name = model.head[-1].name  # type: ignore[attr-defined]
+        set_layer(model, name, _zero_linear(get_layer(model, name).in_features, outputs, rngs))
+    return SequenceModel(model)
+
+
+def is_backbone(model: Any) -> bool:
+    """Whether a network follows the contract of `prernn_jax.backbones`."""
+    return all(hasattr(model, name) for name in ("head", "trunk", "features"))
+
+
+def _zero_linear(in_features: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
+    """An output layer whose every output starts at zero (docs/decisions.md, readout)."""
+    zeros = nnx.initializers.zeros_init()
+    return nnx.Linear(in_features, outputs, kernel_init=zeros, rngs=rngs)
+
+
+def _converted(
+    model: Any, name: str, cell: str, shared: bool, readout: Activation | None, rngs: nnx.Rngs
+) -> Recurrent:
+    layer = get_layer(model, name)
+    if isinstance(layer, nnx.Linear):
+        return Recurrent.from_linear(layer, cell, shared, readout, rngs=rngs)
+    if isinstance(layer, nnx.Conv):
+        block = get_layer(model, name.rsplit(".", 1)[0])
+        new = RecurrentConv.from_conv(layer, block.bn3, cell, shared, readout, rngs=rngs)
+        del block.bn3
+        return new
+    raise InputError(
+        f"layer {name!r} is a {type(layer).__name__}; only linear layers and a ResNet's last "
+        "convolution can be made recurrent"
+    )
+
+
+def _on_backbone(
+    model: Any,
+    layers: Sequence[str] | None,
+    cell: str,
+    shared: bool,
+    init: str,
+    extra: int,
+    outputs: int | None,
+    readout: Readout,
+    output_layer: str | None,
+    rngs: nnx.Rngs,
+) -> SequenceModel:
+    *hidden, output = model.head
+    able = {entry.name: entry.activation for entry in hidden}
+    chosen = tuple(able) if layers is None else tuple(layers)
+    unknown = [name for name in chosen if name not in able]
+    if unknown or not chosen:
+        raise InputError(
+            f"layers {list(chosen)} of {type(model).__name__}; expected some of {list(able)}"
+        )
+    if output_layer not in (None, output.name):
+        raise InputError(f"output_layer is {output_layer!r}; this network's is {output.name!r}")
+    for name in chosen:
+        keep = able[name] if readout == "kept" else None
+        new = _converted(model, name, cell, shared, keep, rngs)
+        if init == "random":
+            new.draw_input_kernel(rngs)
+        set_layer(model, name, new)
+    features = get_layer(model, output.name).in_features
+    stack = [Recurrent(features, features, cell, shared, rngs=rngs) for _ in range(extra)]
+    if outputs is not None:
+        set_layer(model, output.name, _zero_linear(features, outputs, rngs))
+    ordered = [name for name in able if name in chosen]
+    return SequenceModel(model, ordered, stack)
+
+
+def _on_foreign(
+    model: Any,
+    layers: Sequence[str] | None,
+    cell: str,
+    shared: bool,
+    init: str,
+    extra: int,
+    outputs: int | None,
+    readout: Readout,
+    output_layer: str | None,
+    rngs: nnx.Rngs,
+) -> FoldedModel:
+    if not layers:
+        raise InputError(
+            f"name the layers of {type(model).__name__} to make recurrent, of: "
+            f"{', '.join(linear_names(model)) or 'it has no nnx.Linear'}"
+        )
+    if readout != "kept":
+        raise InputError(
+            f"readout={readout!r}: {type(model).__name__}'s own forward applies what follows the "
+            "layer; use LayerSequence to leave it out"
+        )
+    slots: list[str] = []
+    for index, name in enumerate(layers):
+        new = _converted(model, name, cell, shared, None, rngs)
+        if init == "random":
+            new.draw_input_kernel(rngs)
+        set_layer(model, name, RecurrentSlot([new], index))
+        slots.append(name)
+    if outputs is not None or extra:
+        name = _required_output_layer(model, output_layer, "`outputs` or `extra`")
+        old = get_layer(model, name)
+        features = old.in_features
+        new_output = old if outputs is None else _zero_linear(features, outputs, rngs)
+        if extra:
+            stack = [Recurrent(features, features, cell, shared, rngs=rngs) for _ in range(extra)]
+            slot = RecurrentSlot(stack, len(layers))
+            new_output = nnx.Sequential(slot, new_output)
+            slots.append(f"{name}.layers.0")
+        set_layer(model, name, new_output)
+    return FoldedModel(model, slots)
+
+
+def _required_output_layer(model: Any, name: str | None, wanted_for: str) -> str:
+    if name is None:
+        raise InputError(
+            f"{wanted_for} needs output_layer=, the name of {type(model).__name__}'s last layer, "
+            f"of: {', '.join(linear_names(model))}"
+        )
+    layer = get_layer(model, name)
+    if not isinstance(layer, nnx.Linear):
+        raise InputError(f"output_layer {name!r} is a {type(layer).__name__}, not an nnx.Linear")
+    return name
