@@ -92,8 +92,8 @@ class VGG16(nnx.Module):
             x = max_pool(x, (2, 2), (2, 2), padding)  # (N, H/2, W/2, C)
         return x.reshape(x.shape[0], -1)  # (N, D)
 
-    def __call__(self, x: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
-        """Images (N, H, W, C) -> logits (N, K).
+    def features(self, x: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
+        """Images (N, H, W, C) -> the features of fc7 (N, F).
 
         Args:
           x: Images.
@@ -104,4 +104,8 @@ class VGG16(nnx.Module):
         for layer, key in zip((self.fc6, self.fc7), keys, strict=True):
             x = nnx.relu(layer(x))  # (N, F)
             x = self.dropout(x, deterministic=key is None, rngs=key)
-        return self.fc8(x)
+        return x
+
+    def __call__(self, x: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
+        """Images (N, H, W, C) -> logits (N, K); the arguments are those of `features`."""
+        return self.fc8(self.features(x, dropout_key=dropout_key))

@@ -1,0 +1,197 @@
+"""The original networks in torch.nn, with the originals' key names: the witness of `verify`.
+
+VGG16 and ResNet have torchvision's keys, C3D those of DavideA/c3d-pytorch. Sizes are parameters,
+and `variant="caffe"` gives the pooling, strides and biases of the Caffe originals (windows that
+stick out at the right and the bottom are kept, PyTorch's `ceil_mode`). Input is channels first.
+Written from the layer tables, not from our own networks, so that a fault in those shows.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+VGG_STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # channels in units of width, convolutions
+C3D_LAYERS = (
+    ("conv1", 1, True), ("conv2", 2, True), ("conv3a", 4, False), ("conv3b", 4, True),
+    ("conv4a", 8, False), ("conv4b", 8, True), ("conv5a", 8, False), ("conv5b", 8, True),
+)  # name, channels in units of width, whether a pooling follows  # fmt: skip
+
+
+class TorchVGG16(nn.Module):
+    """VGG16 with torchvision's keys: `features.N`, `classifier.{0,3,6}`."""
+
+    def __init__(
+        self, num_outputs: int, width: int, hidden: int, size: int, in_channels: int, ceil: bool
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        inputs = in_channels
+        for factor, count in VGG_STAGES:
+            for _ in range(count):
+                layers += [nn.Conv2d(inputs, factor * width, 3, padding=1), nn.ReLU()]
+                inputs = factor * width
+            layers.append(nn.MaxPool2d(2, 2, ceil_mode=ceil))
+            size = (size + 1) // 2 if ceil else size // 2
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(
+            nn.Linear(inputs * size * size, hidden), nn.ReLU(), nn.Dropout(),
+            nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(),
+            nn.Linear(hidden, num_outputs),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images (N, C, H, W) -> logits (N, K)."""
+        return self.classifier(self.features(x).flatten(1))  # flattened in C, H, W order
+
+
+class TorchC3D(nn.Module):
+    """C3D with the keys `conv1`, `conv2`, `conv3a` ... `conv5b`, `fc6`, `fc7`, `fc8`."""
+
+    def __init__(
+        self,
+        num_outputs: int,
+        width: int,
+        hidden: int,
+        length: int,
+        size: int,
+        in_channels: int,
+        ceil: bool,
+    ) -> None:
+        super().__init__()
+        self.ceil = ceil
+        inputs = in_channels
+        for name, factor, _ in C3D_LAYERS:
+            setattr(self, name, nn.Conv3d(inputs, factor * width, 3, padding=1))
+            inputs = factor * width
+        with torch.no_grad():  # what the trunk leaves of a clip decides the inputs of fc6
+            features = self.trunk(torch.zeros(1, in_channels, length, size, size)).numel()
+        self.fc6 = nn.Linear(features, hidden)
+        self.fc7 = nn.Linear(hidden, hidden)
+        self.fc8 = nn.Linear(hidden, num_outputs)
+
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        """Clips (N, C, L, H, W) -> (N, C', l, h, w)."""
+        for name, _, pooled in C3D_LAYERS:
+            x = functional.relu(getattr(self, name)(x))
+            if pooled:
+                x = self._pool(x, name)
+        return x
+
+    def _pool(self, x: torch.Tensor, after: str) -> torch.Tensor:
+        window = [1 if after == "conv1" else 2, 2, 2]
+        if self.ceil:  # Caffe: the last window may stick out
+            return functional.max_pool3d(x, window, window, ceil_mode=True)
+        window[0] = min(window[0], x.shape[2])
+        padding = (0, 1, 1) if after == "conv5b" else (0, 0, 0)
+        return functional.max_pool3d(x, window, window, padding)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Clips (N, C, L, H, W) -> logits (N, K)."""
+        x = self.trunk(x).flatten(1)  # in C, L, H, W order
+        x = functional.relu(self.fc6(x))
+        x = functional.relu(self.fc7(x))
+        return self.fc8(x)
+
+
+class TorchBottleneck(nn.Module):
+    """1x1, 3x3, 1x1 with batch-norm around a shortcut."""
+
+    def __init__(self, inputs: int, planes: int, stride: int, caffe: bool) -> None:
+        super().__init__()
+        first, second = (stride, 1) if caffe else (1, stride)
+        self.conv1 = nn.Conv2d(inputs, planes, 1, first, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, second, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, 4 * planes, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * planes)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or inputs != 4 * planes:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, 4 * planes, 1, stride, bias=False), nn.BatchNorm2d(4 * planes)
+            )
+
+    def before_relu(self, x: torch.Tensor) -> torch.Tensor:
+        """X (N, I, H, W) -> (N, 4 planes, h, w), shortcut added."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = functional.relu(self.bn1(self.conv1(x)))
+        x = functional.relu(self.bn2(self.conv2(x)))
+        return self.bn3(self.conv3(x)) + shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """X (N, I, H, W) -> (N, 4 planes, h, w)."""
+        return functional.relu(self.before_relu(x))
+
+
+class TorchResNet(nn.Module):
+    """Bottleneck ResNet with torchvision's keys: `conv1`, `bn1`, `layer1.0.conv1` ... `fc`."""
+
+    def __init__(
+        self,
+        stage_sizes: tuple[int, ...],
+        width: int,
+        num_outputs: int,
+        in_channels: int,
+        caffe: bool,
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 7, 2, padding=3, bias=caffe)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=0 if caffe else 1, ceil_mode=caffe)
+        inputs = width
+        self.stages = [f"layer{k}" for k in range(1, len(stage_sizes) + 1)]
+        for index, (name, count) in enumerate(zip(self.stages, stage_sizes, strict=True)):
+            blocks = []
+            for number in range(count):
+                stride = 2 if index > 0 and number == 0 else 1
+                blocks.append(TorchBottleneck(inputs, width * 2**index, stride, caffe))
+                inputs = 4 * width * 2**index
+            setattr(self, name, nn.Sequential(*blocks))
+        self.fc = nn.Linear(inputs, num_outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images (N, C, H, W) -> logits (N, K)."""
+        x = self.maxpool(functional.relu(self.bn1(self.conv1(x))))
+        for name in self.stages:
+            x = getattr(self, name)(x)
+        return self.fc(x.mean((2, 3)))
+
+
+def build_vgg16(
+    num_outputs: int = 1000,
+    width: int = 64,
+    hidden: int = 4096,
+    image_size: int = 224,
+    in_channels: int = 3,
+    variant: str = "torchvision",
+) -> TorchVGG16:
+    """VGG16 in evaluation mode; the arguments are those of `prernn_jax`'s VGG16."""
+    net = TorchVGG16(num_outputs, width, hidden, image_size, in_channels, variant == "caffe")
+    return net.eval()
+
+
+def build_c3d(
+    num_outputs: int = 487,
+    width: int = 64,
+    hidden: int = 4096,
+    clip_length: int = 16,
+    image_size: int = 112,
+    in_channels: int = 3,
+    variant: str = "caffe",
+) -> TorchC3D:
+    """C3D in evaluation mode; the arguments are those of `prernn_jax`'s C3D."""
+    ceil = variant == "caffe"
+    net = TorchC3D(num_outputs, width, hidden, clip_length, image_size, in_channels, ceil)
+    return net.eval()
+
+
+def build_resnet(
+    stage_sizes: tuple[int, ...] = (3, 4, 6, 3),
+    width: int = 64,
+    num_outputs: int = 1000,
+    in_channels: int = 3,
+    variant: str = "torchvision",
+) -> TorchResNet:
+    """ResNet in evaluation mode; the arguments are those of `prernn_jax`'s ResNet."""
+    net = TorchResNet(tuple(stage_sizes), width, num_outputs, in_channels, variant == "caffe")
+    return net.eval()
