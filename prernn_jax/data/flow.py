@@ -1,0 +1,116 @@
+"""Optical flow: computed, written as 8-bit pictures, stacked as channels, drawn in colour.
+
+Flow i of a clip leads from frame i to frame i + 1, in pixels; x to the right, y down. It is kept
+as the field keeps it: bound 20, one grey picture a direction, zero written as 128.
+"""
+
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from prernn_jax.errors import InputError
+
+FlowAlgorithm = Literal["dis", "tvl1"]
+BOUND = 20.0
+"""Flow beyond this many pixels is cut off before it is written."""
+
+
+def gray_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return frames (N, H, W, 3) RGB or (N, H, W, 1) or (N, H, W) as (N, H, W) grey."""
+    if frames.ndim == 3:
+        return frames
+    if frames.shape[-1] == 1:
+        return frames[..., 0]
+    return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
+
+
+def compute_flow(
+    frames: NDArray[np.uint8], algorithm: FlowAlgorithm = "dis"
+) -> NDArray[np.float32]:
+    """Compute the optical flow between neighbouring frames, on grey pictures.
+
+    Args:
+      frames: (N, H, W, 3) RGB or (N, H, W) grey, uint8, N >= 2, sides of at least 16 pixels.
+      algorithm: "dis" (Kroeger et al. 2016, fast) or "tvl1" (Zach et al. 2007, the field's
+        standard, about thirty times slower).
+
+    Returns:
+      (N - 1, H, W, 2) float32, pixels, x then y.
+
+    Raises:
+      InputError: unknown algorithm, fewer than two frames, or frames that are too small.
+    """
+    if algorithm not in get_args(FlowAlgorithm):
+        raise InputError(f"unknown flow algorithm {algorithm!r}; use one of: dis, tvl1")
+    gray = gray_frames(frames)  # (N, H, W)
+    count, height, width = gray.shape
+    if count < 2:
+        raise InputError(f"optical flow needs at least 2 frames, got {count}")
+    if min(height, width) < 16:
+        raise InputError(f"optical flow needs frames of at least 16x16, got {width}x{height}")
+    if algorithm == "tvl1":
+        method: cv2.DenseOpticalFlow = cv2.optflow.createOptFlow_DualTVL1()
+    else:
+        method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    fields = [method.calc(gray[i], gray[i + 1], None) for i in range(count - 1)]  # type: ignore[call-overload]
+    return np.stack(fields).astype(np.float32)  # (N - 1, H, W, 2)
+
+
+def quantise(flow: NDArray[np.float32], bound: float = BOUND) -> NDArray[np.uint8]:
+    """Write flow in pixels as 8 bits: round(255 (v + bound) / 2 bound), cut off at the bound.
+
+    Ties go to the even number, so zero flow (127.5) is written as 128.
+    """
+    scaled = (np.clip(flow, -bound, bound) + bound) * (255.0 / (2.0 * bound))
+    return np.rint(scaled).astype(np.uint8)
+
+
+def dequantise(values: NDArray[np.uint8], bound: float = BOUND) -> NDArray[np.float32]:
+    """Return the flow in pixels that 8-bit values stand for (within bound / 255 of the truth)."""
+    return values.astype(np.float32) * np.float32(2.0 * bound / 255.0) - np.float32(bound)
+
+
+def stack_flow(flow_x: NDArray[np.uint8], flow_y: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Stack L flow pairs as interleaved channels x1, y1, x2, y2, ...
+
+    Args:
+      flow_x: (..., L, H, W).
+      flow_y: the same shape.
+
+    Returns:
+      (..., H, W, 2 L).
+    """
+    pairs = np.stack([flow_x, flow_y], axis=-3)  # (..., L, 2, H, W)
+    channels = pairs.reshape(*pairs.shape[:-4], -1, *pairs.shape[-2:])  # (..., 2 L, H, W)
+    return np.ascontiguousarray(np.moveaxis(channels, -3, -1))  # (..., H, W, 2 L)
+
+
+def flip_flow_x(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return quantised horizontal flow with its sign changed: 255 - q.
+
+    This is quantise(-v) for every v whose scaled value is not a tie, and its own inverse. A tie is
+    written as the even neighbour on both sides, so exact zero (128) becomes 127: both stand for a
+    flow of less than 0.08 pixels. The same rule is used by the field (TSN).
+    """
+    return np.uint8(255) - values
+
+
+def flow_to_color(flow: NDArray[np.float32], full: float | None = None) -> NDArray[np.uint8]:
+    """Draw flow: the hue is the direction, the saturation the speed, white is rest.
+
+    Args:
+      flow: (..., H, W, 2) in pixels.
+      full: speed in pixels that is drawn in full colour; by default the 99th percentile here.
+
+    Returns:
+      (..., H, W, 3) RGB uint8.
+    """
+    speed = np.hypot(flow[..., 0], flow[..., 1])
+    scale = full if full is not None else max(float(np.percentile(speed, 99)), 1e-3)
+    angle = np.arctan2(flow[..., 1], flow[..., 0])  # -pi .. pi
+    strength = np.clip(speed / scale, 0.0, 1.0)[..., None]
+    phase = angle[..., None] - np.array([0.0, 2.0, 4.0]) * (np.pi / 3.0)
+    hue = np.clip(0.5 + np.cos(phase), 0.0, 1.0)  # (..., H, W, 3)
+    return np.rint(255.0 * (1.0 - strength * (1.0 - hue))).astype(np.uint8)
