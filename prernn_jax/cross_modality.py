@@ -1,0 +1,45 @@
+"""A network for optical flow from one for RGB images (cross-modality initialisation)."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from prernn_jax.errors import InputError
+
+
+def repeat_mean_channel(kernel: Array, channels: int) -> Array:
+    """Averages a convolution over its input channels and repeats the mean, without rescaling.
+
+    Wang et al., "Temporal Segment Networks" (ECCV 2016), section 3.2.
+
+    Args:
+        kernel: (..., C, F).
+        channels: Input channels of the new kernel, 2L for a stack of L flow fields.
+
+    Returns:
+        (..., channels, F).
+    """
+    return jnp.repeat(jnp.mean(kernel, axis=-2, keepdims=True), channels, axis=-2)
+
+
+def for_flow(model: Any, channels: int) -> Any:
+    """A copy of a network whose first convolution takes `channels` instead of its own.
+
+    Args:
+        model: A backbone with a first convolution named `conv1`, such as ResNet.
+        channels: 2L for a stack of L flow fields.
+
+    Raises:
+        InputError: The network has no convolution of that name.
+    """
+    if not isinstance(getattr(model, "conv1", None), nnx.Conv):
+        raise InputError(
+            f"{type(model).__name__} has no first convolution `conv1`: only a ResNet can be "
+            "turned into a network for flow"
+        )
+    new = nnx.clone(model)
+    new.conv1.kernel = nnx.Param(repeat_mean_channel(model.conv1.kernel[...], channels))
+    new.conv1.in_features = channels
+    return new

@@ -1,0 +1,29 @@
+"""Loss functions: pure functions on arrays, one value a sequence."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def valid_steps(lengths: Array, steps: int, dtype: jnp.dtype) -> Array:
+    """1 for the steps of each sequence that exist, 0 for padding: (B,) -> (B, T)."""
+    return (jnp.arange(steps)[None, :] < lengths[:, None]).astype(dtype)
+
+
+def sequence_nll(logits: Array, labels: Array, lengths: Array) -> Array:
+    """Negative log likelihood of a sequence's class, mean over its steps.
+
+    Args:
+        logits: (B, T, K), of any float type; computed in float32 or better.
+        labels: (B,) integers, 0 .. K - 1.
+        lengths: (B,) integers, 1 .. T.
+
+    Returns:
+        (B,) in nats.
+    """
+    wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    log_p = jax.nn.log_softmax(wide, axis=-1)  # (B, T, K)
+    taken = jnp.take_along_axis(log_p, labels[:, None, None], axis=-1)[..., 0]  # (B, T)
+    mask = valid_steps(lengths, logits.shape[1], wide.dtype)  # (B, T)
+    # `where` and not a product: a padded step may hold anything, also NaN.
+    return -jnp.sum(jnp.where(mask > 0, taken, 0), axis=1) / lengths.astype(wide.dtype)
