@@ -14,6 +14,7 @@ from prernn_jax.data.shapes import Plane, Shape
 
 TEXTURES = ("stripes", "checks", "rings", "dots", "speckle")
 Numbers = NDArray[np.float64]
+_REACH = 1.75  # a deformed shape stays within so many radii of its middle
 
 
 @dataclass(frozen=True)
@@ -88,22 +89,34 @@ def _paint(u: Plane, v: Plane, instance: Instance) -> Plane:
     return np.clip(value, 0.0, 1.0)
 
 
+def _span(place: Numbers, reach: float, size: int) -> slice:
+    """The pixels along one axis that lie within `reach` of any of the places."""
+    low, high = float(np.min(place)) - reach, float(np.max(place)) + reach
+    return slice(min(max(int(low), 0), size), min(max(int(high) + 1, 0), size))
+
+
 def paste_object(frames: Plane, instance: Instance, path: Track) -> None:
     """Draw an object over the frames (N, S, S, 3), in place."""
-    size = frames.shape[1]
-    grid = np.arange(size, dtype=np.float32) + np.float32(0.5)
+    stretch = max(instance.aspect, 1.0 / instance.aspect)
+    reach = _REACH * stretch * instance.radius * float(np.max(path.scale))
+    columns, rows = (_span(place, reach, frames.shape[1]) for place in (path.x, path.y))
+    frames = frames[:, rows, columns]  # (N, R, C, 3), a view: only what the object can touch
+    if frames.size == 0:
+        return
+    across = np.arange(columns.start, columns.stop, dtype=np.float32) + np.float32(0.5)
+    down = np.arange(rows.start, rows.stop, dtype=np.float32) + np.float32(0.5)
     frame = (slice(None), None, None)
     x, y = (np.float32(p)[frame] for p in (np.round(path.x, 4), np.round(path.y, 4)))
     cos, sin = (np.float32(np.round(f(path.angle), 6))[frame] for f in (np.cos, np.sin))
     radius = np.float32(np.round(instance.radius * path.scale, 6))[frame]
-    dx = (grid[None, None, :] - x) / radius  # (N, 1, S)
-    dy = (grid[None, :, None] - y) / radius  # (N, S, 1)
-    u = cos * dx + sin * dy  # (N, S, S)
+    dx = (across[None, None, :] - x) / radius  # (N, 1, C)
+    dy = (down[None, :, None] - y) / radius  # (N, R, 1)
+    u = cos * dx + sin * dy  # (N, R, C)
     v = cos * dy - sin * dx
     bent = np.float32(instance.aspect) * v + np.float32(instance.bend) * (u * u - np.float32(0.3))
     flat = u / np.float32(instance.aspect) + np.float32(instance.shear) * v
     distance = instance.shape(flat, bent)
-    alpha = np.clip(np.float32(0.5) - distance * radius, 0.0, 1.0)[..., None]  # (N, S, S, 1)
+    alpha = np.clip(np.float32(0.5) - distance * radius, 0.0, 1.0)[..., None]  # (N, R, C, 1)
     dark, bright = instance.colors
     color = dark + (bright - dark) * _paint(flat, bent, instance)[..., None]
     frames += alpha * (color - frames)

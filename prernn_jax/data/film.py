@@ -1,0 +1,111 @@
+"""Filming an embedded clip: the object's path, then everything that the camera sees."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prernn_jax.data.embedded import LEGS, EmbeddedConfig
+from prernn_jax.data.render import (
+    Instance,
+    Numbers,
+    Track,
+    draw_instance,
+    paste_object,
+    view_background,
+)
+from prernn_jax.data.shapes import ACTION_SHAPES, STATIC_SHAPES
+
+MARGIN = 20  # pixels of canvas on each side of the window
+
+
+def draw_path(
+    config: EmbeddedConfig, rng: np.random.Generator, legs: tuple[str, ...], static: bool
+) -> Track:
+    """Draw the object's path: its legs in their order, rests between them, a little wobble."""
+    level = config.difficulty
+    pairs = config.stack if static else config.frames - 1
+    moves = {leg: np.zeros(pairs) for leg in LEGS}  # change a pair
+    rests = max(config.stack - 1, 1) + rng.multinomial(config.spare, [1 / 3] * 3)
+    start = 0
+    for leg, rest in zip(legs, rests, strict=False):
+        low, high = {"turn": level.turn, "zoom": level.zoom}.get(leg, level.travel)
+        amount = rng.uniform(low, high)
+        if leg == "zoom":
+            amount = float(np.log(amount))
+        speed = rng.uniform(0.6, 1.4, config.leg)
+        speed *= amount * rng.choice([-1.0, 1.0]) / speed.sum()
+        if static:
+            moves[leg][:] = speed[:pairs]
+        else:
+            moves[leg][start + rest : start + rest + config.leg] = speed
+        start += rest + config.leg
+    # Integrate, centre the range, then put the whole path somewhere near the middle.
+    place = {leg: np.concatenate([[0.0], np.cumsum(move)]) for leg, move in moves.items()}
+    middle = {leg: (p.min() + p.max()) / 2 for leg, p in place.items()}
+    loose = 0.5 * config.size - level.radius - 5.0
+    shift = {}
+    for leg in ("side", "rise"):
+        room = max(loose - np.ptp(place[leg]) / 2, 0.0)
+        shift[leg] = rng.uniform(-room, room) + config.size / 2 - middle[leg]
+    count = pairs + 1
+    wobble = level.wobble * rng.standard_normal((4, count))
+    return Track(
+        x=place["side"] + shift["side"] + wobble[0],
+        y=place["rise"] + shift["rise"] + wobble[1],
+        angle=place["turn"] + rng.uniform(0.0, 2 * np.pi) + 0.1 * wobble[2],
+        scale=np.exp(place["zoom"] - middle["zoom"] + 0.05 * wobble[3]),
+    )
+
+
+def film_clip(
+    config: EmbeddedConfig,
+    rng: np.random.Generator,
+    canvas: NDArray[np.float32],
+    instance: Instance,
+    path: Track,
+) -> NDArray[np.uint8]:
+    """Put background, distractors, object, occluder, light and noise together: (N, S, S, 3)."""
+    level, size, count = config.difficulty, config.size, len(path.x)
+    time = np.arange(count) - count / 2
+    shake = level.jitter * rng.standard_normal((2, count))
+    drift = rng.uniform(-level.drift, level.drift, 2)[:, None] * time
+    corner = MARGIN + rng.uniform(-5, 5, 2)[:, None] + drift + shake
+    frames = view_background(canvas, corner[0], corner[1], size)  # (N, S, S, 3)
+
+    def place(x: Numbers, y: Numbers, angle: Numbers, scale: Numbers) -> Track:
+        return Track(x - shake[0], y - shake[1], angle, scale)  # what the camera sees
+
+    still = np.ones(count)
+    layers: list[tuple[float, Instance, Track]] = [
+        (0.5, instance, place(path.x, path.y, path.angle, path.scale))
+    ]
+    for _ in range(level.distractors):
+        x, y = rng.uniform(0, size, 2)
+        vx, vy = rng.uniform(-level.distractor_speed, level.distractor_speed, 2)
+        blob = draw_instance(rng, STATIC_SHAPES["ball"], "speckle", rng.uniform(3, 6), 0.3)
+        where = place(x + vx * time, y + vy * time, rng.uniform(0, 6) * still, still)
+        layers.append((rng.random(), blob, where))
+    if rng.random() < level.occluder:
+        bar = draw_instance(rng, ACTION_SHAPES["bar"], "stripes", 60.0, 0.0)
+        thin = 0.1 * rng.uniform(0.8, 1.5) / 0.3  # a bar of 60 pixels' length and 7 to 11 width
+        x, y = size / 2 + rng.uniform(-18, 18, 2)
+        bar = replace(bar, aspect=1.0 / thin, shear=0.0, bend=0.0)
+        layers.append((2.0, bar, place(x * still, y * still, rng.uniform(0, 6) * still, still)))
+    for _, thing, where in sorted(layers, key=lambda layer: layer[0]):
+        paste_object(frames, thing, where)
+
+    walk = np.cumsum(rng.standard_normal(count)) / np.sqrt(count)
+    gain = np.exp(level.light * (walk + 0.3 * rng.standard_normal(count)))  # (N,)
+    grid = np.linspace(-1.0, 1.0, size, dtype=np.float32)
+    tilt = np.float32(level.light) * rng.standard_normal(2, dtype=np.float32)
+    side = 1.0 + tilt[0] * grid[None, :] + tilt[1] * grid[:, None]  # (S, S)
+    frames *= np.float32(np.round(gain, 6))[:, None, None, None] * side[None, :, :, None]
+    sd = level.noise * rng.uniform(0.5, 1.5, count)
+    sd = np.where(rng.random(count) < level.broken, 4 * sd, sd)
+    noise = rng.standard_normal(frames.shape, dtype=np.float32)
+    frames += np.float32(sd)[:, None, None, None] * noise
+    film = np.clip(np.rint(frames * 255.0), 0, 255).astype(np.uint8)
+    for k in np.flatnonzero(rng.random(count) < level.dropped):
+        film[k] = film[max(k - 1, 0)]
+    return film
