@@ -9,13 +9,14 @@ The arrays carry the flat names of the network's variables (`conv1_1.kernel`,
 | `arguments` | the constructor's arguments as a JSON object; `{}` is the published network |
 | `variant` | optional: the constructor's `variant`, where the weights' origin decides it |
 | `preprocessing` | optional: what these weights expect of images, see `preprocess.py` |
+| `sequence` | only in files of sequence models, see `saved_model.py` |
 
 Arrays whose name begins with `preprocessing.` belong to the last and not to the network.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -83,6 +84,11 @@ def load_pretrained(path: str | os.PathLike[str]) -> nnx.Module:
         InputError: the file is bad, does not say what it holds, or does not fit the network.
     """
     parameters, metadata = read_parameters(path)
+    if "sequence" in metadata:
+        raise InputError(
+            f"{path} holds a sequence model, not a backbone; read it with "
+            "prernn_jax.saved_model.load_model"
+        )
     model = build(metadata, where=str(path))
     volume = parameters.pop("preprocessing.mean_volume", None)
     fill(model, parameters, where=str(path))
@@ -93,6 +99,17 @@ def load_pretrained(path: str | os.PathLike[str]) -> nnx.Module:
 
 def build(metadata: Mapping[str, str], *, where: str = "metadata") -> Any:
     """The network that the metadata describe, with abstract arrays (shapes and dtypes only)."""
+    return build_abstract(constructor(metadata, where=where), where=where)
+
+
+def constructor(
+    metadata: Mapping[str, str], *, where: str = "metadata"
+) -> Callable[[], nnx.Module]:
+    """A function that makes the network that the metadata describe, with fresh weights.
+
+    Raises:
+        InputError: the metadata name no network that we have, or are no JSON.
+    """
     from prernn_jax.backbones.c3d import C3D
     from prernn_jax.backbones.resnet import ResNet
     from prernn_jax.backbones.vgg import VGG16
@@ -104,21 +121,34 @@ def build(metadata: Mapping[str, str], *, where: str = "metadata") -> Any:
             f"{where}: architecture {architecture!r} in the metadata, expected one of "
             f"{', '.join(classes)}; was the file written by `prernn-port convert`?"
         )
-    try:
-        arguments = json.loads(metadata.get("arguments", "{}"))
-    except ValueError as error:
-        raise InputError(f"{where}: `arguments` in the metadata is no JSON: {error}") from error
-    if not isinstance(arguments, dict):
-        raise InputError(f"{where}: `arguments` in the metadata must be a JSON object")
+    arguments = read_json_object(metadata, "arguments", where=where)
     arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     if "variant" in metadata:
         arguments["variant"] = metadata["variant"]
+    return lambda: classes[architecture](**arguments, rngs=nnx.Rngs(0))
+
+
+def build_abstract(make: Callable[[], Any], *, where: str) -> Any:
+    """What `make` makes, with abstract arrays; a wrong argument becomes an InputError."""
     try:
-        return nnx.eval_shape(lambda: classes[architecture](**arguments, rngs=nnx.Rngs(0)))
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{where}: {architecture} cannot be built from {arguments}: {error}"
-        ) from error
+        return nnx.eval_shape(make)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{where}: no network can be built from the metadata: {error}") from error
+
+
+def read_json_object(metadata: Mapping[str, str], key: str, *, where: str) -> dict[str, Any]:
+    """The JSON object under a key of the metadata; {} where there is none.
+
+    Raises:
+        InputError: the text is no JSON, or no object.
+    """
+    try:
+        value = json.loads(metadata.get(key, "{}"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: `{key}` in the metadata is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: `{key}` in the metadata must be a JSON object")
+    return value
 
 
 def fill(model: nnx.Module, parameters: Mapping[str, np.ndarray], *, where: str) -> None:
@@ -127,12 +157,31 @@ def fill(model: nnx.Module, parameters: Mapping[str, np.ndarray], *, where: str)
     Raises:
         InputError: lists all missing names, unknown names and wrong shapes together.
     """
+    check_fit(parameters, flat_shapes(model), where=where)
     state = nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))
-    wanted = {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(state)}
+    for path, leaf in nnx.to_flat_state(state):
+        leaf.set_value(jnp.asarray(parameters[".".join(map(str, path))], leaf.dtype))
+    nnx.update(model, state)
+
+
+def flat_shapes(model: nnx.Module) -> dict[str, tuple[int, ...]]:
+    """Shapes by flat dotted name; the network's arrays may be abstract."""
+    state = nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))
+    return {".".join(map(str, path)): leaf.shape for path, leaf in nnx.to_flat_state(state)}
+
+
+def check_fit(
+    parameters: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]], *, where: str
+) -> None:
+    """Compare arrays by name with the shapes that a network needs.
+
+    Raises:
+        InputError: lists all missing names, unknown names and wrong shapes together.
+    """
     shapes = {
-        f"{name} {parameters[name].shape} instead of {leaf.shape}"
-        for name, leaf in wanted.items()
-        if name in parameters and parameters[name].shape != leaf.shape
+        f"{name} {parameters[name].shape} instead of {shape}"
+        for name, shape in wanted.items()
+        if name in parameters and parameters[name].shape != shape
     }
     faults = {
         "missing": wanted.keys() - parameters.keys(),
@@ -142,9 +191,6 @@ def fill(model: nnx.Module, parameters: Mapping[str, np.ndarray], *, where: str)
     if any(faults.values()):
         text = "; ".join(f"{kind}: {_some(names)}" for kind, names in faults.items() if names)
         raise InputError(f"{where} does not fit the network: {text}")
-    for name, leaf in wanted.items():
-        leaf.set_value(jnp.asarray(parameters[name], leaf.dtype))
-    nnx.update(model, state)
 
 
 def _some(names: Any) -> str:

@@ -191,7 +191,7 @@ def test_load_pretrained_builds_the_same_network(tmp_path):
         ({"architecture": "alexnet"}, "architecture 'alexnet'"),
         ({"arguments": "{"}, "no JSON"),
         ({"arguments": "[]"}, "JSON object"),
-        ({"arguments": json.dumps({"height": 3})}, "cannot be built"),
+        ({"arguments": json.dumps({"height": 3})}, "no network can be built"),
         ({"variant": "theano"}, "theano"),
         ({"arguments": json.dumps({**TINY, "hidden": 6})}, r"wrong shape: fc6.bias \(5,\) inst"),
     ],
