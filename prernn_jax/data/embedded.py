@@ -23,6 +23,8 @@ MOTIONS = {
 }
 ACTION_CLASSES = tuple(f"{shape} {motion}" for shape in ACTION_SHAPES for motion in MOTIONS)
 STATIC_CLASSES = tuple(f"{shape} {leg}" for shape in STATIC_SHAPES for leg in LEGS)
+SPATIAL_CLASSES = tuple(STATIC_SHAPES)
+"""Pre-training classes of the spatial stream: one picture shows the shape, but no leg."""
 # The number of a split in the seeds; a split never shares a stream with another.
 SPLITS = {"train": 1, "validation": 2, "test": 3, "static_train": 4, "static_validation": 5}
 
@@ -93,3 +95,8 @@ class EmbeddedConfig:
         """A name that changes with every field."""
         text = json.dumps({"drawing": 1, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def spatial_label(label: int) -> int:
+    """Return the number in SPATIAL_CLASSES for a number in STATIC_CLASSES; arrays too."""
+    return label // len(LEGS)

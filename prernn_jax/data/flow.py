@@ -53,7 +53,7 @@ def compute_flow(
     if algorithm == "tvl1":
         method: cv2.DenseOpticalFlow = cv2.optflow.createOptFlow_DualTVL1()
     else:
-        method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     fields = [method.calc(gray[i], gray[i + 1], None) for i in range(count - 1)]  # type: ignore[call-overload]
     return np.stack(fields).astype(np.float32)  # (N - 1, H, W, 2)
 

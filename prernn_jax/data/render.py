@@ -98,7 +98,7 @@ def _span(place: Numbers, reach: float, size: int) -> slice:
 def paste_object(frames: Plane, instance: Instance, path: Track) -> None:
     """Draw an object over the frames (N, S, S, 3), in place."""
     stretch = max(instance.aspect, 1.0 / instance.aspect)
-    reach = _REACH * stretch * instance.radius * float(np.max(path.scale))
+    reach = _REACH * stretch * instance.radius * float(np.max(path.scale)) + 1.0
     columns, rows = (_span(place, reach, frames.shape[1]) for place in (path.x, path.y))
     frames = frames[:, rows, columns]  # (N, R, C, 3), a view: only what the object can touch
     if frames.size == 0:

@@ -1,0 +1,157 @@
+"""The action data sets as the training program sees them: classes and random-access splits."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from prernn_jax.data.embedded import ACTION_CLASSES, STATIC_CLASSES, EmbeddedConfig
+from prernn_jax.data.embedded_builder import EmbeddedActions, Kind, builder_config
+from prernn_jax.data.records import RandomAccessSource, open_split
+from prernn_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class ActionData:
+    """A data set of labelled clips.
+
+    Attributes:
+      classes: names; a record's `label` counts in them.
+      splits: name of a split -> its records (prernn_jax.data.records).
+      stack: flow pairs L that the data were made for.
+      size: side in pixels of the square picture that a network should be given.
+    """
+
+    classes: tuple[str, ...]
+    splits: Mapping[str, RandomAccessSource]
+    stack: int
+    size: int
+
+
+def cache_dir(data_dir: Path | None = None) -> Path:
+    """Return where prepared data are kept.
+
+    That is the folder given, else $PRERNN_DATA_DIR, else ~/.cache/prernn_jax.
+    """
+    given = data_dir or os.environ.get("PRERNN_DATA_DIR") or Path.home() / ".cache" / "prernn_jax"
+    return Path(given).expanduser()
+
+
+def embedded_actions(
+    data_dir: Path | None = None, config: EmbeddedConfig | None = None
+) -> ActionData:
+    """Return the embedded clips; draws them first where that has not been done yet.
+
+    Args:
+      data_dir: where to keep them; by default see `cache_dir`.
+      config: what to draw; its key is part of the folder's name.
+
+    Returns:
+      Splits train, validation and test.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    settings = config or EmbeddedConfig()
+    splits = _embedded("actions", settings, data_dir)
+    return ActionData(ACTION_CLASSES, splits, settings.stack, settings.size)
+
+
+def embedded_stills(
+    data_dir: Path | None = None, config: EmbeddedConfig | None = None
+) -> ActionData:
+    """Return the set for pre-training: other shapes, one picture and one flow stack a record.
+
+    Args:
+      data_dir: where to keep it; by default see `cache_dir`.
+      config: what to draw.
+
+    Returns:
+      Splits train and validation. The classes are shape x leg, shape by shape: see
+      `prernn_jax.data.embedded.spatial_label` for a picture, which shows the shape alone.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    settings = config or EmbeddedConfig()
+    splits = _embedded("stills", settings, data_dir)
+    return ActionData(STATIC_CLASSES, splits, settings.stack, settings.size)
+
+
+def _embedded(
+    kind: Kind, settings: EmbeddedConfig, data_dir: Path | None
+) -> dict[str, RandomAccessSource]:
+    root = cache_dir(data_dir)
+
+    def make() -> EmbeddedActions:
+        config = builder_config(kind, settings)
+        return EmbeddedActions(data_dir=str(root), config=config, file_format="array_record")
+
+    builder = prepare_once(make, root, f"the embedded {kind}")
+    return {name: open_split(builder, name) for name in builder.info.splits}
+
+
+def prepare_once(
+    make: Callable[[], tfds.core.DatasetBuilder], root: Path, what: str
+) -> tfds.core.DatasetBuilder:
+    """Return a prepared builder; of several processes one prepares, the others wait for it.
+
+    TFDS writes into a folder of its own and renames it at the end, so an interrupted preparation
+    leaves nothing that looks finished; its remains are swept away here, under the lock.
+
+    Args:
+      make: makes the builder; called again once the data are there.
+      root: the data folder.
+      what: for the message to the user.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    with _quiet():
+        builder = make()
+    final = Path(builder.data_path)
+    if (final / "dataset_info.json").is_file():
+        return builder
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _locked(root / f".{builder.name}-{final.parent.name}.lock"), _quiet():
+            if not (final / "dataset_info.json").is_file():
+                for remains in final.parent.glob("incomplete.*"):
+                    shutil.rmtree(remains)
+                print(f"preparing {what} in {final} (once)", file=sys.stderr, flush=True)
+                make().download_and_prepare()
+            return make()
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise InputError(
+            f"{what} cannot be written to {root} ({error}); give a folder that you may write, "
+            "or set PRERNN_DATA_DIR"
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # freed by the system when the process ends
+        yield
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep TFDS' progress bars, notices and its advice about TensorFlow from the terminal."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+    finally:
+        tfds.enable_progress_bar()
+        logger.setLevel(level)

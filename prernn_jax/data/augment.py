@@ -1,0 +1,86 @@
+"""Random scaling, cropping and flipping; one draw serves all pictures of a clip."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from prernn_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training clips vary (TSN's multi-scale crops; Wang et al., ECCV 2016).
+
+    Attributes:
+      scales: sides of the crop, as parts of the picture's short side; height and width are drawn
+        apart but are neighbours in this list at most.
+      corners: place crops in one of the four corners or the centre; False: anywhere.
+      flip: probability of mirroring left and right (a flow's x then changes its sign).
+    """
+
+    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+    corners: bool = True
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.scales or not all(0.0 < scale <= 1.0 for scale in self.scales):
+            raise InputError(f"scales must lie in (0, 1], got {self.scales}")
+        if not 0.0 <= self.flip <= 1.0:
+            raise InputError(f"the probability of a flip must lie in 0 .. 1, got {self.flip}")
+
+
+EMBEDDED_AUGMENTATION = Augmentation(scales=(1.0, 0.92, 0.85), corners=False)
+"""For the embedded clips: their 64 pixels leave less to cut away."""
+
+
+class View(NamedTuple):
+    """The part of a picture that is looked at, in pixels, and whether it is mirrored."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool
+
+
+def draw_view(
+    rng: np.random.Generator, height: int, width: int, augmentation: Augmentation
+) -> View:
+    """Draw the part of (height, width) pictures that a clip shows."""
+    sides = [round(scale * min(height, width)) for scale in augmentation.scales]
+    first = int(rng.integers(len(sides)))
+    low, high = max(first - 1, 0), min(first + 1, len(sides) - 1)
+    tall, wide = sides[first], sides[int(rng.integers(low, high + 1))]
+    down, across = height - tall, width - wide
+    if augmentation.corners:
+        places = ((0, 0), (0, across), (down, 0), (down, across), (down // 2, across // 2))
+        top, left = places[int(rng.integers(len(places)))]
+    else:
+        top, left = int(rng.integers(down + 1)), int(rng.integers(across + 1))
+    return View(top, left, tall, wide, bool(rng.random() < augmentation.flip))
+
+
+def centre_view(height: int, width: int, size: int) -> View:
+    """Return the middle square of (height, width) pictures for testing.
+
+    Its side is `size`, so that nothing is resized, if that is most of the short side (0.8 of it
+    at least: 224 of 256); else it is the whole short side.
+    """
+    short = min(height, width)
+    side = size if 0.8 * short <= size <= short else short
+    return View((height - side) // 2, (width - side) // 2, side, side, flip=False)
+
+
+def apply_view(picture: NDArray[np.uint8], view: View, size: int) -> NDArray[np.uint8]:
+    """Cut a view out of a picture (H, W) or (H, W, C) and bring it to (size, size[, C]).
+
+    A flow's values are neither rescaled, as in the field, nor is their sign changed here.
+    """
+    rows = slice(view.top, view.top + view.height)
+    part = picture[rows, view.left : view.left + view.width]
+    if part.shape[:2] != (size, size):
+        part = cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+    return part[:, ::-1] if view.flip else part

@@ -1,0 +1,110 @@
+"""Records of video clips: encoded pictures, their flow, and how TFDS stores them.
+
+Every data set of clips hands over the same record, so one loader reads them all:
+`frames` N encoded pictures, `flow_x` and `flow_y` N - 1 encoded grey pictures (flow i leads from
+frame i to frame i + 1), `label`, `name`. Pictures stay encoded until a sample needs them.
+"""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import tensorflow_datasets as tfds
+from numpy.typing import NDArray
+
+from prernn_jax.errors import InputError
+
+Record = Mapping[str, Any]
+PICTURES = ("frames", "flow_x", "flow_y")
+
+
+class RandomAccessSource(Protocol):
+    """A sequence of records that can be read in any order."""
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+
+    def __getitem__(self, index: int) -> Record:
+        """Return one record."""
+
+
+def encode_picture(picture: NDArray[np.uint8], quality: int = 95) -> bytes:
+    """Encode (H, W, 3) RGB or (H, W) grey as JPEG."""
+    written = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+    done, data = cv2.imencode(".jpg", written, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise InputError(f"a picture of shape {picture.shape} cannot be written as JPEG")
+    return data.tobytes()
+
+
+def decode_picture(data: bytes, gray: bool = False) -> NDArray[np.uint8]:
+    """Decode JPEG or PNG bytes to (H, W, 3) RGB or (H, W) grey.
+
+    Raises:
+      InputError: these bytes are not a picture.
+    """
+    mode = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+    if picture is None:
+        raise InputError(
+            f"a stored picture of {len(data)} bytes does not decode; the prepared data are "
+            "damaged: delete them and prepare them again"
+        )
+    return picture  # type: ignore[return-value]
+
+
+def clip_record(
+    frames: Iterable[NDArray[np.uint8]],
+    flow: NDArray[np.uint8] | None,
+    label: int,
+    name: str,
+    quality: int = 95,
+) -> dict[str, Any]:
+    """Encode a clip as a record for a TFDS builder.
+
+    Args:
+      frames: pictures (H, W, 3), RGB.
+      flow: (N, H, W, 2) quantised, or None.
+      label: class number.
+      name: what the clip is called in reports.
+      quality: of the JPEG pictures.
+    """
+    pairs = np.zeros((0, 1, 1, 2), np.uint8) if flow is None else flow
+    return {
+        "frames": [io.BytesIO(encode_picture(frame, quality)) for frame in frames],
+        "flow_x": [io.BytesIO(encode_picture(pair[..., 0], quality)) for pair in pairs],
+        "flow_y": [io.BytesIO(encode_picture(pair[..., 1], quality)) for pair in pairs],
+        "label": label,
+        "name": name,
+    }
+
+
+def clip_features(classes: Sequence[str]) -> tfds.features.FeaturesDict:
+    """Return how TFDS stores a record of one of these classes."""
+    color = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
+    gray = tfds.features.Image(shape=(None, None, 1), encoding_format="jpeg")
+    return tfds.features.FeaturesDict(
+        {
+            "frames": tfds.features.Sequence(color),
+            "flow_x": tfds.features.Sequence(gray),
+            "flow_y": tfds.features.Sequence(gray),
+            "label": tfds.features.ClassLabel(names=list(classes)),
+            "name": tfds.features.Text(),
+        }
+    )
+
+
+class _KeepEncoded(tfds.decode.SkipDecoding):
+    """TFDS' SkipDecoding, also for sequences of pictures where there is no TensorFlow."""
+
+    def decode_batch_example_np(self, serialized: Any) -> Any:
+        return serialized
+
+
+def open_split(builder: tfds.core.DatasetBuilder, split: str) -> RandomAccessSource:
+    """Open a prepared split; its pictures are left encoded."""
+    skip = {name: _KeepEncoded() for name in PICTURES}
+    source: RandomAccessSource = builder.as_data_source(split=split, decoders=skip)
+    return source

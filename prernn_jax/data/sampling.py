@@ -1,0 +1,108 @@
+"""From a record to the steps of a clip: which pictures, decoded and cut, as one array."""
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prernn_jax.data.augment import Augmentation, View, apply_view, centre_view, draw_view
+from prernn_jax.data.flow import flip_flow_x, stack_flow
+from prernn_jax.data.records import Record, decode_picture
+from prernn_jax.errors import InputError
+
+Stream = Literal["spatial", "temporal"]
+Clip = NDArray[np.uint8]
+
+
+def step_starts(places: int, steps: int, offset: float | np.random.Generator) -> NDArray[np.int64]:
+    """Place steps evenly over a clip: one in each of `steps` equal segments.
+
+    Args:
+      places: number of positions at which a step can start, >= 1.
+      steps: T; a shorter clip gives one step for each position.
+      offset: where in its segment a step lies, 0 .. 1; a generator draws it for each segment.
+
+    Returns:
+      (min(T, places),) rising positions.
+    """
+    count = min(steps, places)
+    inside = offset.random(count) if isinstance(offset, np.random.Generator) else offset
+    return np.floor((np.arange(count) + inside) * (places / count)).astype(np.int64)
+
+
+def channels(stream: Stream, stack: int) -> int:
+    """Return the channels C of a step: 3, or 2 L of flow."""
+    return 3 if stream == "spatial" else 2 * stack
+
+
+def read_clip(
+    record: Record,
+    stream: Stream,
+    steps: int,
+    stack: int,
+    size: int,
+    offset: float | np.random.Generator,
+    augmentation: Augmentation | None = None,
+) -> tuple[Clip, int]:
+    """Decode the steps of one clip and nothing else.
+
+    Args:
+      record: see prernn_jax.data.records.
+      stream: "spatial": a step is one RGB picture; "temporal": L flow pairs, x1, y1, x2, ...
+      steps: T.
+      stack: L; a clip with fewer pairs repeats its last one.
+      size: side S of the result.
+      offset: see `step_starts`.
+      augmentation: with a generator as offset: what to vary; None: the middle square.
+
+    Returns:
+      (T, S, S, C) uint8, zeros after the end of a short clip, and its number of steps.
+
+    Raises:
+      InputError: unknown stream, or a record without such pictures.
+    """
+    if stream not in get_args(Stream):
+        raise InputError(f"stream is {stream!r}; expected 'spatial' or 'temporal'")
+    span = 1 if stream == "spatial" else stack
+    kinds = ("frames",) if stream == "spatial" else ("flow_x", "flow_y")
+    total = len(record[kinds[0]])
+    if total == 0:
+        raise InputError(
+            f"the clip {record['name']!r} has no {kinds[0]}, which the {stream} stream needs; "
+            "prepare the data with optical flow"
+        )
+    starts = step_starts(max(total - span + 1, 1), steps, offset)
+    wanted = np.minimum(starts[:, None] + np.arange(span), total - 1)  # (T', span)
+    unique, where = np.unique(wanted, return_inverse=True)
+    where = where.reshape(wanted.shape)
+    view: View | None = None
+    read: dict[str, Clip] = {}
+    for kind in kinds:
+        cut = []
+        for number in unique:
+            picture = decode_picture(record[kind][number], gray=stream == "temporal")
+            if view is None:
+                view = _choose_view(picture, size, offset, augmentation)
+            cut.append(apply_view(picture, view, size))
+        read[kind] = np.stack(cut)  # (U, S, S[, 3])
+    if stream == "spatial":
+        clip = read["frames"][where[:, 0]]  # (T', S, S, 3)
+    else:
+        flow_x = flip_flow_x(read["flow_x"]) if view and view.flip else read["flow_x"]
+        clip = stack_flow(flow_x[where], read["flow_y"][where])  # (T', S, S, 2 L)
+    if len(clip) < steps:
+        empty = np.zeros((steps - len(clip), *clip.shape[1:]), np.uint8)
+        return np.concatenate([clip, empty]), len(clip)
+    return clip, steps
+
+
+def _choose_view(
+    picture: Clip,
+    size: int,
+    offset: float | np.random.Generator,
+    augmentation: Augmentation | None,
+) -> View:
+    height, width = picture.shape[:2]
+    if augmentation is None or not isinstance(offset, np.random.Generator):
+        return centre_view(height, width, size)
+    return draw_view(offset, height, width, augmentation)
