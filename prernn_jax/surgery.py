@@ -5,12 +5,14 @@ Every function gives a new model and leaves the given one as it was. Our own bac
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 from flax import nnx
 
+from prernn_jax.backbones.head import choose_layers, is_backbone, output_name
 from prernn_jax.errors import InputError
-from prernn_jax.module_path import get_layer, linear_names, set_layer
+from prernn_jax.module_path import get_layer, set_layer
 from prernn_jax.recurrent import Activation, Recurrent
 from prernn_jax.recurrent_conv import RecurrentConv
 from prernn_jax.sequence import FoldedModel, RecurrentSlot, SequenceModel
@@ -86,13 +88,13 @@ def stack_recurrent(
     Returns:
       A model called like that of `make_recurrent`.
     """
+    if layers < 1 or hidden < 1:
+        raise InputError(f"{layers} layers of hidden size {hidden}; both must be 1 or more")
     model = nnx.clone(model)
-    if is_backbone(model):
-        output_layer = model.head[-1].name
-    name = _required_output_layer(model, output_layer, "a traditional recurrent layer")
+    name = output_name(model, output_layer, "a traditional recurrent layer")
     old = get_layer(model, name)
     sizes = [old.in_features] + [hidden] * layers
-    stack = [Recurrent(a, b, cell, rngs=rngs) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+    stack = [Recurrent(a, b, cell, rngs=rngs) for a, b in pairwise(sizes)]
     output = _zero_linear(hidden, outputs or old.out_features, rngs)
     if is_backbone(model):
         set_layer(model, name, output)
@@ -108,11 +110,6 @@ def per_frame(model: nnx.Module, outputs: int | None = None, *, rngs: nnx.Rngs) 
         name = model.head[-1].name  # type: ignore[attr-defined]
         set_layer(model, name, _zero_linear(get_layer(model, name).in_features, outputs, rngs))
     return SequenceModel(model)
-
-
-def is_backbone(model: Any) -> bool:
-    """Whether a network follows the contract of `prernn_jax.backbones`."""
-    return all(hasattr(model, name) for name in ("head", "trunk", "features"))
 
 
 def _zero_linear(in_features: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
@@ -150,28 +147,20 @@ def _on_backbone(
     output_layer: str | None,
     rngs: nnx.Rngs,
 ) -> SequenceModel:
-    *hidden, output = model.head
-    able = {entry.name: entry.activation for entry in hidden}
-    chosen = tuple(able) if layers is None else tuple(layers)
-    unknown = [name for name in chosen if name not in able]
-    if unknown or not chosen:
-        raise InputError(
-            f"layers {list(chosen)} of {type(model).__name__}; expected some of {list(able)}"
-        )
-    if output_layer not in (None, output.name):
-        raise InputError(f"output_layer is {output_layer!r}; this network's is {output.name!r}")
+    chosen = choose_layers(model, layers)
+    output = output_name(model, output_layer, "a backbone")
+    activations = {entry.name: entry.activation for entry in model.head}
     for name in chosen:
-        keep = able[name] if readout == "kept" else None
+        keep = activations[name] if readout == "kept" else None
         new = _converted(model, name, cell, shared, keep, rngs)
         if init == "random":
             new.draw_input_kernel(rngs)
         set_layer(model, name, new)
-    features = get_layer(model, output.name).in_features
+    features = get_layer(model, output).in_features
     stack = [Recurrent(features, features, cell, shared, rngs=rngs) for _ in range(extra)]
     if outputs is not None:
-        set_layer(model, output.name, _zero_linear(features, outputs, rngs))
-    ordered = [name for name in able if name in chosen]
-    return SequenceModel(model, ordered, stack)
+        set_layer(model, output, _zero_linear(features, outputs, rngs))
+    return SequenceModel(model, chosen, stack)
 
 
 def _on_foreign(
@@ -186,44 +175,28 @@ def _on_foreign(
     output_layer: str | None,
     rngs: nnx.Rngs,
 ) -> FoldedModel:
-    if not layers:
-        raise InputError(
-            f"name the layers of {type(model).__name__} to make recurrent, of: "
-            f"{', '.join(linear_names(model)) or 'it has no nnx.Linear'}"
-        )
     if readout != "kept":
         raise InputError(
             f"readout={readout!r}: {type(model).__name__}'s own forward applies what follows the "
             "layer; use LayerSequence to leave it out"
         )
     slots: list[str] = []
-    for index, name in enumerate(layers):
+    chosen = choose_layers(model, layers)
+    for index, name in enumerate(chosen):
         new = _converted(model, name, cell, shared, None, rngs)
         if init == "random":
             new.draw_input_kernel(rngs)
         set_layer(model, name, RecurrentSlot([new], index))
         slots.append(name)
     if outputs is not None or extra:
-        name = _required_output_layer(model, output_layer, "`outputs` or `extra`")
+        name = output_name(model, output_layer, "`outputs` or `extra`")
         old = get_layer(model, name)
         features = old.in_features
         new_output = old if outputs is None else _zero_linear(features, outputs, rngs)
         if extra:
             stack = [Recurrent(features, features, cell, shared, rngs=rngs) for _ in range(extra)]
-            slot = RecurrentSlot(stack, len(layers))
+            slot = RecurrentSlot(stack, len(chosen))
             new_output = nnx.Sequential(slot, new_output)
             slots.append(f"{name}.layers.0")
         set_layer(model, name, new_output)
     return FoldedModel(model, slots)
-
-
-def _required_output_layer(model: Any, name: str | None, wanted_for: str) -> str:
-    if name is None:
-        raise InputError(
-            f"{wanted_for} needs output_layer=, the name of {type(model).__name__}'s last layer, "
-            f"of: {', '.join(linear_names(model))}"
-        )
-    layer = get_layer(model, name)
-    if not isinstance(layer, nnx.Linear):
-        raise InputError(f"output_layer {name!r} is a {type(layer).__name__}, not an nnx.Linear")
-    return name
