@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from prernn_jax.module_path import get_layer
@@ -47,14 +48,20 @@ class SequenceModel(nnx.Module):
         the layers `converted` have been replaced by recurrent ones.
       converted: Names of the head's layers that are recurrent; a contiguous or single choice.
       extra: Further recurrent layers between the last hidden layer and the output layer.
+      dropout: Share of the output layer's inputs that a call with a `dropout_key` drops.
     """
 
     def __init__(
-        self, backbone: Any, converted: Sequence[str] = (), extra: Sequence[Recurrent] = ()
+        self,
+        backbone: Any,
+        converted: Sequence[str] = (),
+        extra: Sequence[Recurrent] = (),
+        dropout: float = 0.0,
     ) -> None:
         self.backbone = backbone
         self.converted = tuple(converted)
         self.extra = nnx.List(extra)
+        self.dropout = dropout
 
     @property
     def recurrent_layers(self) -> list[Recurrent]:
@@ -66,10 +73,13 @@ class SequenceModel(nnx.Module):
         clips: jax.Array,
         carry: Carries | None = None,
         lengths: jax.Array | None = None,
+        *,
+        dropout_key: jax.Array | None = None,
     ) -> tuple[jax.Array, Carries]:
         """Clips (B, T, H, W, C) or (B, T, L, H, W, C) -> outputs (B, T, K) and the last carry.
 
-        Frames beyond `lengths` (B,) change no state. Their outputs mean nothing.
+        Frames beyond `lengths` (B,) change no state. Their outputs mean nothing. Nothing is
+        dropped without a `dropout_key`.
         """
         states = iter(_check(clips, carry, len(self.converted) + len(self.extra)))
         batch = clips.shape[0]
@@ -92,6 +102,10 @@ class SequenceModel(nnx.Module):
         for layer in self.extra:
             y, state = layer(y, next(states), lengths)
             carries.append(state)
+        if dropout_key is not None and self.dropout > 0:
+            keep = 1 - self.dropout
+            kept = jax.random.bernoulli(dropout_key, keep, y.shape)
+            y = jnp.where(kept, y / jnp.asarray(keep, y.dtype), 0)
         return get_layer(self.backbone, output.name)(y), tuple(carries)
 
 

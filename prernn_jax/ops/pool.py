@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 
@@ -27,7 +27,7 @@ def max_pool(
     pads = [(0, 0)] * len(window) if isinstance(padding, str) else list(padding)
     return jax.lax.reduce_window(
         x,
-        jnp.array(-jnp.inf, x.dtype),
+        np.array(-np.inf, x.dtype),
         jax.lax.max,
         (1, *window, 1),
         (1, *strides, 1),

@@ -1,0 +1,233 @@
+"""Action recognition: `python -m train.action --stream=temporal`.
+
+Stage one gives a CNN that knows single frames; surgery makes its last layer recurrent; stage two
+trains everything together; then the test set.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import jax
+from flax import nnx
+
+from prernn_jax.budget import matched_hidden_for
+from prernn_jax.data.action import ActionData, embedded_actions, embedded_stills, ucf101
+from prernn_jax.errors import InputError
+from prernn_jax.pretrained import flat_parameters
+from prernn_jax.saved_model import save_model
+from prernn_jax.surgery import make_recurrent, per_frame, stack_recurrent
+from train.action_task import action_task, summarise, test_batches, train_batches
+from train.backbone import Backbone, read_resnet
+from train.checkpoint import Checkpoints
+from train.command import parse, run_command
+from train.figures import confusion_figure, learning_curves
+from train.log import MetricsLog, console, say
+from train.loop import Plan, evaluate, fit
+from train.optim import sgd, split_frozen
+from train.parallel import make_mesh, parallel_eval_step, parallel_train_step, replicate
+from train.parameter_table import parameter_table
+from train.presets import ActionConfig, action_preset
+from train.pretrain import compact_backbone
+from train.run_folder import RunFolder, write_text
+from train.state import TrainState, create_state, take_apart
+from train.step import make_eval_step, make_train_step
+
+_SURGERY = {
+    "make_recurrent": make_recurrent,
+    "stack_recurrent": stack_recurrent,
+    "per_frame": per_frame,
+}
+
+
+def open_data(config: ActionConfig) -> ActionData:
+    """The data set of a run; generates the embedded one, prepares a real one."""
+    if config.data == "embedded":
+        if config.data_dir is not None:
+            raise InputError("--data_dir belongs to real data; with --data=embedded use --cache_dir")
+        return embedded_actions(config.cache_dir)
+    if config.data_dir is None:
+        raise InputError(f"--data={config.data} needs --data_dir, the folder of the official layout")
+    return ucf101(config.data_dir, config.cache_dir, split=config.split, flow=config.flow)
+
+
+def surgery_of(config: ActionConfig, backbone: Backbone, classes: int) -> dict[str, Any]:
+    """The call of `prernn_jax.surgery` that makes the sequence model."""
+    if config.model == "feedforward":
+        return {"function": "per_frame", "outputs": classes}
+    if config.model == "traditional":
+        hidden = matched_hidden_for(backbone.model, cell=config.cell, outputs=classes)
+        return {
+            "function": "stack_recurrent",
+            "cell": config.cell,
+            "hidden": hidden,
+            "outputs": classes,
+        }
+    return {
+        "function": "make_recurrent",
+        "cell": config.cell,
+        "shared": config.model == "pre_sih",
+        "init": config.init,
+        "outputs": classes,
+    }
+
+
+def run_name(config: ActionConfig) -> str:
+    """The name of a run's folder."""
+    parts = [config.data, config.stream, config.model]
+    if config.model != "feedforward":
+        parts.append(config.cell)
+    if config.init == "random":
+        parts.append("random")
+    return config.name or "-".join([*parts, f"seed{config.seed}"])
+
+
+def check(config: ActionConfig) -> None:
+    """Raises an InputError for values that no run can have."""
+    for name in ("steps", "stack", "crop", "windows", "epochs", "checkpoint_every"):
+        if getattr(config, name) < 1:
+            raise InputError(f"--{name}={getattr(config, name)}: expected 1 or more")
+    if not 0 <= config.dropout < 1:
+        raise InputError(f"--dropout={config.dropout}: expected 0 or more and less than 1")
+    if config.preset == "paper" and config.weights is None:
+        raise InputError(
+            "--preset=paper starts from a pre-trained ResNet50: give --weights "
+            "(prernn-port convert resnet50.pth --arch resnet50 --out resnet50.safetensors), or "
+            "--preset=embedded for the compact network"
+        )
+
+
+def run(config: ActionConfig) -> dict[str, Any]:
+    """Trains and tests; returns the test metrics, which are also in `summary.json`."""
+    began = time.perf_counter()
+    check(config)
+    mesh = make_mesh(config.devices, config.batch_size)
+    settings = json.loads(json.dumps(asdict(config), default=str))
+    with RunFolder(config.workdir / run_name(config), settings, resume=config.resume) as folder:
+        # ------------------------------------------------------------------------- data
+        data = open_data(config)
+        say(f"data: {config.data}, {len(data.classes)} classes, " + ", ".join(
+            f"{len(source)} {name}" for name, source in data.splits.items()))  # fmt: skip
+
+        # ------------------------------------------------------- the pre-trained network
+        channels = 3 if config.stream == "spatial" else 2 * config.stack
+        if config.weights is not None:
+            backbone = read_resnet(config.weights, channels)
+        else:
+            backbone = compact_backbone(
+                config, config.stream, lambda: embedded_stills(config.cache_dir), mesh
+            )
+
+        # ------------------------------------------------------------- made recurrent
+        surgery = surgery_of(config, backbone, len(data.classes))
+        arguments = {name: value for name, value in surgery.items() if name != "function"}
+        build = _SURGERY[surgery["function"]]
+        model = build(backbone.model, **arguments, rngs=nnx.Rngs(config.seed))
+        model.dropout = config.dropout
+        network, everything, stats = take_apart(model, batch_norm=config.batch_norm)
+        params, frozen = split_frozen(everything, config.freeze)
+        before = flat_parameters(backbone.model)
+        console.print(parameter_table(params, frozen, before, backbone.source))
+
+        # ------------------------------------------------------------------ the two steps
+        batches = train_batches(
+            data,
+            config.stream,
+            config,
+            steps=config.steps,
+            batch_size=config.batch_size,
+            seed=config.seed,
+        )
+        optimizer = sgd(
+            config.schedule,
+            epochs=config.epochs,
+            steps_per_epoch=batches.batches_per_epoch,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            clip_norm=config.clip_norm,
+        )
+        task = action_task(config.stream)
+        train_step = make_train_step(network, task, optimizer, config.precision)
+        train_step = parallel_train_step(train_step, mesh)
+        eval_step = parallel_eval_step(make_eval_step(network, task, config.precision), mesh)
+        state = replicate(create_state(params, frozen, stats, optimizer, config.seed), mesh)
+
+        # --------------------------------------------------------------------- training
+        checkpoints = Checkpoints(folder.path / "checkpoints")
+        if config.resume and checkpoints.latest is not None:
+            state, position = checkpoints.restore(state)
+            batches.set_state(position)
+            say(f"resumed at step {int(state.step)}")
+        log = MetricsLog(folder.path, int(state.step))
+
+        def test(state: TrainState, split: str) -> tuple[dict[str, float], Any]:
+            source = test_batches(
+                data.splits[split],
+                config.stream,
+                config,
+                steps=config.steps,
+                batch_size=config.batch_size,
+            )
+            return summarise(evaluate(eval_step, state, source, mesh))
+
+        def validate(state: TrainState) -> Mapping[str, float]:
+            return test(state, "validation")[0]
+
+        plan = Plan(
+            name=f"{config.model}, {config.stream}",
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            rate=lambda epoch: config.schedule.rate(epoch, config.epochs),
+            checkpoint_every=config.checkpoint_every,
+            validate=validate if "validation" in data.splits else None,
+        )
+        try:
+            state = fit(state, train_step, batches, mesh, plan, log, checkpoints)
+
+            # -------------------------------------------------------------------- test
+            metrics, confusion = test(state, "test")
+            log.write(int(state.step), "test", {**metrics, "confusion": confusion.tolist()})
+            trained = network.model({**state.params, **state.frozen}, state.batch_stats, train=False)
+            save_model(
+                folder.path / "model.safetensors",
+                trained,
+                backbone.metadata,
+                surgery,
+                overwrite=True,
+            )
+            curves = log.read("train"), log.read("validation")
+            learning_curves(folder.path / "curves.png", *curves, ["loss", "clip_top1"])
+            title = f"{run_name(config)}: video top-1 {100 * metrics['video_top1']:.1f}%"
+            confusion_figure(folder.path / "confusion.png", confusion, data.classes, title)
+        finally:
+            log.close()
+            checkpoints.close()
+        summary = {
+            **metrics,
+            "chance": 1 / len(data.classes),
+            "parameters": sum(value.size for value in everything.values()),
+            "seconds": round(time.perf_counter() - began, 1),
+            "device": jax.devices()[0].device_kind,
+            "folder": str(folder.path),
+        }
+        write_text(folder.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+        say(
+            f"test: video_top1 {metrics['video_top1']:.4f}  clip_top1 {metrics['clip_top1']:.4f}  "
+            f"loss {metrics['loss']:.4f}  (chance {summary['chance']:.4f}; "
+            f"{summary['seconds']:.0f} s; {folder.path})"
+        )
+        return summary
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command line."""
+    config = parse(
+        ActionConfig, action_preset, ("preset", "data", "stream"), argv, str(__doc__).strip()
+    )
+    run(config)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,63 @@
+"""Pictures of a run: learning curves and the confusion matrix."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+
+def _save(figure: Figure, path: Path) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    FigureCanvasAgg(figure).print_png(temporary)
+    os.replace(temporary, path)
+
+
+def learning_curves(
+    path: Path,
+    train: Sequence[Mapping[str, Any]],
+    validation: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+) -> None:
+    """Draws metrics over the epochs, one panel each, and writes a PNG.
+
+    Args:
+      path: The PNG.
+      train: Lines of `metrics.jsonl` with `epoch`, and `names` where known.
+      validation: The same, of the validation set.
+      names: The metrics.
+    """
+    figure = Figure(figsize=(4.5 * len(names), 3.2), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for label, lines in (("train", train), ("validation", validation)):
+            points = [(line["epoch"], line[name]) for line in lines if name in line]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker=".", label=label)
+        axes.set_xlabel("epoch")
+        axes.set_title(name)
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    _save(figure, path)
+
+
+def confusion_figure(
+    path: Path, counts: NDArray[Any], classes: Sequence[str], title: str
+) -> None:
+    """Draws a confusion matrix (K, K), rows the true class, each scaled to 1, as a PNG."""
+    size = max(4.0, 0.28 * len(classes) + 2.5)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
+    share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    image = axes.imshow(share, vmin=0, vmax=1, cmap="viridis")
+    if len(classes) <= 60:
+        axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(classes)), classes, fontsize=7)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title, fontsize=9)
+    figure.colorbar(image, fraction=0.04)
+    _save(figure, path)

@@ -1,0 +1,178 @@
+"""The training loop and the evaluation over a data set."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from numpy.typing import NDArray
+
+from train.checkpoint import Checkpoints
+from train.interrupt import Interrupt, RunStopped, watched_signals
+from train.log import Bar, Clock, MetricsLog, say
+from train.parallel import split
+from train.state import TrainState
+
+Predictions = dict[str, NDArray[Any]]
+
+
+class Batches(Protocol):
+    """An endless loader whose position can be kept and set."""
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Steps of one pass over the training set."""
+        ...
+
+    def __next__(self) -> Mapping[str, NDArray[Any]]:
+        """The next batch, arrays (B, ...)."""
+        ...
+
+    def get_state(self) -> Any:
+        """The position behind the last batch, as bytes or JSON values."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the loop goes through.
+
+    Attributes:
+      name: Of this stage, for the screen.
+      epochs: Passes over the training set.
+      batch_size: Sequences a step.
+      rate: Epochs done -> learning rate, to report it.
+      checkpoint_every: Epochs from one checkpoint to the next.
+      validate: State -> metrics of the validation set, after each epoch; None where there is
+        none.
+    """
+
+    name: str
+    epochs: int
+    batch_size: int
+    rate: Callable[[float], Any]
+    checkpoint_every: int = 1
+    validate: Callable[[TrainState], Mapping[str, float]] | None = None
+
+
+def evaluate(
+    eval_step: Callable[..., Any],
+    state: TrainState,
+    batches: Iterable[Mapping[str, NDArray[Any]]],
+    mesh: Mesh,
+) -> Predictions:
+    """Predictions for a whole set: arrays (N, ...) in its order, without the padding."""
+    kept: dict[str, list[NDArray[Any]]] = {}
+    for batch in batches:
+        found = jax.device_get(eval_step(state, split(batch, mesh)))
+        for name in ("labels", "video"):
+            found[name] = batch[name]
+        for name, value in found.items():
+            kept.setdefault(name, []).append(np.asarray(value)[batch["mask"]])
+    return {name: np.concatenate(values) for name, values in kept.items()}
+
+
+def fit(
+    state: TrainState,
+    train_step: Callable[..., Any],
+    loader: Batches,
+    mesh: Mesh,
+    plan: Plan,
+    log: MetricsLog | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> TrainState:
+    """Trains from the state's step to the end of the plan.
+
+    Raises:
+      RunStopped: A signal came (status 130 or 143), or the loss is not finite (status 1).
+      InputError: A checkpoint could not be written.
+    """
+    per_epoch = loader.batches_per_epoch
+    total = plan.epochs * per_epoch
+    done = int(state.step)
+    clock = Clock()
+    pending: list[Any] = []
+    with watched_signals() as interrupt, Bar(plan.name, total, done).shown() as bar:
+        while done < total:
+            state, metrics = train_step(state, split(next(loader), mesh))
+            pending.append(metrics)
+            done += 1
+            end_of_epoch = done % per_epoch == 0
+            # Reading a metric waits for the device: once every few steps is enough.
+            if not (end_of_epoch or interrupt.signal or len(pending) == 10):
+                continue
+            values = _read(pending, done, plan, checkpoints)
+            epoch = done / per_epoch
+            values |= {
+                "epoch": epoch,
+                "rate": float(plan.rate(epoch)),
+                "sequences_per_s": clock.rate(len(pending) * plan.batch_size),
+            }
+            pending = []
+            if log is not None:
+                log.write(done, "train", values)
+            bar.update(done, f"loss {values['loss']:.4f}  {values['sequences_per_s']:.1f} seq/s")
+            if interrupt.signal:
+                _leave(interrupt, state, loader, checkpoints, done)
+            if end_of_epoch:
+                _end_epoch(state, loader, plan, values, done, log, checkpoints, total)
+                clock = Clock()
+    return state
+
+
+def _read(
+    pending: list[Any], done: int, plan: Plan, checkpoints: Checkpoints | None
+) -> dict[str, float]:
+    rows = jax.device_get(pending)
+    for row, step in zip(rows, range(done - len(rows) + 1, done + 1), strict=True):
+        if not math.isfinite(row["loss"]) or not math.isfinite(row["grad_norm"]):
+            good = None if checkpoints is None else checkpoints.latest
+            kept = "no checkpoint was written" if good is None else f"step {good} is kept"
+            raise RunStopped(
+                f"{plan.name}: loss {row['loss']} with gradient norm {row['grad_norm']} at step "
+                f"{step}; the last good checkpoint: {kept}. Try a lower --learning_rate",
+                status=1,
+            )
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _leave(
+    interrupt: Interrupt,
+    state: TrainState,
+    loader: Batches,
+    checkpoints: Checkpoints | None,
+    done: int,
+) -> None:
+    assert interrupt.signal is not None
+    status = 128 + interrupt.signal.value
+    if checkpoints is None:
+        raise RunStopped(f"{interrupt.signal.name}: this stage starts anew next time", status)
+    checkpoints.save(state, loader.get_state())
+    raise RunStopped(
+        f"{interrupt.signal.name}: step {done} is saved; go on with --resume", status
+    )
+
+
+def _end_epoch(
+    state: TrainState,
+    loader: Batches,
+    plan: Plan,
+    values: Mapping[str, float],
+    done: int,
+    log: MetricsLog | None,
+    checkpoints: Checkpoints | None,
+    total: int,
+) -> None:
+    epoch = done // loader.batches_per_epoch
+    line = f"{plan.name}  epoch {epoch}/{plan.epochs}  loss {values['loss']:.4f}"
+    if plan.validate is not None:
+        found = dict(plan.validate(state))
+        line += "".join(f"  {name} {value:.4f}" for name, value in found.items())
+        if log is not None:
+            log.write(done, "validation", {"epoch": float(epoch), **found})
+    say(f"{line}  {values['sequences_per_s']:.1f} seq/s")
+    if checkpoints is not None and (epoch % plan.checkpoint_every == 0 or done == total):
+        checkpoints.save(state, loader.get_state())

@@ -1,0 +1,115 @@
+"""The folder of a run: one run at a time, its configuration, and what it goes on from."""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from prernn_jax.errors import InputError
+
+_FREE = ("resume", "workdir", "data_dir", "cache_dir", "devices")  # may differ on --resume
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file under a temporary name first."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it.
+
+    Raises:
+      InputError: It cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".write-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write in {path}: {error.strerror}; choose another --workdir"
+        ) from None
+
+
+class RunFolder:
+    """A run's folder, locked as long as this process holds it.
+
+    Args:
+      path: The folder.
+      config: What the run is, as plain JSON values.
+      resume: Go on with the run that is there; otherwise an earlier one is renamed aside.
+
+    Raises:
+      InputError: Another process has it, it cannot be written, or `resume` and the
+        configuration is another one or there is nothing to go on with.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any], *, resume: bool) -> None:
+        make_folder(path.parent)
+        self.path = path
+        self._lock = self._take_lock()
+        try:
+            self._open(config, resume)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_lock(self) -> IO[str]:
+        # Beside the folder and not in it: the folder may be renamed.
+        lock = self.path.with_name(f".{self.path.name}.lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            lock.close()
+            raise InputError(
+                f"{self.path} is in use by another run (process {holder}); "
+                "wait for it, or give this one another --name or --workdir"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        return lock
+
+    def _open(self, config: Mapping[str, Any], resume: bool) -> None:
+        file = self.path / "config.json"
+        if resume:
+            if not file.is_file():
+                raise InputError(f"--resume: there is no run in {self.path}; leave --resume out")
+            self._compare(json.loads(file.read_text()), config)
+            return
+        if file.exists():
+            number = 1
+            while (aside := self.path.with_name(f"{self.path.name}.previous-{number}")).exists():
+                number += 1
+            self.path.rename(aside)
+        make_folder(self.path)
+        write_text(file, json.dumps(dict(config), indent=2) + "\n")
+
+    def _compare(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        differing = [
+            f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
+            for key in sorted({*old, *new})
+            if key not in _FREE and old.get(key) != new.get(key)
+        ]
+        if differing:
+            raise InputError(
+                f"--resume: the run in {self.path} has another configuration: "
+                f"{'; '.join(differing)}; give the same flags, or another --name for a new run"
+            )
+
+    def close(self) -> None:
+        """Gives the folder free."""
+        self._lock.close()
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
