@@ -7,14 +7,21 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from prernn_jax.data.embedded import ACTION_CLASSES, STATIC_CLASSES, EmbeddedConfig
+from prernn_jax.data.augment import Augmentation
+from prernn_jax.data.embedded import (
+    ACTION_CLASSES,
+    SPATIAL_CLASSES,
+    STATIC_CLASSES,
+    EmbeddedConfig,
+)
 from prernn_jax.data.embedded_builder import EmbeddedActions, Kind, builder_config
 from prernn_jax.data.records import RandomAccessSource, open_split
+from prernn_jax.data.sampling import Stream
 from prernn_jax.errors import InputError
 
 
@@ -27,12 +34,21 @@ class ActionData:
       splits: name of a split -> its records (prernn_jax.data.records).
       stack: flow pairs L that the data were made for.
       size: side in pixels of the square picture that a network should be given.
+      augmentation: how its training clips are best varied.
+      spatial_classes: names for the spatial stream where they differ (one picture of the
+        pre-training set shows a shape but no leg); a record's `spatial_label` counts in them.
     """
 
     classes: tuple[str, ...]
     splits: Mapping[str, RandomAccessSource]
     stack: int
     size: int
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    spatial_classes: tuple[str, ...] | None = None
+
+    def names(self, stream: Stream) -> tuple[str, ...]:
+        """Return the names of the classes that the loader's labels count in."""
+        return self.spatial_classes or self.classes if stream == "spatial" else self.classes
 
 
 def cache_dir(data_dir: Path | None = None) -> Path:
@@ -74,15 +90,21 @@ def embedded_stills(
       config: what to draw.
 
     Returns:
-      Splits train and validation. The classes are shape x leg, shape by shape: see
-      `prernn_jax.data.embedded.spatial_label` for a picture, which shows the shape alone.
+      Splits train and validation. The classes are shape x leg, those of the spatial stream the
+      shapes alone.
 
     Raises:
       InputError: the folder cannot be written.
     """
     settings = config or EmbeddedConfig()
     splits = _embedded("stills", settings, data_dir)
-    return ActionData(STATIC_CLASSES, splits, settings.stack, settings.size)
+    return ActionData(
+        STATIC_CLASSES,
+        splits,
+        settings.stack,
+        settings.size,
+        spatial_classes=SPATIAL_CLASSES,
+    )
 
 
 def _embedded(

@@ -12,7 +12,7 @@ from prernn_jax.errors import InputError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training clips vary (TSN's multi-scale crops; Wang et al., ECCV 2016).
+    """How training clips vary: a random part of the picture, at random mirrored.
 
     Attributes:
       scales: sides of the crop, as parts of the picture's short side; height and width are drawn
@@ -21,8 +21,8 @@ class Augmentation:
       flip: probability of mirroring left and right (a flow's x then changes its sign).
     """
 
-    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
-    corners: bool = True
+    scales: tuple[float, ...] = (1.0, 0.92, 0.85)
+    corners: bool = False
     flip: float = 0.5
 
     def __post_init__(self) -> None:
@@ -32,8 +32,8 @@ class Augmentation:
             raise InputError(f"the probability of a flip must lie in 0 .. 1, got {self.flip}")
 
 
-EMBEDDED_AUGMENTATION = Augmentation(scales=(1.0, 0.92, 0.85), corners=False)
-"""For the embedded clips: their 64 pixels leave less to cut away."""
+TSN_AUGMENTATION = Augmentation(scales=(1.0, 0.875, 0.75, 0.66), corners=True)
+"""Multi-scale corner crops (Wang et al., ECCV 2016), for real videos of 256 or more pixels."""
 
 
 class View(NamedTuple):

@@ -95,8 +95,3 @@ class EmbeddedConfig:
         """A name that changes with every field."""
         text = json.dumps({"drawing": 1, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def spatial_label(label: int) -> int:
-    """Return the number in SPATIAL_CLASSES for a number in STATIC_CLASSES; arrays too."""
-    return label // len(LEGS)

@@ -10,7 +10,13 @@ from typing import Any, ClassVar, Literal
 import cv2
 import tensorflow_datasets as tfds
 
-from prernn_jax.data.embedded import ACTION_CLASSES, STATIC_CLASSES, EmbeddedConfig
+from prernn_jax.data.embedded import (
+    ACTION_CLASSES,
+    LEGS,
+    SPATIAL_CLASSES,
+    STATIC_CLASSES,
+    EmbeddedConfig,
+)
 from prernn_jax.data.embedded_clip import make_clip
 from prernn_jax.data.flow import BOUND, compute_flow, quantise
 from prernn_jax.data.records import clip_features, clip_record
@@ -44,11 +50,14 @@ def make_record(settings: EmbeddedConfig, kind: Kind, split: str, index: int) ->
     """Draw one clip, compute its flow, and encode both; a still keeps its middle frame only."""
     clip = make_clip(settings, split, index)
     flow = quantise(compute_flow(clip.frames))  # (N - 1, S, S, 2)
-    frames = clip.frames
-    if kind == "stills":
-        middle = len(frames) // 2
-        frames = frames[middle : middle + 1]
-    return clip_record(frames, flow, clip.label, f"{split} {index}")
+    name = f"{split} {index}"
+    if kind == "actions":
+        return clip_record(clip.frames, flow, clip.label, name)
+    middle = len(clip.frames) // 2
+    shape = clip.label // len(LEGS)
+    return clip_record(
+        clip.frames[middle : middle + 1], flow, clip.label, name, spatial_label=shape
+    )
 
 
 class EmbeddedActions(tfds.core.GeneratorBasedBuilder):
@@ -58,10 +67,13 @@ class EmbeddedActions(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = []
 
     def _info(self) -> tfds.core.DatasetInfo:
-        classes = ACTION_CLASSES if self.builder_config.kind == "actions" else STATIC_CLASSES
+        if self.builder_config.kind == "actions":
+            features = clip_features(ACTION_CLASSES)
+        else:
+            features = clip_features(STATIC_CLASSES, SPATIAL_CLASSES)
         facts = {"flow": "dis", "bound": BOUND, "opencv": cv2.__version__}
         return self.dataset_info_from_configs(
-            features=clip_features(classes),
+            features=features,
             metadata=tfds.core.MetadataDict(facts),
             disable_shuffling=True,
         )

@@ -16,6 +16,7 @@ from prernn_jax.data.sampling import Stream, channels, read_clip
 from prernn_jax.errors import InputError
 
 Batch = dict[str, np.ndarray]
+LABELS: dict[Stream, str] = {"spatial": "spatial_label", "temporal": "label"}
 
 RGB_MEAN = (0.485, 0.456, 0.406)
 RGB_STD = (0.229, 0.224, 0.225)
@@ -49,6 +50,7 @@ class _TrainSample(grain.transforms.RandomMap):
     def __init__(
         self, stream: Stream, steps: int, stack: int, crop: int, augment: Augmentation
     ) -> None:
+        self.label = LABELS[stream]
         self.read = functools.partial(
             read_clip, stream=stream, steps=steps, stack=stack, size=crop, augmentation=augment
         )
@@ -58,7 +60,7 @@ class _TrainSample(grain.transforms.RandomMap):
         return {
             "clips": clip,
             "lengths": np.int32(length),  # type: ignore[dict-item]
-            "labels": np.int32(element["label"]),  # type: ignore[dict-item]
+            "labels": np.int32(element[self.label]),  # type: ignore[dict-item]
         }
 
 
@@ -207,7 +209,7 @@ def eval_loader(
             record = source[video]
             offset = (window + 0.5) / windows
             clip, length = read_clip(record, stream, steps, stack, crop, offset)
-            label = int(record["label"])
+            label = int(record[LABELS[stream]])
         return {
             "clips": clip,
             "lengths": np.int32(length),

@@ -2,7 +2,8 @@
 
 Every data set of clips hands over the same record, so one loader reads them all:
 `frames` N encoded pictures, `flow_x` and `flow_y` N - 1 encoded grey pictures (flow i leads from
-frame i to frame i + 1), `label`, `name`. Pictures stay encoded until a sample needs them.
+frame i to frame i + 1), `label`
+(`spatial_label` for the spatial stream), `name`. Pictures stay encoded until a sample needs them.
 """
 
 import io
@@ -61,6 +62,7 @@ def clip_record(
     label: int,
     name: str,
     quality: int = 95,
+    spatial_label: int | None = None,
 ) -> dict[str, Any]:
     """Encode a clip as a record for a TFDS builder.
 
@@ -70,6 +72,7 @@ def clip_record(
       label: class number.
       name: what the clip is called in reports.
       quality: of the JPEG pictures.
+      spatial_label: class number for the spatial stream; by default the same.
     """
     pairs = np.zeros((0, 1, 1, 2), np.uint8) if flow is None else flow
     return {
@@ -77,11 +80,14 @@ def clip_record(
         "flow_x": [io.BytesIO(encode_picture(pair[..., 0], quality)) for pair in pairs],
         "flow_y": [io.BytesIO(encode_picture(pair[..., 1], quality)) for pair in pairs],
         "label": label,
+        "spatial_label": label if spatial_label is None else spatial_label,
         "name": name,
     }
 
 
-def clip_features(classes: Sequence[str]) -> tfds.features.FeaturesDict:
+def clip_features(
+    classes: Sequence[str], spatial_classes: Sequence[str] | None = None
+) -> tfds.features.FeaturesDict:
     """Return how TFDS stores a record of one of these classes."""
     color = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
     gray = tfds.features.Image(shape=(None, None, 1), encoding_format="jpeg")
@@ -91,6 +97,7 @@ def clip_features(classes: Sequence[str]) -> tfds.features.FeaturesDict:
             "flow_x": tfds.features.Sequence(gray),
             "flow_y": tfds.features.Sequence(gray),
             "label": tfds.features.ClassLabel(names=list(classes)),
+            "spatial_label": tfds.features.ClassLabel(names=list(spatial_classes or classes)),
             "name": tfds.features.Text(),
         }
     )
