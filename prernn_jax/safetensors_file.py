@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -37,9 +37,31 @@ DTYPES: dict[str, np.dtype] = {
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _HEADER_LIMIT = 100_000_000  # bytes; the limit of the reference implementation
 _BLOCK = 32 * 2**20  # bytes that are made contiguous and written at once
+_TILE = 64  # columns of a transposed array that are copied at once
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+class Outgoing(NamedTuple):
+    """An array that is put together only while it is written, block by block.
+
+    Attributes:
+        view: any strides; its elements in C order are those of the array.
+        shape: of the array, where it differs from the view's.
+        dtype: to which the elements are converted.
+    """
+
+    view: np.ndarray
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in the file."""
+        return self.view.size * self.dtype.itemsize
+
+
+def write(
+    path: Path, arrays: Mapping[str, np.ndarray | Outgoing], metadata: Mapping[str, str]
+) -> None:
     """Write `arrays` (any strides) and `metadata` to the file `path`, which must not exist yet.
 
     Raises:
@@ -73,7 +95,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
 
 def write_safely(
     path: str | os.PathLike[str],
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, np.ndarray | Outgoing],
     metadata: Mapping[str, str],
     *,
     overwrite: bool = False,
@@ -137,16 +159,22 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     return {name: _view(path, name, entry, data) for name, entry in header.items()}, metadata
 
 
-def _write_array(file: Any, array: np.ndarray) -> None:
+def _write_array(file: Any, array: np.ndarray | Outgoing) -> None:
     """Stream an array of any strides in blocks along its first axis."""
+    view = array.view if isinstance(array, Outgoing) else array
     if array.nbytes == 0:
         return
-    if array.flags.c_contiguous:
-        file.write(array.reshape(-1).view(np.uint8).data)
+    if view.flags.c_contiguous and view.dtype == array.dtype:
+        file.write(view.reshape(-1).view(np.uint8).data)
         return
-    rows = max(1, _BLOCK * array.shape[0] // array.nbytes)
-    for first in range(0, array.shape[0], rows):
-        block = np.ascontiguousarray(array[first : first + rows])
+    view = np.atleast_1d(view)
+    rows = max(1, _BLOCK * view.shape[0] // array.nbytes)
+    for first in range(0, view.shape[0], rows):
+        block = np.empty((min(rows, view.shape[0] - first), *view.shape[1:]), array.dtype)
+        # In tiles of columns: a transposed matrix is then read by whole cache lines.
+        for column in range(0, view.shape[-1] if view.ndim > 1 else 1, _TILE):
+            part = (..., slice(column, column + _TILE)) if view.ndim > 1 else ...
+            block[part] = view[first : first + rows][part]
         file.write(block.reshape(-1).view(np.uint8).data)
 
 

@@ -71,6 +71,19 @@ def test_large_transposed_arrays_are_written_in_blocks(tmp_path, monkeypatch):
     np.testing.assert_array_equal(pretrained.read_parameters(tmp_path / "x")[0]["a"], array)
 
 
+def test_arrays_are_reshaped_and_converted_while_they_are_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(safetensors_file, "_BLOCK", 256)
+    array = np.arange(70 * 6 * 5, dtype=np.float16).reshape(70, 6, 5)
+    view = array.transpose(2, 1, 0)
+    single = safetensors_file.Outgoing(view, (30, 70), np.dtype(np.float32))
+    scalar = safetensors_file.Outgoing(np.array(2.5), (1,), np.dtype(np.float32))
+    safetensors_file.write_safely(tmp_path / "x", {"a": single, "b": scalar}, {})
+    read, _ = pretrained.read_parameters(tmp_path / "x")
+    np.testing.assert_array_equal(read["a"], view.reshape(30, 70).astype(np.float32))
+    assert read["b"].dtype == np.float32
+    assert read["b"].tolist() == [2.5]
+
+
 def test_refuses_to_overwrite_unless_asked(tmp_path):
     path = tmp_path / "x"
     pretrained.save_parameters(path, {"a": np.zeros(2)}, {})

@@ -1,0 +1,116 @@
+"""How an array of another framework becomes one of ours, and how it becomes itself again.
+
+`apply` gives views only: the elements are moved while the file is written. `undo` is written by
+itself and not derived from `apply`, so that `verify` checks one against the other.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from prernn_jax.safetensors_file import Outgoing
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a transform needs to know besides the array.
+
+    Attributes:
+        channels: C of the feature map that is flattened before the first dense layer.
+        factor: Caffe's divisor of the stored statistics, an array of one element.
+    """
+
+    channels: int = 1
+    factor: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One way from an array of another framework to one of ours.
+
+    Attributes:
+        layout: what it does, for the printed table.
+        apply: (array, context) -> view and shape; raises ValueError where the shape is wrong.
+        undo: (our array, context) -> the original array, but for leading axes of size 1.
+    """
+
+    layout: str
+    apply: Callable[[np.ndarray, Context], Outgoing]
+    undo: Callable[[np.ndarray, Context], np.ndarray]
+
+
+def _outgoing(view: np.ndarray, shape: tuple[int, ...] | None = None) -> Outgoing:
+    return Outgoing(view, view.shape if shape is None else shape, np.dtype(np.float32))
+
+
+def _trailing(array: np.ndarray, count: int) -> np.ndarray:
+    """Without leading axes of size 1, which Caffe's old 4-D and 5-D blobs have."""
+    extra = array.ndim - count
+    if extra < 0 or any(size != 1 for size in array.shape[:extra]):
+        raise ValueError(f"shape {array.shape}, expected {count} axes")
+    return array.reshape(array.shape[extra:])
+
+
+def _convolution(axes: int) -> Transform:
+    forward = (*range(2, axes), 1, 0)  # O, I, spatial... -> spatial..., I, O
+    backward = (axes - 1, axes - 2, *range(axes - 2))
+    letters = "DHW"[5 - axes :]
+    return Transform(
+        f"OI{letters} -> {letters}IO",
+        lambda array, _: _outgoing(_exactly(array, axes).transpose(forward)),
+        lambda array, _: array.transpose(backward),
+    )
+
+
+def _exactly(array: np.ndarray, axes: int) -> np.ndarray:
+    if array.ndim != axes:
+        raise ValueError(f"shape {array.shape}, expected {axes} axes")
+    return array
+
+
+def _flatten(array: np.ndarray, context: Context) -> Outgoing:
+    array = _trailing(array, 2)
+    outputs, inputs = array.shape
+    if inputs % context.channels:
+        raise ValueError(f"shape {array.shape}: {inputs} inputs of {context.channels} channels")
+    blocks = array.reshape(outputs, context.channels, inputs // context.channels)
+    return _outgoing(blocks.transpose(2, 1, 0), (inputs, outputs))
+
+
+def _unflatten(array: np.ndarray, context: Context) -> np.ndarray:
+    inputs, outputs = array.shape
+    places = array.reshape(inputs // context.channels, context.channels, outputs)
+    return places.transpose(2, 1, 0).reshape(outputs, inputs)
+
+
+def _reciprocal(context: Context) -> np.float32:
+    """Caffe multiplies by the reciprocal in single precision, and by 0 where the factor is 0."""
+    factor = np.float32(0 if context.factor is None else context.factor.reshape(-1)[0])
+    return np.float32(0) if factor == 0 else np.float32(1) / factor
+
+
+TRANSFORMS: Mapping[str, Transform] = {
+    "same": Transform(
+        "as it is",
+        lambda array, _: _outgoing(_trailing(array, 1)),
+        lambda array, _: array,
+    ),
+    "conv2d": _convolution(4),
+    "conv3d": _convolution(5),
+    "dense": Transform(
+        "OI -> IO",
+        lambda array, _: _outgoing(_trailing(array, 2).T),
+        lambda array, _: array.T,
+    ),
+    # The first dense layer: its inputs in C, (L,) H, W order become (L,) H, W, C.
+    "flatten": Transform("O(C·HW) -> (HW·C)O", _flatten, _unflatten),
+    # Caffe's batch-norm statistics; cannot be undone to the bit, so `verify` applies it again.
+    "divide": Transform(
+        "divided by [2]",
+        lambda array, context: _outgoing(
+            _trailing(array, 1).astype(np.float32) * _reciprocal(context)
+        ),
+        lambda array, _: array,
+    ),
+}
