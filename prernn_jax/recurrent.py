@@ -14,6 +14,7 @@ from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
 from prernn_jax.cells import get_cell
+from prernn_jax.errors import InputError
 from prernn_jax.unroll import unroll
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -35,10 +36,13 @@ class Recurrent(nnx.Module):
       cell: `vrnn`, `lstm`, `gru` or `gru_cho`, see `cells.py`.
       shared: One input-to-hidden map for all gates (PreRNN-SIH).
       readout: Applied to the hidden states on the way out, not on the way back in.
-      kernel: W to start from; drawn when None.
+      kernel: W to start from; drawn when None. What is drawn has its dtype.
       bias: The bias to start from; zeros when None.
       dtype: In which the products are computed; that of the inputs and W when None.
       rngs: Source of the weights that are drawn.
+
+    Raises:
+      InputError: There is no such cell, or the sizes do not fit.
     """
 
     def __init__(
@@ -54,6 +58,11 @@ class Recurrent(nnx.Module):
         dtype: Any = None,
         rngs: nnx.Rngs,
     ) -> None:
+        if in_features < 1 or features < 1:
+            raise InputError(
+                f"a layer of {in_features} inputs and {features} hidden features; both must be "
+                "1 or more"
+            )
         self.in_features = in_features
         self.features = features
         self.cell = cell
@@ -62,11 +71,16 @@ class Recurrent(nnx.Module):
         self.dtype = dtype
         self.gates = get_cell(cell).gates
         self.blocks = 1 if shared else self.gates
-        self.kernel = nnx.Param(self._draw_kernel(rngs) if kernel is None else kernel)
+        shape = (in_features, self.blocks * features)
+        if kernel is not None and kernel.shape != shape:
+            raise InputError(f"the kernel has shape {kernel.shape}; expected {shape}")
+        if kernel is None:
+            kernel = self._draw_kernel(rngs, jnp.float32)
+        self.kernel = nnx.Param(kernel)
         self._set_offset(bias)
         draw = nnx.initializers.normal(RECURRENT_SCALE / features**0.5)
-        shape = (self.gates, features, features)
-        self.recurrent_kernel = nnx.Param(draw(rngs.params(), shape, jnp.float32))
+        square = (self.gates, features, features)
+        self.recurrent_kernel = nnx.Param(draw(rngs.params(), square, kernel.dtype))
 
     @classmethod
     def from_linear(
@@ -81,7 +95,7 @@ class Recurrent(nnx.Module):
         """Makes a pre-trained fully connected layer recurrent.
 
         Gate 0 has the layer's own values, the other gates start as copies; a shared layer has
-        one block and no copies (SPEC section 1).
+        one block and no copies (SPEC section 1). A layer without bias gets one of zeros.
         """
         in_features, features = linear.kernel.shape
         blocks = 1 if shared else get_cell(cell).gates
@@ -99,23 +113,25 @@ class Recurrent(nnx.Module):
 
     def draw_input_kernel(self, rngs: nnx.Rngs) -> None:
         """Replaces W by fresh random values and the bias by zeros; the structure stays."""
-        self.kernel[...] = self._draw_kernel(rngs)
+        self.kernel[...] = self._draw_kernel(rngs, self.kernel.dtype)
         self._set_offset(None)
 
-    def _draw_kernel(self, rngs: nnx.Rngs) -> jax.Array:
+    def _draw_kernel(self, rngs: nnx.Rngs, dtype: Any) -> jax.Array:
         # One draw a gate, so that the scale of W depends on D alone.
         shape = (self.in_features, self.features)
-        draws = [_kernel_init(rngs.params(), shape, jnp.float32) for _ in range(self.blocks)]
+        draws = [_kernel_init(rngs.params(), shape, dtype) for _ in range(self.blocks)]
         return jnp.concatenate(draws, axis=1)
 
     def _set_offset(self, bias: jax.Array | None) -> None:
-        size = self.blocks * self.features
-        self.bias = nnx.Param(jnp.zeros((size,), jnp.float32) if bias is None else bias)
+        shape = (self.blocks * self.features,)
+        if bias is not None and bias.shape != shape:
+            raise InputError(f"the bias has shape {bias.shape}; expected {shape}")
+        self.bias = nnx.Param(jnp.zeros(shape, self.kernel.dtype) if bias is None else bias)
 
     def project(self, x: jax.Array) -> jax.Array:
         """The input-to-hidden map of all steps at once: (B, T, D) -> (B, T, G·F) or (B, T, F)."""
         if x.ndim != 3 or x.shape[-1] != self.in_features:
-            raise ValueError(f"x has shape {x.shape}; expected (B, T, {self.in_features})")
+            raise InputError(f"x has shape {x.shape}; expected (B, T, {self.in_features})")
         x, kernel, bias = promote_dtype(
             (x, self.kernel[...], self.bias[...]), dtype=self.dtype, inexact=True
         )

@@ -9,6 +9,7 @@ from flax.nnx.nn.dtypes import promote_dtype
 
 from prernn_jax.batch_norm import BatchNorm, reset, tile
 from prernn_jax.cells import get_cell
+from prernn_jax.errors import InputError
 from prernn_jax.recurrent import Activation, Recurrent
 
 
@@ -54,7 +55,7 @@ class RecurrentConv(Recurrent):
     ) -> "RecurrentConv":
         """Makes a pre-trained 1x1 convolution (1, 1, D, F) without bias recurrent."""
         if conv.kernel.shape[:2] != (1, 1) or conv.bias is not None:
-            raise ValueError(
+            raise InputError(
                 f"the convolution has kernel {conv.kernel.shape} and "
                 f"{'no' if conv.bias is None else 'a'} bias; expected (1, 1, D, F) and no bias"
             )
@@ -74,7 +75,7 @@ class RecurrentConv(Recurrent):
 
     def draw_input_kernel(self, rngs: nnx.Rngs) -> None:
         """Replaces W by fresh random values and the batch-norm by a fresh one."""
-        self.kernel[...] = self._draw_kernel(rngs)
+        self.kernel[...] = self._draw_kernel(rngs, self.kernel.dtype)
         reset(self.norm)
 
     def _set_offset(self, bias: jax.Array | None) -> None:
@@ -91,6 +92,12 @@ class RecurrentConv(Recurrent):
           (B, T, G·F), or (B, T, F) when shared.
         """
         inputs, shortcut = x
+        expected = (*inputs.shape[:4], self.features)
+        if inputs.ndim != 5 or inputs.shape[-1] != self.in_features or shortcut.shape != expected:
+            raise InputError(
+                f"the pair has shapes {inputs.shape} and {shortcut.shape}; expected "
+                f"(B, T, h, w, {self.in_features}) and (B, T, h, w, {self.features})"
+            )
         inputs, kernel = promote_dtype((inputs, self.kernel[...]), dtype=self.dtype, inexact=True)
         if self.norm.use_running_average:
             # Pooling commutes with W and with a fixed affine map: h·w times less work.

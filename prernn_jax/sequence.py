@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from prernn_jax.errors import InputError
 from prernn_jax.module_path import get_layer
 from prernn_jax.recurrent import Carry, Recurrent
 
@@ -32,11 +33,11 @@ def unfold(tree: Any, batch: int) -> Any:
 
 def _check(clips: jax.Array, carry: Carries | None, layers: int) -> Sequence[Carry | None]:
     if clips.ndim < 3:
-        raise ValueError(f"clips have shape {clips.shape}; expected (B, T, ...)")
+        raise InputError(f"clips have shape {clips.shape}; expected (B, T, ...)")
     if carry is None:
         return (None,) * layers
     if len(carry) != layers:
-        raise ValueError(f"the carry has {len(carry)} entries; the model has {layers} layers")
+        raise InputError(f"the carry has {len(carry)} entries; the model has {layers} layers")
     return carry
 
 
@@ -173,12 +174,17 @@ class RecurrentSlot(nnx.Module):
         """X (B·T, D) -> (B·T, F); the carries travel beside the foreign forward."""
         current = _current_pass.get()
         if x.ndim != 2:
-            raise ValueError(
+            raise InputError(
                 f"the layer made recurrent got an input of shape {x.shape}; expected (B·T, D): "
                 "use LayerSequence where the network does not hand it one vector a frame"
             )
         y = unfold(x, current.batch)  # (B, T, D)
         for index, layer in enumerate(self.layers, start=self.first):
+            if index in current.after:
+                raise InputError(
+                    "the network's forward calls a layer made recurrent twice, and it can have "
+                    "one state only: use LayerSequence"
+                )
             y, current.after[index] = layer(y, current.carry[index], current.lengths)
         return fold(y)
 
@@ -215,5 +221,8 @@ class FoldedModel(nnx.Module):
         finally:
             _current_pass.reset(token)
         if len(current.after) != layers:
-            raise ValueError("the network's forward did not call every layer made recurrent")
+            raise InputError(
+                "the network's forward did not call every layer made recurrent: leave it out of "
+                "`layers`, or use LayerSequence"
+            )
         return outputs, tuple(current.after[index] for index in range(layers))

@@ -58,9 +58,13 @@ def make_recurrent(
     """
     if init not in ("pretrained", "random"):
         raise InputError(f"init is {init!r}; expected 'pretrained' or 'random'")
+    if readout not in ("kept", None):
+        raise InputError(f"readout is {readout!r}; expected 'kept' or None")
+    if extra < 0:
+        raise InputError(f"extra is {extra}; expected 0 or more further layers")
     build = _on_backbone if is_backbone(model) else _on_foreign
     return build(
-        nnx.clone(model), layers, cell, shared, init, extra, outputs, readout, output_layer, rngs
+        _copy(model), layers, cell, shared, init, extra, outputs, readout, output_layer, rngs
     )
 
 
@@ -90,12 +94,12 @@ def stack_recurrent(
     """
     if layers < 1 or hidden < 1:
         raise InputError(f"{layers} layers of hidden size {hidden}; both must be 1 or more")
-    model = nnx.clone(model)
+    model = _copy(model)
     name = output_name(model, output_layer, "a traditional recurrent layer")
     old = get_layer(model, name)
     sizes = [old.in_features] + [hidden] * layers
     stack = [Recurrent(a, b, cell, rngs=rngs) for a, b in pairwise(sizes)]
-    output = _zero_linear(hidden, outputs or old.out_features, rngs)
+    output = _zero_linear(hidden, old.out_features if outputs is None else outputs, rngs)
     if is_backbone(model):
         set_layer(model, name, output)
         return SequenceModel(model, extra=stack)
@@ -103,17 +107,37 @@ def stack_recurrent(
     return FoldedModel(model, [f"{name}.layers.0"])
 
 
-def per_frame(model: nnx.Module, outputs: int | None = None, *, rngs: nnx.Rngs) -> SequenceModel:
-    """The control without recurrence: one of our backbones on every frame by itself."""
-    model = nnx.clone(model)
+def per_frame(
+    model: nnx.Module,
+    outputs: int | None = None,
+    *,
+    output_layer: str | None = None,
+    rngs: nnx.Rngs,
+) -> SequenceModel | FoldedModel:
+    """The control without recurrence: a network on every frame by itself.
+
+    Args:
+      model: As for `make_recurrent`.
+      outputs: Size K of a fresh output layer that starts at zero; None keeps the present one.
+      output_layer: A foreign network's output layer, needed for `outputs`.
+      rngs: Source of the new weights.
+    """
+    model = _copy(model)
     if outputs is not None:
-        name = model.head[-1].name  # type: ignore[attr-defined]
+        name = output_name(model, output_layer, "`outputs`")
         set_layer(model, name, _zero_linear(get_layer(model, name).in_features, outputs, rngs))
-    return SequenceModel(model)
+    return SequenceModel(model) if is_backbone(model) else FoldedModel(model, [])
+
+
+def _copy(model: nnx.Module) -> Any:
+    """A copy with arrays of its own: training donates them, and the original must survive that."""
+    return nnx.clone(model, arrays=True)
 
 
 def _zero_linear(in_features: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
     """An output layer whose every output starts at zero (docs/decisions.md, readout)."""
+    if outputs < 1:
+        raise InputError(f"outputs is {outputs}; the output layer needs 1 or more")
     zeros = nnx.initializers.zeros_init()
     return nnx.Linear(in_features, outputs, kernel_init=zeros, rngs=rngs)
 
@@ -124,7 +148,7 @@ def _converted(
     layer = get_layer(model, name)
     if isinstance(layer, nnx.Linear):
         return Recurrent.from_linear(layer, cell, shared, readout, rngs=rngs)
-    if isinstance(layer, nnx.Conv):
+    if isinstance(layer, nnx.Conv) and is_backbone(model):
         block = get_layer(model, name.rsplit(".", 1)[0])
         new = RecurrentConv.from_conv(layer, block.bn3, cell, shared, readout, rngs=rngs)
         del block.bn3
