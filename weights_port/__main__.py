@@ -1,0 +1,194 @@
+"""The command line: `python -m weights_port`, or `prernn-port`."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from prernn_jax import pretrained
+from prernn_jax.errors import InputError
+
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+TOLERANCE = 1e-5  # relative norm of a layer's difference that `verify` accepts
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspect:
+    """List what a file of weights holds: PyTorch, safetensors or Caffe.
+
+    Attributes:
+        file: the file.
+    """
+
+    file: tyro.conf.Positional[Path]
+
+
+@dataclasses.dataclass(frozen=True)
+class Convert:
+    """Write another framework's weights as one safetensors file under our names.
+
+    Attributes:
+        file: the file: .pth, .pt, .pickle, .safetensors or .caffemodel.
+        arch: the network that it holds.
+        out: the safetensors file to write.
+        layout: how the file names its weights; auto takes the table that knows most keys.
+        mean: C3D's mean volume, .binaryproto or .npy; it travels along.
+        overwrite: replace an existing file.
+        allow_nonfinite: convert NaN and infinity too.
+    """
+
+    file: tyro.conf.Positional[Path]
+    arch: Literal["vgg16", "c3d", "resnet50"]
+    out: Path
+    layout: str = "auto"
+    mean: Path | None = None
+    overwrite: Flag = False
+    allow_nonfinite: Flag = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Verify:
+    """Compare a converted file with its original: every bit, then layer by layer.
+
+    Attributes:
+        file: what `convert` wrote.
+        against: the original.
+        image: a picture for the real input; otherwise the one that comes with matplotlib.
+        arrays_only: only compare the arrays, do not run the networks.
+    """
+
+    file: tyro.conf.Positional[Path]
+    against: Path
+    image: Path | None = None
+    arrays_only: Flag = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Write a converted backbone or a trained sequence model as a PyTorch state dict.
+
+    Attributes:
+        file: a safetensors file of ours, or the folder of a run with its model.safetensors.
+        out: the file to write, .pth, .pt or .safetensors.
+        to: the framework.
+        overwrite: replace an existing file.
+    """
+
+    file: tyro.conf.Positional[Path]
+    out: Path
+    to: Literal["torch"] = "torch"
+    overwrite: Flag = False
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowInit:
+    """Make weights for optical flow: the first convolution averaged and repeated.
+
+    Attributes:
+        file: what `convert` wrote.
+        out: the file to write.
+        channels: 2L for a stack of L flow fields.
+        overwrite: replace an existing file.
+    """
+
+    file: tyro.conf.Positional[Path]
+    out: Path
+    channels: int = 20
+    overwrite: Flag = False
+
+
+def inspect(options: Inspect) -> int:
+    """Run the command `inspect`."""
+    from weights_port.report import print_source
+    from weights_port.source import open_source
+
+    print_source(open_source(options.file))
+    return 0
+
+
+def convert(options: Convert) -> int:
+    """Run the command `convert`."""
+    from weights_port import convert as work
+    from weights_port.report import print_plan
+
+    source, plan = work.convert(
+        options.file,
+        options.arch,
+        options.out,
+        layout=options.layout,
+        mean=options.mean,
+        overwrite=options.overwrite,
+        allow_nonfinite=options.allow_nonfinite,
+    )
+    print_plan(source, plan)
+    print(f"written: {options.out}, {options.out.stat().st_size:,} bytes")
+    return 0
+
+
+def verify(options: Verify) -> int:
+    """Run the command `verify`; 1 where the two files do not agree."""
+    from weights_port.verify import layer_reports, print_verdict, verify_arrays
+
+    verdict, source = verify_arrays(options.file, options.against)
+    print_verdict(verdict)
+    if verdict.faults:
+        return 1
+    if options.arrays_only:
+        return 0
+    worst = layer_reports(options.file, source, options.image)
+    if worst is None:
+        print("torch is not installed: the networks were not run (prernn-jax[torch])")
+        return 0
+    print(f"largest relative difference of a layer: {worst:.3g} (at most {TOLERANCE:g} allowed)")
+    return 0 if worst <= TOLERANCE else 1
+
+
+def export(options: Export) -> int:
+    """Run the command `export`."""
+    from weights_port.export import export as work
+
+    for line in work(options.file, options.out, overwrite=options.overwrite):
+        print(line)
+    return 0
+
+
+def flow_init(options: FlowInit) -> int:
+    """Run the command `flow-init`."""
+    from weights_port.flow_init import flow_init as work
+
+    work(options.file, options.channels, options.out, overwrite=options.overwrite)
+    _, metadata = pretrained.read_parameters(options.out)
+    print(f"written: {options.out}; {metadata['derived']}")
+    return 0
+
+
+_Command = (
+    Annotated[Inspect, tyro.conf.subcommand("inspect")]
+    | Annotated[Convert, tyro.conf.subcommand("convert")]
+    | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[FlowInit, tyro.conf.subcommand("flow-init")]
+)
+_RUN = {Inspect: inspect, Convert: convert, Verify: verify, Export: export, FlowInit: flow_init}
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the command; the status to exit with."""
+    options = tyro.cli(_Command, args=arguments, prog="prernn-port", description=__doc__)
+    try:
+        return _RUN[type(options)](options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def main() -> None:
+    """The installed command."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The proof that a converted file holds the numbers of the file that it was made from."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from prernn_jax import pretrained
+from prernn_jax.errors import InputError
+from weights_port import mapping
+from weights_port.architecture import Architecture
+from weights_port.convert import ARCHITECTURES, context_of
+from weights_port.mapping import Layout
+from weights_port.source import Source, open_source, sha256
+from weights_port.transforms import TRANSFORMS
+
+
+@dataclass
+class Verdict:
+    """What the comparison of arrays found.
+
+    Attributes:
+        equal: how many arrays are equal to the bit.
+        faults: one line for each array that is not, or is missing.
+        notes: what the user should know.
+    """
+
+    equal: int = 0
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def verify_arrays(path: Path, against: Path) -> tuple[Verdict, Source]:
+    """Compare every array of a converted file with the original, read anew.
+
+    Args:
+        path: a file that `convert` wrote.
+        against: the original.
+
+    Returns:
+        The verdict, and the original as read.
+
+    Raises:
+        InputError: one of the files is bad, or the first was not made by `convert`.
+    """
+    ours, metadata = pretrained.read_parameters(path)
+    architecture, layout = _origin(path, metadata)
+    source = open_source(against)
+    if source.family != layout.family:
+        raise InputError(
+            f"{against} is {source.format}; {path} was made from a file of the layout "
+            f"{layout.name!r} ({layout.family})"
+        )
+    verdict = Verdict()
+    if sha256(against) != metadata.get("source_sha256"):
+        verdict.notes.append(
+            f"{against.name} is not the file it was made from "
+            f"({metadata.get('source_file')}): the SHA-256 differs"
+        )
+    assignment = mapping.assign(layout, source.arrays)
+    verdict.faults += assignment.faults
+    width = pretrained.read_json_object(metadata, "arguments", where=str(path)).get("width", 64)
+    for move in assignment.moves:
+        context = context_of(source, move.source, architecture.channels * width)
+        original = source.arrays[move.source]
+        if move.target not in ours:
+            verdict.faults.append(f"{move.source}: no {move.target} in {path.name}")
+            continue
+        if move.transform == "divide":  # cannot be undone to the bit: done again
+            original = TRANSFORMS["divide"].apply(original, context).view
+        undone = TRANSFORMS[move.transform].undo(ours[move.target], context)
+        fault = _difference(undone, original)
+        if fault:
+            verdict.faults.append(f"{move.source} -> {move.target}: {fault}")
+        else:
+            verdict.equal += 1
+    fresh = set(json.loads(metadata.get("fresh", "[]")))
+    given = {move.target for move in assignment.moves} | fresh
+    verdict.faults += [
+        f"{name}: not from the file"
+        for name in ours
+        if name not in given and not name.startswith("preprocessing.")
+    ]
+    return verdict, source
+
+
+def _origin(path: Path, metadata: dict[str, str]) -> tuple[Architecture, Layout]:
+    if "derived" in metadata:
+        raise InputError(
+            f"{path} was changed after its conversion ({metadata['derived']}); verify the file "
+            "that it was made from"
+        )
+    for architecture in ARCHITECTURES.values():
+        if architecture.backbone == metadata.get("architecture"):
+            layout = architecture.layout(metadata.get("layout", ""))
+            if layout is not None:
+                return architecture, layout
+    raise InputError(
+        f"{path} does not say from which layout it was converted; verify takes a file that "
+        "`prernn-port convert` wrote"
+    )
+
+
+def _difference(undone: np.ndarray, original: np.ndarray) -> str | None:
+    """What differs between two arrays, compared by their bits; leading axes of 1 do not count."""
+    if undone.dtype != np.float32:
+        return f"{undone.dtype}, expected float32"
+    if undone.size != original.size:
+        return f"shape {undone.shape}, the original is {original.shape}"
+    expected = np.ascontiguousarray(original, np.float32).reshape(-1).view(np.uint32)
+    found = np.ascontiguousarray(undone).reshape(-1).view(np.uint32)
+    differ = np.count_nonzero(expected != found)
+    return f"{differ} of {found.size} numbers differ" if differ else None
+
+
+def print_verdict(verdict: Verdict, say: Callable[[str], None] = print) -> None:
+    """The verdict in words."""
+    for note in verdict.notes:
+        say(f"note: {note}")
+    for fault in verdict.faults:
+        say(f"  {fault}")
+    word = "all" if not verdict.faults else "only"
+    say(f"arrays: {word} {verdict.equal} equal to the bit, {len(verdict.faults)} faults")
+
+
+def layer_reports(path: Path, source: Source, image: Path | None) -> float | None:
+    """Run the original network and ours on the same inputs and print what differs.
+
+    Returns:
+        The largest relative difference of a layer; None where torch is not installed.
+    """
+    try:
+        from weights_port.parity import example_inputs, parity
+        from weights_port.report import print_parity
+    except ImportError:
+        return None
+    _, metadata = pretrained.read_parameters(path)
+    _, layout = _origin(path, metadata)
+    moves = mapping.assign(layout, source.arrays).moves
+    inputs = example_inputs(pretrained.load_pretrained(path), metadata, image)
+    return max(
+        print_parity(name, parity(pretrained.load_pretrained(path), metadata, source, moves, x))
+        for name, x in inputs.items()
+    )
