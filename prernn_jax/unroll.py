@@ -44,7 +44,7 @@ def unroll(
         carry = tuple(jnp.zeros((batch, features), state) for _ in range(cell.carry_parts))
     valid = jnp.ones((steps, batch), bool)
     if lengths is not None:
-        valid = jnp.arange(steps)[:, None] < lengths[None, :]
+        valid = jnp.arange(steps, dtype=lengths.dtype)[:, None] < lengths[None, :]
 
     def product(value: Array, start: int, stop: int) -> Sequence[Array]:
         out = jnp.einsum(
