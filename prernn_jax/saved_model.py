@@ -108,3 +108,18 @@ def build_model(metadata: Mapping[str, str], *, where: str = "metadata") -> Sequ
     return pretrained.build_abstract(
         lambda: _FUNCTIONS[name](backbone(), **call, rngs=nnx.Rngs(0)), where=where
     )
+
+
+def apply_surgery(
+    backbone: nnx.Module, surgery: Mapping[str, Any], *, rngs: nnx.Rngs
+) -> SequenceModel:
+    """Makes the sequence model that a surgery call describes, as `save_model` takes it.
+
+    Args:
+        backbone: One of our backbones; left as it was.
+        surgery: `function` and its arguments by name.
+        rngs: Source of the new weights.
+    """
+    arguments = dict(surgery)
+    model: SequenceModel = _FUNCTIONS[arguments.pop("function")](backbone, **arguments, rngs=rngs)
+    return model

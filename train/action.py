@@ -14,11 +14,10 @@ import jax
 from flax import nnx
 
 from prernn_jax.budget import matched_hidden_for
-from prernn_jax.data.action import ActionData, embedded_actions, embedded_stills, ucf101
+from prernn_jax.data.action import ActionData, embedded_actions, embedded_stills
 from prernn_jax.errors import InputError
 from prernn_jax.pretrained import flat_parameters
-from prernn_jax.saved_model import save_model
-from prernn_jax.surgery import make_recurrent, per_frame, stack_recurrent
+from prernn_jax.saved_model import apply_surgery, save_model
 from train.action_task import action_task, summarise, test_batches, train_batches
 from train.backbone import Backbone, read_resnet
 from train.checkpoint import Checkpoints
@@ -26,30 +25,28 @@ from train.command import parse, run_command
 from train.figures import confusion_figure, learning_curves
 from train.log import MetricsLog, console, say
 from train.loop import Plan, evaluate, fit
-from train.optim import sgd, split_frozen
-from train.parallel import make_mesh, parallel_eval_step, parallel_train_step, replicate
+from train.optim import sgd
+from train.parallel import make_mesh
 from train.parameter_table import parameter_table
 from train.presets import ActionConfig, action_preset
 from train.pretrain import compact_backbone
 from train.run_folder import RunFolder, write_text
-from train.state import TrainState, create_state, take_apart
-from train.step import make_eval_step, make_train_step
-
-_SURGERY = {
-    "make_recurrent": make_recurrent,
-    "stack_recurrent": stack_recurrent,
-    "per_frame": per_frame,
-}
+from train.setup import set_up
+from train.state import TrainState
 
 
 def open_data(config: ActionConfig) -> ActionData:
     """The data set of a run; generates the embedded one, prepares a real one."""
     if config.data == "embedded":
         if config.data_dir is not None:
-            raise InputError("--data_dir belongs to real data; with --data=embedded use --cache_dir")
+            raise InputError(
+                "--data_dir belongs to real data; with --data=embedded use --cache_dir"
+            )
         return embedded_actions(config.cache_dir)
     if config.data_dir is None:
-        raise InputError(f"--data={config.data} needs --data_dir, the folder of the official layout")
+        raise InputError(
+            f"--data={config.data} needs --data_dir, the folder of the official layout"
+        )
     return ucf101(config.data_dir, config.cache_dir, split=config.split, flow=config.flow)
 
 
@@ -76,7 +73,7 @@ def surgery_of(config: ActionConfig, backbone: Backbone, classes: int) -> dict[s
 
 def run_name(config: ActionConfig) -> str:
     """The name of a run's folder."""
-    parts = [config.data, config.stream, config.model]
+    parts: list[str] = [config.data, config.stream, config.model]
     if config.model != "feedforward":
         parts.append(config.cell)
     if config.init == "random":
@@ -122,16 +119,10 @@ def run(config: ActionConfig) -> dict[str, Any]:
 
         # ------------------------------------------------------------- made recurrent
         surgery = surgery_of(config, backbone, len(data.classes))
-        arguments = {name: value for name, value in surgery.items() if name != "function"}
-        build = _SURGERY[surgery["function"]]
-        model = build(backbone.model, **arguments, rngs=nnx.Rngs(config.seed))
+        model = apply_surgery(backbone.model, surgery, rngs=nnx.Rngs(config.seed))
         model.dropout = config.dropout
-        network, everything, stats = take_apart(model, batch_norm=config.batch_norm)
-        params, frozen = split_frozen(everything, config.freeze)
-        before = flat_parameters(backbone.model)
-        console.print(parameter_table(params, frozen, before, backbone.source))
 
-        # ------------------------------------------------------------------ the two steps
+        # ----------------------------------------------------------- steps and their state
         batches = train_batches(
             data,
             config.stream,
@@ -148,11 +139,20 @@ def run(config: ActionConfig) -> dict[str, Any]:
             weight_decay=config.weight_decay,
             clip_norm=config.clip_norm,
         )
-        task = action_task(config.stream)
-        train_step = make_train_step(network, task, optimizer, config.precision)
-        train_step = parallel_train_step(train_step, mesh)
-        eval_step = parallel_eval_step(make_eval_step(network, task, config.precision), mesh)
-        state = replicate(create_state(params, frozen, stats, optimizer, config.seed), mesh)
+        training = set_up(
+            model,
+            action_task(config.stream),
+            optimizer,
+            mesh,
+            batch_norm=config.batch_norm,
+            precision=config.precision,
+            freeze=config.freeze,
+            seed=config.seed,
+        )
+        state = training.state
+        before = flat_parameters(backbone.model)
+        console.print(parameter_table(state.params, state.frozen, before, backbone.source))
+        parameters = sum(value.size for value in {**state.params, **state.frozen}.values())
 
         # --------------------------------------------------------------------- training
         checkpoints = Checkpoints(folder.path / "checkpoints")
@@ -170,7 +170,7 @@ def run(config: ActionConfig) -> dict[str, Any]:
                 steps=config.steps,
                 batch_size=config.batch_size,
             )
-            return summarise(evaluate(eval_step, state, source, mesh))
+            return summarise(evaluate(training.eval_step, state, source, mesh))
 
         def validate(state: TrainState) -> Mapping[str, float]:
             return test(state, "validation")[0]
@@ -184,15 +184,14 @@ def run(config: ActionConfig) -> dict[str, Any]:
             validate=validate if "validation" in data.splits else None,
         )
         try:
-            state = fit(state, train_step, batches, mesh, plan, log, checkpoints)
+            state = fit(state, training.train_step, batches, mesh, plan, log, checkpoints)
 
             # -------------------------------------------------------------------- test
             metrics, confusion = test(state, "test")
             log.write(int(state.step), "test", {**metrics, "confusion": confusion.tolist()})
-            trained = network.model({**state.params, **state.frozen}, state.batch_stats, train=False)
             save_model(
                 folder.path / "model.safetensors",
-                trained,
+                training.model(state),
                 backbone.metadata,
                 surgery,
                 overwrite=True,
@@ -207,7 +206,7 @@ def run(config: ActionConfig) -> dict[str, Any]:
         summary = {
             **metrics,
             "chance": 1 / len(data.classes),
-            "parameters": sum(value.size for value in everything.values()),
+            "parameters": parameters,
             "seconds": round(time.perf_counter() - began, 1),
             "device": jax.devices()[0].device_kind,
             "folder": str(folder.path),

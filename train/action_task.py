@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from prernn_jax.data.action import ActionData
-from prernn_jax.data.augment import Augmentation
 from prernn_jax.data.loader import EvalLoader, TrainLoader, eval_loader, normalise, train_loader
 from prernn_jax.losses import sequence_nll
 from prernn_jax.metrics import confusion_matrix, sequence_scores, top1, video_scores
@@ -16,14 +15,15 @@ from train.step import Batch, Metrics, Task
 
 
 def action_task(stream: Stream) -> Task:
-    """Negative log likelihood over the steps of a sequence (SPEC section 1, FACTS section 9)."""
+    """Negative log likelihood over the steps of a sequence (FACTS section 9)."""
 
     def prepare(batch: Batch) -> Array:
         return normalise(batch["clips"], stream)
 
     def loss(outputs: Array, batch: Batch) -> tuple[Array, Metrics]:
-        right = jnp.argmax(sequence_scores(outputs, batch["lengths"]), axis=-1) == batch["labels"]
-        nll = sequence_nll(outputs, batch["labels"], batch["lengths"])
+        labels = batch["labels"]
+        right = jnp.argmax(sequence_scores(outputs, batch["lengths"]), axis=-1) == labels
+        nll = sequence_nll(outputs, labels, batch["lengths"])
         return jnp.mean(nll), {"clip_top1": jnp.mean(right.astype(jnp.float32))}
 
     def predict(outputs: Array, batch: Batch) -> Metrics:
@@ -70,7 +70,7 @@ def train_batches(
         steps=steps,
         stack=config.stack,
         crop=config.crop,
-        augment=Augmentation(),
+        augment=data.augmentation,
         seed=seed,
         workers=config.workers,
     )

@@ -44,9 +44,7 @@ def learning_curves(
     _save(figure, path)
 
 
-def confusion_figure(
-    path: Path, counts: NDArray[Any], classes: Sequence[str], title: str
-) -> None:
+def confusion_figure(path: Path, counts: NDArray[Any], classes: Sequence[str], title: str) -> None:
     """Draws a confusion matrix (K, K), rows the true class, each scaled to 1, as a PNG."""
     size = max(4.0, 0.28 * len(classes) + 2.5)
     figure = Figure(figsize=(size, size), layout="constrained")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ from tensorboardX import SummaryWriter
 
 from train.run_folder import write_text
 
-console = Console(highlight=False, soft_wrap=True)
+# Where there is no terminal nobody has asked for 80 columns.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 130)
 
 
 def say(text: str) -> None:

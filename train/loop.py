@@ -27,7 +27,7 @@ class Batches(Protocol):
         """Steps of one pass over the training set."""
         ...
 
-    def __next__(self) -> Mapping[str, NDArray[Any]]:
+    def __next__(self) -> Mapping[str, Any]:
         """The next batch, arrays (B, ...)."""
         ...
 
@@ -68,8 +68,7 @@ def evaluate(
     kept: dict[str, list[NDArray[Any]]] = {}
     for batch in batches:
         found = jax.device_get(eval_step(state, split(batch, mesh)))
-        for name in ("labels", "video"):
-            found[name] = batch[name]
+        found |= {name: batch[name] for name in ("labels", "video")}
         for name, value in found.items():
             kept.setdefault(name, []).append(np.asarray(value)[batch["mask"]])
     return {name: np.concatenate(values) for name, values in kept.items()}
@@ -151,9 +150,7 @@ def _leave(
     if checkpoints is None:
         raise RunStopped(f"{interrupt.signal.name}: this stage starts anew next time", status)
     checkpoints.save(state, loader.get_state())
-    raise RunStopped(
-        f"{interrupt.signal.name}: step {done} is saved; go on with --resume", status
-    )
+    raise RunStopped(f"{interrupt.signal.name}: step {done} is saved; go on with --resume", status)
 
 
 def _end_epoch(

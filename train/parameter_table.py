@@ -46,9 +46,11 @@ def parameter_table(
     everything = {**params, **frozen}
     total = sum(value.size for value in everything.values())
     trained = sum(value.size for value in params.values())
-    table = Table(title=f"{total:,} parameters, {trained:,} of them trained", title_justify="left")
+    table = Table(
+        title=f"{total:,} parameters, {trained:,} of them trained", title_justify="left", box=None
+    )
     for column in ("name", "shape", "count", "state", "from"):
-        table.add_column(column, justify="right" if column == "count" else "left")
+        table.add_column(column, justify="right" if column == "count" else "left", no_wrap=True)
     for name in sorted(everything):
         value = everything[name]
         state = "trained" if name in params else "frozen"

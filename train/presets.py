@@ -32,6 +32,9 @@ class Pretraining:
     seed: int = 0
 
 
+_EMBEDDED = Schedule(0.05, "cosine", warmup=0.5)
+
+
 @dataclass(frozen=True)
 class ActionConfig:
     """Action recognition with one stream of a two-stream network.
@@ -93,7 +96,7 @@ class ActionConfig:
     windows: int = 1
     epochs: int = 8
     batch_size: int = 16
-    schedule: Schedule = Schedule(0.05, "cosine", warmup=0.5)
+    schedule: Schedule = _EMBEDDED
     momentum: float = 0.9
     weight_decay: float = 5e-4
     clip_norm: float | None = 5.0

@@ -5,26 +5,26 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from flax import nnx
-from jax import Array
 from jax.sharding import Mesh
 
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.data.action import ActionData
+from prernn_jax.data.embedded import EmbeddedConfig
 from prernn_jax.metrics import top1
 from prernn_jax.pretrained import flat_parameters, save_parameters
-from prernn_jax.surgery import per_frame
+from prernn_jax.saved_model import apply_surgery
 from train.action_task import action_task, test_batches, train_batches
 from train.backbone import Backbone, read_resnet, with_channels
 from train.log import say
 from train.loop import Plan, evaluate, fit
 from train.optim import Schedule, sgd
-from train.parallel import parallel_eval_step, parallel_train_step, replicate
 from train.presets import ActionConfig, Stream
 from train.run_folder import make_folder
-from train.state import TrainState, create_state, take_apart
-from train.step import make_eval_step, make_train_step
+from train.setup import set_up
+from train.state import TrainState
 
 STAGE_SIZES, WIDTH = (1, 1, 1), 16  # the compact ResNet for images of 64x64
 
@@ -36,25 +36,23 @@ def compact_backbone(
 
     Args:
       config: Says how it is trained and where it is kept.
-      stream: RGB frames, or stacks of flow (first trained on RGB frames, see SPEC).
+      stream: RGB frames, or stacks of flow: the network for flow starts from that for RGB by
+        cross-modality initialisation.
       stills: Opens the data of single frames; called only where there is something to train.
       mesh: Devices to train on.
     """
     channels = 3 if stream == "spatial" else 2 * config.stack
-    path = config.workdir / "pretrained" / f"{stream}-{_key(config, stream)}.safetensors"
+    path = _path(config, stream)
     if path.is_file():
         say(f"stage one: {path} is there and used")
         return read_resnet(path, channels)._replace(source="stage one")
-    data = stills()
     if stream == "temporal":
         start = with_channels(compact_backbone(config, "spatial", stills, mesh), channels)
     else:
-        arguments = {"stage_sizes": STAGE_SIZES, "width": WIDTH, "in_channels": channels}
-        arguments["num_outputs"] = len(data.names(stream))
-        model = ResNet(**arguments, rngs=nnx.Rngs(config.pretraining.seed))
-        metadata = {"architecture": "resnet", "arguments": json.dumps(arguments)}
-        start = Backbone(model, metadata, "")
-    arguments = json.loads(start.metadata["arguments"]) | {"num_outputs": len(data.names(stream))}
+        start = _fresh(config.pretraining.seed)
+    data = stills()
+    arguments = json.loads(start.metadata["arguments"])
+    arguments["num_outputs"] = len(data.names(stream))
     backbone = Backbone(
         _train(config, stream, start.model, data, mesh),
         {**start.metadata, "arguments": json.dumps(arguments)},
@@ -66,16 +64,26 @@ def compact_backbone(
     return backbone
 
 
-def _key(config: ActionConfig, stream: Stream) -> str:
+def _fresh(seed: int) -> Backbone:
+    arguments: dict[str, Any] = {"stage_sizes": STAGE_SIZES, "width": WIDTH, "in_channels": 3}
+    model = ResNet(**arguments, rngs=nnx.Rngs(seed))
+    return Backbone(model, {"architecture": "resnet", "arguments": json.dumps(arguments)}, "")
+
+
+def _path(config: ActionConfig, stream: Stream) -> Path:
+    """Named after all that decides the result, so that a change trains anew."""
     settings = asdict(config.pretraining) | {
+        "data": EmbeddedConfig().key,
         "sizes": [STAGE_SIZES, WIDTH],
         "crop": config.crop,
         "stack": config.stack if stream == "temporal" else None,
         "momentum": config.momentum,
         "weight_decay": config.weight_decay,
+        "clip_norm": config.clip_norm,
         "precision": config.precision,
     }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    return config.workdir / "pretrained" / f"{stream}-{key}.safetensors"
 
 
 def _train(
@@ -83,8 +91,6 @@ def _train(
 ) -> ResNet:
     settings = config.pretraining
     epochs = settings.rgb_epochs if stream == "spatial" else settings.flow_epochs
-    model = per_frame(start, len(data.names(stream)), rngs=nnx.Rngs(settings.seed))
-    network, params, stats = take_apart(model)
     batches = train_batches(
         data, stream, config, steps=1, batch_size=settings.batch_size, seed=settings.seed
     )
@@ -97,15 +103,21 @@ def _train(
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
     )
-    task = action_task(stream)
-    step = parallel_train_step(make_train_step(network, task, optimizer, config.precision), mesh)
-    eval_step = parallel_eval_step(make_eval_step(network, task, config.precision), mesh)
+    surgery = {"function": "per_frame", "outputs": len(data.names(stream))}
+    training = set_up(
+        apply_surgery(start, surgery, rngs=nnx.Rngs(settings.seed)),
+        action_task(stream),
+        optimizer,
+        mesh,
+        precision=config.precision,
+        seed=settings.seed,
+    )
     test = test_batches(
         data.splits["validation"], stream, config, steps=1, batch_size=settings.batch_size
     )
 
     def validate(state: TrainState) -> Mapping[str, float]:
-        found = evaluate(eval_step, state, test, mesh)
+        found = evaluate(training.eval_step, state, test, mesh)
         return {"top1": top1(found["scores"], found["labels"])}
 
     plan = Plan(
@@ -115,13 +127,6 @@ def _train(
         rate=lambda epoch: schedule.rate(epoch, epochs),
         validate=validate,
     )
-    state = replicate(create_state(params, {}, stats, optimizer, settings.seed), mesh)
-    state = fit(state, step, batches, mesh, plan)
-    return _backbone_of(network.model(state.params, state.batch_stats, train=False))
-
-
-def _backbone_of(model: nnx.Module) -> ResNet:
-    backbone: ResNet = model.backbone  # type: ignore[attr-defined]
-    return nnx.clone(backbone)
-
-
+    state = fit(training.state, training.train_step, batches, mesh, plan)
+    backbone: ResNet = training.model(state).backbone
+    return backbone

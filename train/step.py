@@ -12,7 +12,7 @@ from jax import Array
 
 from train.state import AXIS, Arrays, Network, TrainState, named_arrays
 
-Batch = Mapping[str, Array]
+Batch = Mapping[str, Any]  # arrays (B, ...)
 Metrics = dict[str, Array]
 Precision = Literal["float32", "bfloat16"]
 
