@@ -10,6 +10,11 @@ def valid_steps(lengths: Array, steps: int, dtype: jnp.dtype) -> Array:
     return (jnp.arange(steps)[None, :] < lengths[:, None]).astype(dtype)
 
 
+def at_least_float32(x: Array) -> Array:
+    """Float64 stays; half precision becomes float32."""
+    return x if x.dtype == jnp.float64 else x.astype(jnp.float32)
+
+
 def sequence_nll(logits: Array, labels: Array, lengths: Array) -> Array:
     """Negative log likelihood of a sequence's class, mean over its steps.
 
@@ -21,7 +26,7 @@ def sequence_nll(logits: Array, labels: Array, lengths: Array) -> Array:
     Returns:
         (B,) in nats.
     """
-    wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    wide = at_least_float32(logits)
     log_p = jax.nn.log_softmax(wide, axis=-1)  # (B, T, K)
     taken = jnp.take_along_axis(log_p, labels[:, None, None], axis=-1)[..., 0]  # (B, T)
     mask = valid_steps(lengths, logits.shape[1], wide.dtype)  # (B, T)

@@ -6,7 +6,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
-from prernn_jax.losses import valid_steps
+from prernn_jax.losses import at_least_float32, valid_steps
 
 
 def sequence_scores(logits: Array, lengths: Array) -> Array:
@@ -19,7 +19,7 @@ def sequence_scores(logits: Array, lengths: Array) -> Array:
     Returns:
         (B, K), each row sums to 1.
     """
-    wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    wide = at_least_float32(logits)
     mask = valid_steps(lengths, logits.shape[1], wide.dtype)[..., None]  # (B, T, 1)
     p = jnp.where(mask > 0, jax.nn.softmax(wide, axis=-1), 0)  # (B, T, K)
     return jnp.sum(p, axis=1) / lengths.astype(wide.dtype)[:, None]

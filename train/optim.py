@@ -38,8 +38,7 @@ class Schedule:
         epoch = jnp.asarray(epoch, jnp.float32)
         rate = jnp.asarray(self.base, jnp.float32)
         if self.shape == "halving":
-            # Steps a epoch need not be a whole number: the small term keeps 10.0 from 9.9999.
-            halvings = jnp.floor((epoch - self.hold) / self.every + 1e-4)
+            halvings = jnp.floor((epoch - self.hold) / self.every)
             rate = rate * 0.5 ** jnp.maximum(halvings, 0)
         elif self.shape == "cosine":
             rate = rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(epoch / epochs, 1)))
