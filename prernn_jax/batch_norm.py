@@ -50,9 +50,9 @@ class BatchNorm(nnx.Module):
             shape = (1,) * (x.ndim - 1) + factor.shape
             return x * factor.reshape(shape).astype(x.dtype) + offset.reshape(shape).astype(x.dtype)
         y, mean, var = batch_norm_train(x, scale, bias, self.epsilon, self.axis_name)
-        keep = self.momentum
-        self.mean[...] = keep * self.mean[...] + (1 - keep) * jax.lax.stop_gradient(mean)
-        self.var[...] = keep * self.var[...] + (1 - keep) * jax.lax.stop_gradient(var)
+        for stored, batch in ((self.mean, mean), (self.var, var)):
+            new = jax.lax.stop_gradient(batch).astype(stored.dtype)
+            stored.set_value(self.momentum * stored[...] + (1 - self.momentum) * new)
         return y
 
 
@@ -66,7 +66,7 @@ def tile(norm: BatchNorm, times: int) -> BatchNorm:
         axis_name=norm.axis_name,
     )
     for name in ("scale", "bias", "mean", "var"):
-        getattr(new, name)[...] = jnp.tile(getattr(norm, name)[...], times)
+        getattr(new, name).set_value(jnp.tile(getattr(norm, name)[...], times))
     return new
 
 
@@ -74,4 +74,4 @@ def reset(norm: BatchNorm) -> None:
     """Sets scale, bias and stored statistics back to their initial values."""
     for name, value in (("scale", 1.0), ("bias", 0.0), ("mean", 0.0), ("var", 1.0)):
         array = getattr(norm, name)
-        array[...] = jnp.full_like(array[...], value)
+        array.set_value(jnp.full_like(array[...], value))

@@ -113,7 +113,7 @@ class Recurrent(nnx.Module):
 
     def draw_input_kernel(self, rngs: nnx.Rngs) -> None:
         """Replaces W by fresh random values and the bias by zeros; the structure stays."""
-        self.kernel[...] = self._draw_kernel(rngs, self.kernel.dtype)
+        self.kernel.set_value(self._draw_kernel(rngs, self.kernel.dtype))
         self._set_offset(None)
 
     def _draw_kernel(self, rngs: nnx.Rngs, dtype: Any) -> jax.Array:

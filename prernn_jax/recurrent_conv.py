@@ -75,7 +75,7 @@ class RecurrentConv(Recurrent):
 
     def draw_input_kernel(self, rngs: nnx.Rngs) -> None:
         """Replaces W by fresh random values and the batch-norm by a fresh one."""
-        self.kernel[...] = self._draw_kernel(rngs, self.kernel.dtype)
+        self.kernel.set_value(self._draw_kernel(rngs, self.kernel.dtype))
         reset(self.norm)
 
     def _set_offset(self, bias: jax.Array | None) -> None:
