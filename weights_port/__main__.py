@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -172,7 +172,9 @@ _Command = (
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[FlowInit, tyro.conf.subcommand("flow-init")]
 )
-_RUN = {Inspect: inspect, Convert: convert, Verify: verify, Export: export, FlowInit: flow_init}
+_RUN: dict[type, Callable[..., int]] = {
+    Inspect: inspect, Convert: convert, Verify: verify, Export: export, FlowInit: flow_init
+}  # fmt: skip
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from typing import Literal
 from prernn_jax.errors import InputError
 from prernn_jax.preprocess import Preprocessing
 
-_LISTED = 20  # lines that an error shows of each kind
+_LISTED = 12  # lines that an error shows of each kind
 
 
 @dataclass(frozen=True)

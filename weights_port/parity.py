@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,21 +14,8 @@ from prernn_jax.errors import InputError
 from prernn_jax.module_path import get_layer, set_layer
 from weights_port import reference
 from weights_port.mapping import Move
+from weights_port.report import Row
 from weights_port.source import Source
-
-
-class Row(NamedTuple):
-    """One layer of the report.
-
-    Attributes:
-        layer: our name.
-        difference: largest absolute difference.
-        relative: norm of the difference over the norm of the original's output.
-    """
-
-    layer: str
-    difference: float
-    relative: float
 
 
 class Tap(nnx.Module):

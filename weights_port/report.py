@@ -1,15 +1,29 @@
 """What the commands print."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from weights_port.convert import Plan
-from weights_port.parity import Row
 from weights_port.source import Source
 from weights_port.transforms import TRANSFORMS
 
 Say = Callable[[str], None]
+
+
+class Row(NamedTuple):
+    """One layer of the report.
+
+    Attributes:
+        layer: our name.
+        difference: largest absolute difference.
+        relative: norm of the difference over the norm of the original's output.
+    """
+
+    layer: str
+    difference: float
+    relative: float
 
 
 def print_source(source: Source, say: Say = print) -> None:
@@ -63,7 +77,7 @@ def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
-def _table(rows: list[tuple[str, ...]], say: Say) -> None:
+def _table(rows: Sequence[tuple[str, ...]], say: Say) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

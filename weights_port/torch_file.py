@@ -4,6 +4,7 @@ Only `torch.load(weights_only=True)` reads them: a pickle that wants to run code
 """
 
 import pickle
+import re
 import struct
 import warnings
 import zipfile
@@ -18,6 +19,8 @@ from weights_port.source import Source
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "params")
 _PREFIXES = ("module.", "backbone.", "model.")
+# In torch's message when a pickle names something that is not on its list of harmless types.
+_CODE = r"unsupported (global|class|operand)|unrecognized function|cannot instantiate"
 # What torch has been seen to raise on truncated and damaged files besides UnpicklingError.
 _DAMAGE = (
     RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError,
@@ -49,16 +52,15 @@ def read_torch(path: Path, *, zipped: bool) -> Source:
             warnings.simplefilter("ignore")  # about torch's own old storages
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0].split("WeightsUnpickler error:")[-1].strip()
-        if _holds_code(path, error):
+        reason = _reason(error)
+        if re.search(_CODE, str(error), re.IGNORECASE):
             raise InputError(
-                f"{path} wants to run code or holds a whole model, not only weights; nothing was "
-                "run. Ask for a file of its state_dict (torch.save(model.state_dict(), ...))"
+                f"{path} wants to run code or holds a whole model, not only weights ({reason}); "
+                "nothing was run. Ask for a file of its state dict (torch.save(model.state_dict()))"
             ) from error
         raise InputError(_damaged(path, reason)) from error
     except _DAMAGE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(_damaged(path, reason)) from error
+        raise InputError(_damaged(path, _reason(error))) from error
     notes: list[str] = []
     tensors = _tensors(path, _unwrapped(loaded, notes), notes)
     tensors = _without_prefixes(path, tensors, notes)
@@ -76,14 +78,16 @@ def _is_torch_zip(path: Path) -> bool:
         return True  # torch's own message is better
 
 
-def _holds_code(path: Path, error: Exception) -> bool:
-    text = str(error)
-    return "Unsupported global" in text or "Unsupported class" in text or "REDUCE" in text
+def _reason(error: Exception) -> str:
+    """The line of torch's long message that says what happened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if re.search(_CODE, line, re.IGNORECASE)] or lines
+    return (lines or [type(error).__name__])[0][:200]
 
 
 def _damaged(path: Path, reason: str) -> str:
     return (
-        f"{path} looks like a PyTorch file but cannot be read ({reason[:200]}): truncated, damaged "
+        f"{path} looks like a PyTorch file but cannot be read ({reason}): truncated, damaged "
         "or no state dict; download it again"
     )
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+Size = int | tuple[int, int]
 VGG_STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # channels in units of width, convolutions
 C3D_LAYERS = (
     ("conv1", 1, True), ("conv2", 2, True), ("conv3a", 4, False), ("conv3b", 4, True),
@@ -17,24 +18,35 @@ C3D_LAYERS = (
 )  # name, channels in units of width, whether a pooling follows  # fmt: skip
 
 
+def _pair(size: Size) -> tuple[int, ...]:
+    """Height and width."""
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
 class TorchVGG16(nn.Module):
     """VGG16 with torchvision's keys: `features.N`, `classifier.{0,3,6}`."""
 
     def __init__(
-        self, num_outputs: int, width: int, hidden: int, size: int, in_channels: int, ceil: bool
+        self,
+        num_outputs: int,
+        width: int,
+        hidden: int,
+        image_size: Size,
+        in_channels: int,
+        ceil: bool,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        inputs = in_channels
+        inputs, sizes = in_channels, _pair(image_size)
         for factor, count in VGG_STAGES:
             for _ in range(count):
                 layers += [nn.Conv2d(inputs, factor * width, 3, padding=1), nn.ReLU()]
                 inputs = factor * width
             layers.append(nn.MaxPool2d(2, 2, ceil_mode=ceil))
-            size = (size + 1) // 2 if ceil else size // 2
+            sizes = tuple((size + 1) // 2 if ceil else size // 2 for size in sizes)
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(
-            nn.Linear(inputs * size * size, hidden), nn.ReLU(), nn.Dropout(),
+            nn.Linear(inputs * sizes[0] * sizes[1], hidden), nn.ReLU(), nn.Dropout(),
             nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(),
             nn.Linear(hidden, num_outputs),
         )  # fmt: skip
@@ -53,7 +65,7 @@ class TorchC3D(nn.Module):
         width: int,
         hidden: int,
         length: int,
-        size: int,
+        image_size: Size,
         in_channels: int,
         ceil: bool,
     ) -> None:
@@ -64,7 +76,7 @@ class TorchC3D(nn.Module):
             setattr(self, name, nn.Conv3d(inputs, factor * width, 3, padding=1))
             inputs = factor * width
         with torch.no_grad():  # what the trunk leaves of a clip decides the inputs of fc6
-            features = self.trunk(torch.zeros(1, in_channels, length, size, size)).numel()
+            features = self.trunk(torch.zeros(1, in_channels, length, *_pair(image_size))).numel()
         self.fc6 = nn.Linear(features, hidden)
         self.fc7 = nn.Linear(hidden, hidden)
         self.fc8 = nn.Linear(hidden, num_outputs)
@@ -111,16 +123,16 @@ class TorchBottleneck(nn.Module):
                 nn.Conv2d(inputs, 4 * planes, 1, stride, bias=False), nn.BatchNorm2d(4 * planes)
             )
 
-    def before_relu(self, x: torch.Tensor) -> torch.Tensor:
-        """X (N, I, H, W) -> (N, 4 planes, h, w), shortcut added."""
+    def before_last(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """X (N, I, H, W) -> the input of conv3 (N, planes, h, w) and the shortcut."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = functional.relu(self.bn1(self.conv1(x)))
-        x = functional.relu(self.bn2(self.conv2(x)))
-        return self.bn3(self.conv3(x)) + shortcut
+        return functional.relu(self.bn2(self.conv2(x))), shortcut
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """X (N, I, H, W) -> (N, 4 planes, h, w)."""
-        return functional.relu(self.before_relu(x))
+        x, shortcut = self.before_last(x)
+        return functional.relu(self.bn3(self.conv3(x)) + shortcut)
 
 
 class TorchResNet(nn.Module):
@@ -149,11 +161,19 @@ class TorchResNet(nn.Module):
             setattr(self, name, nn.Sequential(*blocks))
         self.fc = nn.Linear(inputs, num_outputs)
 
+    def blocks(self) -> list[TorchBottleneck]:
+        """All blocks in order."""
+        return [block for name in self.stages for block in getattr(self, name)]
+
+    def stem(self, x: torch.Tensor) -> torch.Tensor:
+        """Images (N, C, H, W) -> the first block's input (N, width, H/4, W/4)."""
+        return self.maxpool(functional.relu(self.bn1(self.conv1(x))))
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images (N, C, H, W) -> logits (N, K)."""
-        x = self.maxpool(functional.relu(self.bn1(self.conv1(x))))
-        for name in self.stages:
-            x = getattr(self, name)(x)
+        x = self.stem(x)
+        for block in self.blocks():
+            x = block(x)
         return self.fc(x.mean((2, 3)))
 
 
@@ -161,7 +181,7 @@ def build_vgg16(
     num_outputs: int = 1000,
     width: int = 64,
     hidden: int = 4096,
-    image_size: int = 224,
+    image_size: Size = 224,
     in_channels: int = 3,
     variant: str = "torchvision",
 ) -> TorchVGG16:
@@ -175,7 +195,7 @@ def build_c3d(
     width: int = 64,
     hidden: int = 4096,
     clip_length: int = 16,
-    image_size: int = 112,
+    image_size: Size = 112,
     in_channels: int = 3,
     variant: str = "caffe",
 ) -> TorchC3D:

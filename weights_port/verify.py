@@ -1,5 +1,6 @@
 """The proof that a converted file holds the numbers of the file that it was made from."""
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -131,11 +132,11 @@ def layer_reports(path: Path, source: Source, image: Path | None) -> float | Non
     Returns:
         The largest relative difference of a layer; None where torch is not installed.
     """
-    try:
-        from weights_port.parity import example_inputs, parity
-        from weights_port.report import print_parity
-    except ImportError:
+    if importlib.util.find_spec("torch") is None:
         return None
+    from weights_port.parity import example_inputs, parity
+    from weights_port.report import print_parity
+
     _, metadata = pretrained.read_parameters(path)
     _, layout = _origin(path, metadata)
     moves = mapping.assign(layout, source.arrays).moves

@@ -1,0 +1,173 @@
+"""The way back: our backbones and trained sequence models as PyTorch state dicts."""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prernn_jax import pretrained, safetensors_file, saved_model
+from prernn_jax.errors import InputError
+from weights_port import mapping
+from weights_port.transforms import TRANSFORMS, Context
+
+MODEL_FILE = "model.safetensors"  # in the folder of a run
+_KEPT = ("architecture", "arguments", "variant", "sequence", "preprocessing", "classes")
+
+
+def export(path: Path, out: Path, *, overwrite: bool = False) -> list[str]:
+    """Write a backbone or a sequence model for PyTorch.
+
+    Args:
+        path: a safetensors file of ours, or the folder of a run that holds `model.safetensors`.
+        out: `.pth` or `.pt` (a state dict; for sequence models under `state_dict`, beside
+            `metadata`), or `.safetensors`.
+        overwrite: replace an existing file.
+
+    Returns:
+        Lines that say what was written.
+
+    Raises:
+        InputError: no file of ours, torch is missing, or `out` cannot be written.
+    """
+    if path.is_dir():
+        path = path / MODEL_FILE
+    if out.suffix not in (".pth", ".pt", ".safetensors"):
+        raise InputError(f"{out}: the name must end in .pth, .pt or .safetensors")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists already; choose another name or give --overwrite")
+    arrays, metadata = pretrained.read_parameters(path)
+    arrays = {k: v for k, v in arrays.items() if not k.startswith("preprocessing.")}
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise InputError("export needs torch: pip install 'prernn-jax[torch]'") from error
+    sequence = "sequence" in metadata
+    model = saved_model.build_model if sequence else pretrained.build
+    wanted = pretrained.flat_shapes(model(metadata, where=str(path)))
+    pretrained.check_fit(arrays, wanted, where=str(path))
+    state, layout = (_sequence if sequence else _backbone)(arrays, metadata)
+    kept = {key: metadata[key] for key in _KEPT if key in metadata} | {"layout": layout}
+    _write(out, state, kept, bare=not sequence, overwrite=overwrite)
+    kind = "sequence model" if sequence else "backbone"
+    lines = [f"written: {out}, {kind} of {len(state)} arrays, keys of {layout}"]
+    if metadata.get("variant") == "caffe" and not sequence:
+        lines.append(
+            "note: Caffe's weights under PyTorch's keys: they need Caffe's pooling and strides and "
+            "BGR input (weights_port.torch_networks, variant='caffe'); to convert this file again "
+            "give --layout caffe-in-torch"
+        )
+    return lines
+
+
+def _backbone(
+    arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> tuple[dict[str, np.ndarray], str]:
+    """Arrays under the keys that they came with, or under those of the reference network."""
+    from weights_port import reference
+
+    architecture = reference.architecture_of(metadata, "metadata")
+    layout = architecture.layout(metadata.get("layout", ""))
+    sources = pretrained.read_json_object(metadata, "sources", where="metadata")
+    moves = {}
+    if layout is not None and layout.family == "torch":
+        moves = {move.target: move for move in mapping.assign(layout, sources.values()).moves}
+    fresh = {name for name in arrays.keys() - moves.keys() if not np.any(arrays[name])}
+    if not moves or moves.keys() != arrays.keys() - fresh:  # from Caffe, or from scratch
+        layout = reference.reference_layout(architecture, metadata)
+        moves = reference.reference_moves(_reference(metadata), layout)
+    assert layout is not None
+    context = Context(architecture.channels * _width(metadata))
+    state = {
+        move.source: TRANSFORMS[move.transform].undo(arrays[target], context)
+        for target, move in moves.items()
+    }
+    return state, layout.name
+
+
+def _sequence(
+    arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> tuple[dict[str, np.ndarray], str]:
+    """Arrays under the keys of `torch_sequence.TorchSequence`."""
+    from weights_port import reference, torch_sequence
+
+    architecture = reference.architecture_of(metadata, "metadata")
+    layout = reference.reference_layout(architecture, metadata)
+    plain = _reference(metadata)
+    moves = reference.reference_moves(plain, layout)
+    modules = set(torch_sequence.chosen_modules(metadata, plain)) if _converts(metadata) else set()
+    context = Context(architecture.channels * _width(metadata))
+    state: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        layer, _, part = name.removeprefix("backbone.").rpartition(".")
+        kernel = moves.get(f"{layer.removesuffix('.norm')}.kernel")
+        module = None if kernel is None else kernel.source.removesuffix(".weight")
+        if not name.startswith("backbone."):  # extra.0.kernel
+            key, transform = f"{layer}.{_RECURRENT[part]}", "dense" if part == "kernel" else "same"
+        elif kernel is not None and module in modules:
+            # A 1x1 convolution's kernel is a matrix once it is recurrent.
+            dense = "dense" if kernel.transform == "conv2d" else kernel.transform
+            inner = f"norm.{_NORM[part]}" if layer.endswith(".norm") else _RECURRENT[part]
+            key, transform = f"backbone.{module}.{inner}", dense if part == "kernel" else "same"
+        else:
+            move = moves[name.removeprefix("backbone.")]
+            key, transform = f"backbone.{move.source}", move.transform
+        if part == "recurrent_kernel":
+            state[key] = array.reshape(-1, array.shape[-1])  # (G, F, F) -> (G·F, F)
+        else:
+            state[key] = TRANSFORMS[transform].undo(array, context)
+    return state, "torch_sequence"
+
+
+_RECURRENT = {"kernel": "weight_ih", "bias": "bias", "recurrent_kernel": "weight_hh"}
+_NORM = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+
+
+def _converts(metadata: Mapping[str, str]) -> bool:
+    return json.loads(metadata["sequence"])["function"] == "make_recurrent"
+
+
+def _width(metadata: Mapping[str, str]) -> int:
+    return int(json.loads(metadata.get("arguments", "{}")).get("width", 64))
+
+
+def _reference(metadata: Mapping[str, str]) -> Any:
+    """The reference network without memory for its weights."""
+    import torch
+
+    from weights_port import reference
+
+    with torch.device("meta"):
+        return reference.build_reference(metadata)
+
+
+def _write(
+    out: Path,
+    state: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+    *,
+    bare: bool,
+    overwrite: bool,
+) -> None:
+    if out.suffix == ".safetensors":
+        safetensors_file.write_safely(out, state, metadata, overwrite=overwrite)
+        return
+    import torch
+
+    tensors = {key: torch.from_numpy(np.array(array, order="C")) for key, array in state.items()}
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        torch.save(
+            tensors if bare else {"state_dict": tensors, "metadata": dict(metadata)}, temporary
+        )
+        temporary.replace(out)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"cannot write {out}: {error}; check the folder and the free space"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
