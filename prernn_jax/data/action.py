@@ -12,7 +12,8 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from prernn_jax.data.augment import Augmentation
+from prernn_jax.data.augment import TSN_AUGMENTATION, Augmentation
+from prernn_jax.data.clip_files import ClipFiles, Flow, Recipe, prepare_clips
 from prernn_jax.data.embedded import (
     ACTION_CLASSES,
     SPATIAL_CLASSES,
@@ -22,6 +23,7 @@ from prernn_jax.data.embedded import (
 from prernn_jax.data.embedded_builder import EmbeddedActions, Kind, builder_config
 from prernn_jax.data.records import RandomAccessSource, open_split
 from prernn_jax.data.sampling import Stream
+from prernn_jax.data.ucf101 import read_classes, read_split
 from prernn_jax.errors import InputError
 
 
@@ -51,7 +53,7 @@ class ActionData:
         return self.spatial_classes or self.classes if stream == "spatial" else self.classes
 
 
-def cache_dir(data_dir: Path | None = None) -> Path:
+def data_folder(data_dir: Path | None = None) -> Path:
     """Return where prepared data are kept.
 
     That is the folder given, else $PRERNN_DATA_DIR, else ~/.cache/prernn_jax.
@@ -66,7 +68,7 @@ def embedded_actions(
     """Return the embedded clips; draws them first where that has not been done yet.
 
     Args:
-      data_dir: where to keep them; by default see `cache_dir`.
+      data_dir: where to keep them; by default see `data_folder`.
       config: what to draw; its key is part of the folder's name.
 
     Returns:
@@ -86,7 +88,7 @@ def embedded_stills(
     """Return the set for pre-training: other shapes, one picture and one flow stack a record.
 
     Args:
-      data_dir: where to keep it; by default see `cache_dir`.
+      data_dir: where to keep it; by default see `data_folder`.
       config: what to draw.
 
     Returns:
@@ -107,10 +109,51 @@ def embedded_stills(
     )
 
 
+def ucf101(
+    source_dir: Path,
+    cache_dir: Path | None = None,
+    *,
+    split: int = 1,
+    flow: Flow = "dis",
+    stack: int = 10,
+    size: int = 224,
+    short_side: int = 256,
+    workers: int | None = None,
+) -> ActionData:
+    """Return UCF101; decodes the videos and computes their flow where that is still to do.
+
+    Args:
+      source_dir: the official layout, see `prernn_jax.data.ucf101`.
+      cache_dir: where prepared videos are kept; by default see `data_folder`.
+      split: 1, 2 or 3.
+      flow: algorithm, or "none" for the spatial stream alone.
+      stack: flow pairs L that a step should have.
+      size: side of the network's input.
+      short_side: to which the pictures are brought, 4:3 becomes 341x256.
+      workers: videos prepared at a time; by default one a core.
+
+    Returns:
+      Splits train and test.
+
+    Raises:
+      InputError: something is missing or cannot be read; the message names it.
+    """
+    names = read_classes(source_dir)
+    lists = {part: read_split(source_dir, split, part) for part in ("train", "test")}
+    recipe = Recipe(flow, short_side)
+    root = data_folder(cache_dir)
+    folder = root / "ucf101" / recipe.key
+    every = {item.name: item for part in lists.values() for item in part}
+    with _writable(root, "UCF101"):
+        prepare_clips(folder, list(every.values()), recipe, workers)
+    splits = {part: ClipFiles(folder, listed, recipe) for part, listed in lists.items()}
+    return ActionData(names, splits, stack, size, TSN_AUGMENTATION)
+
+
 def _embedded(
     kind: Kind, settings: EmbeddedConfig, data_dir: Path | None
 ) -> dict[str, RandomAccessSource]:
-    root = cache_dir(data_dir)
+    root = data_folder(data_dir)
 
     def make() -> EmbeddedActions:
         config = builder_config(kind, settings)
@@ -141,7 +184,7 @@ def prepare_once(
     final = Path(builder.data_path)
     if (final / "dataset_info.json").is_file():
         return builder
-    try:
+    with _writable(root, what):
         root.mkdir(parents=True, exist_ok=True)
         with _locked(root / f".{builder.name}-{final.parent.name}.lock"), _quiet():
             if not (final / "dataset_info.json").is_file():
@@ -150,6 +193,12 @@ def prepare_once(
                 print(f"preparing {what} in {final} (once)", file=sys.stderr, flush=True)
                 make().download_and_prepare()
             return make()
+
+
+@contextlib.contextmanager
+def _writable(root: Path, what: str) -> Iterator[None]:
+    try:
+        yield
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise InputError(
             f"{what} cannot be written to {root} ({error}); give a folder that you may write, "

@@ -33,23 +33,23 @@ SPLITS = {"train": 1, "validation": 2, "test": 3, "static_train": 4, "static_val
 class Difficulty:
     """How hard the embedded clips are; lengths in pixels at the size of the clips."""
 
-    radius: float = 13.0
-    deform: float = 0.12  # relative spread of an object's size, aspect, shear and bend
-    travel: tuple[float, float] = (12.0, 17.0)  # of a leg to the side or up and down
-    turn: tuple[float, float] = (1.4, 2.2)  # radians of a leg that turns
+    radius: float = 17.0
+    deform: float = 0.1  # relative spread of an object's size, aspect, shear and bend
+    travel: tuple[float, float] = (14.0, 18.0)  # of a leg to the side or up and down
+    turn: tuple[float, float] = (1.2, 1.8)  # radians of a leg that turns
     zoom: tuple[float, float] = (1.5, 1.8)  # factor of a leg that grows or shrinks
-    wobble: float = 0.2  # sd of an object's place in each frame
-    jitter: float = 0.5  # sd of the camera's place in each frame
-    drift: float = 0.4  # greatest speed of the background, a frame
-    clutter: int = 5  # still pieces on a background's canvas
-    distractors: int = 2
-    distractor_speed: float = 1.2  # a frame
-    occluder: float = 0.5  # probability of a bar in front of everything
-    contrast: float = 0.35  # of the background
-    noise: float = 0.06  # sd, full range is 1; an individual frame has 0.5 to 1.5 times that
-    light: float = 0.12  # sd of the gain's change over a clip and of the side light
-    dropped: float = 0.04  # probability that a frame repeats the one before
-    broken: float = 0.04  # probability that a frame is very noisy
+    wobble: float = 0.1  # sd of an object's place in each frame
+    jitter: float = 0.25  # sd of the camera's place in each frame
+    drift: float = 0.2  # greatest speed of the background, a frame
+    clutter: int = 10  # still pieces on a background's canvas
+    distractors: int = 1
+    distractor_speed: float = 0.8  # a frame
+    occluder: float = 0.25  # probability of a bar in front of everything
+    contrast: float = 0.7  # of the background
+    noise: float = 0.02  # sd, full range is 1; an individual frame has 0.5 to 1.5 times that
+    light: float = 0.06  # sd of the gain's change over a clip and of the side light
+    dropped: float = 0.02  # probability that a frame repeats the one before
+    broken: float = 0.02  # probability that a frame is very noisy
     evidence: float = 0.6  # probability that an object wears its shape's own texture
 
 
@@ -62,11 +62,11 @@ class EmbeddedConfig:
     frames: int = 25
     leg: int = 6  # flow pairs a leg
     stack: int = 4  # flow pairs of a stack: no rest is shorter than stack - 1 pairs
-    train: int = 480
-    validation: int = 200
-    test: int = 300
-    static_train: int = 4000
-    static_validation: int = 400
+    train: int = 400
+    validation: int = 100
+    test: int = 200
+    static_train: int = 1600
+    static_validation: int = 200
     instances: int = 24  # objects a shape and split
     backgrounds: int = 80  # a split
     difficulty: Difficulty = field(default_factory=Difficulty)

@@ -54,10 +54,8 @@ def make_record(settings: EmbeddedConfig, kind: Kind, split: str, index: int) ->
     if kind == "actions":
         return clip_record(clip.frames, flow, clip.label, name)
     middle = len(clip.frames) // 2
-    shape = clip.label // len(LEGS)
-    return clip_record(
-        clip.frames[middle : middle + 1], flow, clip.label, name, spatial_label=shape
-    )
+    picture, shape = clip.frames[middle : middle + 1], clip.label // len(LEGS)
+    return clip_record(picture, flow, clip.label, name, spatial_label=shape)
 
 
 class EmbeddedActions(tfds.core.GeneratorBasedBuilder):

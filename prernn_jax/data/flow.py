@@ -4,6 +4,8 @@ Flow i of a clip leads from frame i to frame i + 1, in pixels; x to the right, y
 as the field keeps it: bound 20, one grey picture a direction, zero written as 128.
 """
 
+import itertools
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import cv2
@@ -15,6 +17,12 @@ from prernn_jax.errors import InputError
 FlowAlgorithm = Literal["dis", "tvl1"]
 BOUND = 20.0
 """Flow beyond this many pixels is cut off before it is written."""
+SMALL = 128
+"""Pictures with a shorter side are matched by DIS at their full resolution."""
+
+
+Estimate = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
+"""Two grey pictures (H, W) -> the flow from the first to the second, (H, W, 2) pixels."""
 
 
 def gray_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -26,6 +34,42 @@ def gray_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
 
 
+def flow_estimator(algorithm: FlowAlgorithm, height: int, width: int) -> Estimate:
+    """Return a function that computes the flow between two grey pictures of one size.
+
+    DIS depends a little on the number of OpenCV's threads (it works in stripes): for the same
+    values everywhere call `cv2.setNumThreads(1)` first, as the data sets do.
+
+    Args:
+      algorithm: "dis" (Kroeger et al. 2016, fast) or "tvl1" (Zach et al. 2007, the field's
+        standard, about thirty times slower).
+      height: of the pictures, at least 16.
+      width: of the pictures, at least 16.
+
+    Raises:
+      InputError: unknown algorithm, or pictures that are too small.
+    """
+    if algorithm not in get_args(FlowAlgorithm):
+        raise InputError(f"unknown flow algorithm {algorithm!r}; use one of: dis, tvl1")
+    if min(height, width) < 16:
+        raise InputError(f"optical flow needs frames of at least 16x16, got {width}x{height}")
+    method: cv2.DenseOpticalFlow
+    if algorithm == "tvl1":
+        method = cv2.optflow.createOptFlow_DualTVL1()
+    else:
+        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        if min(height, width) < SMALL:
+            dis.setFinestScale(0)  # by default it matches pictures of half the size
+            dis.setGradientDescentIterations(12)
+            dis.setVariationalRefinementIterations(2)
+        method = dis
+
+    def estimate(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return method.calc(first, second, None)  # type: ignore[call-overload, no-any-return]
+
+    return estimate
+
+
 def compute_flow(
     frames: NDArray[np.uint8], algorithm: FlowAlgorithm = "dis"
 ) -> NDArray[np.float32]:
@@ -33,8 +77,7 @@ def compute_flow(
 
     Args:
       frames: (N, H, W, 3) RGB or (N, H, W) grey, uint8, N >= 2, sides of at least 16 pixels.
-      algorithm: "dis" (Kroeger et al. 2016, fast) or "tvl1" (Zach et al. 2007, the field's
-        standard, about thirty times slower).
+      algorithm: see `flow_estimator`.
 
     Returns:
       (N - 1, H, W, 2) float32, pixels, x then y.
@@ -42,20 +85,12 @@ def compute_flow(
     Raises:
       InputError: unknown algorithm, fewer than two frames, or frames that are too small.
     """
-    if algorithm not in get_args(FlowAlgorithm):
-        raise InputError(f"unknown flow algorithm {algorithm!r}; use one of: dis, tvl1")
     gray = gray_frames(frames)  # (N, H, W)
-    count, height, width = gray.shape
-    if count < 2:
-        raise InputError(f"optical flow needs at least 2 frames, got {count}")
-    if min(height, width) < 16:
-        raise InputError(f"optical flow needs frames of at least 16x16, got {width}x{height}")
-    if algorithm == "tvl1":
-        method: cv2.DenseOpticalFlow = cv2.optflow.createOptFlow_DualTVL1()
-    else:
-        method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    fields = [method.calc(gray[i], gray[i + 1], None) for i in range(count - 1)]  # type: ignore[call-overload]
-    return np.stack(fields).astype(np.float32)  # (N - 1, H, W, 2)
+    if len(gray) < 2:
+        raise InputError(f"optical flow needs at least 2 frames, got {len(gray)}")
+    estimate = flow_estimator(algorithm, *gray.shape[1:])
+    fields = [estimate(first, second) for first, second in itertools.pairwise(gray)]
+    return np.stack(fields)  # (N - 1, H, W, 2)
 
 
 def quantise(flow: NDArray[np.float32], bound: float = BOUND) -> NDArray[np.uint8]:

@@ -1,0 +1,67 @@
+"""Decoding of video files by PyAV, which is installed as prernn-jax[video]."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from prernn_jax.errors import InputError
+
+
+def read_frames(path: Path, short_side: int | None = None) -> Iterator[NDArray[np.uint8]]:
+    """Decode a video picture by picture; only one is in memory at a time.
+
+    Args:
+      path: a video file (AVI, MP4, ...).
+      short_side: bring the pictures to this height or width, whichever is shorter.
+
+    Yields:
+      (H, W, 3) RGB, all of one size.
+
+    Raises:
+      InputError: PyAV is not installed; the file is absent, empty or no video; or it stops
+        decoding before its end. The message names the file.
+    """
+    try:
+        import av
+        import av.error
+    except ImportError as error:
+        raise InputError(
+            "reading videos needs PyAV: install it with pip install 'prernn-jax[video]'"
+        ) from error
+    if not path.is_file():
+        raise InputError(f"there is no video {path}")
+    if path.stat().st_size == 0:
+        raise InputError(f"the video {path} is empty (0 bytes); unpack the archive again")
+    count, size = 0, None
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise InputError(f"{path} holds no video, only sound or text")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            for frame in container.decode(stream):
+                picture = frame.to_ndarray(format="rgb24")
+                size = size or _fit(picture.shape[0], picture.shape[1], short_side)
+                if picture.shape[:2] != size:
+                    shrinks = size[0] < picture.shape[0]
+                    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+                    picture = cv2.resize(picture, size[::-1], interpolation=how)
+                count += 1
+                yield picture
+    except av.error.FFmpegError as error:
+        raise InputError(
+            f"the video {path} cannot be decoded after {count} frames ({error}); "
+            "is it truncated, or no video?"
+        ) from error
+    if count == 0:
+        raise InputError(f"the video {path} has no frames")
+
+
+def _fit(height: int, width: int, short_side: int | None) -> tuple[int, int]:
+    if short_side is None:
+        return height, width
+    scale = short_side / min(height, width)
+    return round(height * scale), round(width * scale)
