@@ -1,0 +1,171 @@
+"""The two gradients of a 2-D convolution, channels last, in forms that are fast on a CPU.
+
+XLA computes a weight gradient as a convolution whose window is the whole image, and a strided
+input gradient as one over a zero-stuffed image; neither has a fast path on a CPU.
+"""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+Pads = Sequence[tuple[int, int]]
+
+DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+_CHUNK = 400_000  # elements of a piece of the larger operand: it and a shifted copy stay in cache
+_FEW_CHANNELS = 16  # below, the taps' slices are joined: one product instead of many narrow ones
+_FULL_BATCH = 32  # from here on XLA's own weight gradient is the faster one for few channels
+
+
+def xla_has_fast_weight_gradient(lhs: Array, window: tuple[int, int]) -> bool:
+    """Whether XLA's own form measures better: it vectorises over the batch."""
+    return (
+        window != (1, 1) and lhs.shape[0] >= _FULL_BATCH and lhs.shape[-1] <= _FEW_CHANNELS + 4
+    )
+
+
+def weight_gradient(
+    lhs: Array,
+    grad: Array,
+    window: tuple[int, int],
+    strides: Sequence[int],
+    padding: Pads,
+    precision: lax.PrecisionLike = None,
+) -> Array:
+    """Gradient of a convolution's kernel as products over shifted slices of its input.
+
+    The output's cotangent is transposed once a piece and multiplies one slice of the input for
+    every place of the window; pieces (some images, or some rows of one) keep both in cache.
+
+    Args:
+        lhs: The convolution's input (N, H, W, I).
+        grad: Cotangent of its output (N, h, w, O).
+        window: Size of the kernel, (kh, kw).
+        strides: Strides of the convolution, two.
+        padding: (before, after) of H and of W; negative ones crop.
+        precision: Of the products.
+
+    Returns:
+        (kh, kw, I, O).
+    """
+    zero = jnp.zeros((), lhs.dtype)
+    lhs = lax.pad(lhs, zero, [(0, 0, 0), *((a, b, 0) for a, b in padding), (0, 0, 0)])
+    images, height, width, outputs = grad.shape
+    inputs = lhs.shape[-1]
+    taps = [(i, j) for i in range(window[0]) for j in range(window[1])]
+    joined = inputs < _FEW_CHANNELS and len(taps) > 1
+    wide = jnp.float64 if grad.dtype == jnp.float64 else jnp.float32
+
+    def products(piece: Array, grad: Array) -> list[Array]:
+        number, rows = grad.shape[:2]
+        stop = (rows - 1) * strides[0] + 1, (width - 1) * strides[1] + 1
+        # Without the barrier XLA folds the transpose back into every product.
+        grad = lax.optimization_barrier(grad.reshape(-1, outputs).T)  # (O, n*h*w)
+        slices = [
+            lax.slice(
+                piece,
+                (0, i, j, 0),
+                (number, i + stop[0], j + stop[1], inputs),
+                (1, *strides, 1),
+            ).reshape(-1, inputs)  # (n*h*w, I)
+            for i, j in taps
+        ]
+        if joined:
+            slices = [jnp.concatenate(slices, axis=1)]  # (n*h*w, kh*kw*I)
+        return [
+            jnp.matmul(grad, part, precision=precision, preferred_element_type=wide)
+            for part in slices
+        ]
+
+    number, rows = _piece(images, height, height * width * max(inputs, outputs))
+    if (number, rows) == (images, height):
+        blocks = products(lhs, grad)
+    else:
+        extent = (rows - 1) * strides[0] + window[0]
+        per_image = height // rows
+
+        def body(sums: list[Array], index: Array) -> tuple[list[Array], None]:
+            image, row, none = index // per_image * number, index % per_image * rows, index * 0
+            piece = lax.dynamic_slice(
+                lhs, (image, row * strides[0], none, none), (number, extent, *lhs.shape[2:])
+            )
+            part = lax.dynamic_slice(
+                grad, (image, row, none, none), (number, rows, width, outputs)
+            )
+            parts = products(piece, part)
+            return [old + new for old, new in zip(sums, parts, strict=True)], None
+
+        block = (outputs, inputs * (len(taps) if joined else 1))
+        start = [jnp.zeros(block, wide) for _ in range(1 if joined else len(taps))]
+        indices = jnp.arange(images // number * per_image, dtype=jnp.int32)
+        blocks, _ = lax.scan(body, start, indices)
+    kernel = jnp.concatenate(blocks, axis=1).reshape(outputs, *window, inputs)
+    return kernel.transpose(1, 2, 3, 0).astype(lhs.dtype)  # (kh, kw, I, O)
+
+
+def _piece(images: int, height: int, size: int) -> tuple[int, int]:
+    """How many images and how many rows of each make one piece, images of `size` elements."""
+    if size <= _CHUNK:
+        number = max(d for d in range(1, images + 1) if images % d == 0 and d * size <= _CHUNK)
+        return number, height
+    fits = [d for d in range(1, height + 1) if height % d == 0 and d * size <= _CHUNK * height]
+    return 1, max(fits, default=1)
+
+
+def input_gradient(
+    grad: Array,
+    kernel: Array,
+    shape: tuple[int, ...],
+    strides: Sequence[int],
+    padding: Pads,
+    precision: lax.PrecisionLike = None,
+) -> Array:
+    """Gradient of a strided convolution's input, one dense convolution for each phase.
+
+    The input's places at one distance from a multiple of the stride meet only every stride-th
+    row and column of the kernel.
+
+    Args:
+        grad: Cotangent of the output (N, h, w, O).
+        kernel: (kh, kw, I, O).
+        shape: Shape of the input, (N, H, W, I).
+        strides: Strides of the convolution, two.
+        padding: (before, after) of H and of W, none negative.
+        precision: Of the products.
+
+    Returns:
+        (N, H, W, I).
+    """
+    images, *_, inputs = shape
+    sizes = [size + sum(pads) for size, pads in zip(shape[1:3], padding, strict=True)]
+    counts = [math.ceil(size / stride) for size, stride in zip(sizes, strides, strict=True)]
+    flipped = lax.rev(kernel, (0, 1)).swapaxes(2, 3)  # (kh, kw, O, I)
+
+    def phase(row: int, column: int) -> Array:
+        offsets = row, column
+        # The flipped kernel's rows at phase r are those whose distance from its end is r mod s.
+        starts = [
+            (size - 1 - offset) % stride
+            for size, offset, stride in zip(kernel.shape[:2], offsets, strides, strict=True)
+        ]
+        if row >= kernel.shape[0] or column >= kernel.shape[1]:
+            return jnp.zeros((images, *counts, inputs), grad.dtype)
+        part = flipped[starts[0] :: strides[0], starts[1] :: strides[1]]
+        pads = [
+            (taps - 1, count - size)
+            for taps, count, size in zip(part.shape[:2], counts, grad.shape[1:3], strict=True)
+        ]
+        return lax.conv_general_dilated(
+            grad, part, (1, 1), pads, dimension_numbers=DIMENSIONS, precision=precision
+        )  # (N, H'/s, W'/s, I)
+
+    rows = [
+        jnp.stack([phase(i, j) for j in range(strides[1])], axis=3)  # (N, H'/s, W'/s, s, I)
+        for i in range(strides[0])
+    ]
+    full = jnp.stack(rows, axis=2)  # (N, H'/s, s, W'/s, s, I)
+    full = full.reshape(images, counts[0] * strides[0], counts[1] * strides[1], inputs)
+    (top, _), (left, _) = padding
+    return full[:, top : top + shape[1], left : left + shape[2]]
