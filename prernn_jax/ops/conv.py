@@ -112,9 +112,7 @@ def _xla(strides: Sequence[int], pads: Pads, precision: Any, lhs: Array, rhs: Ar
     )
 
 
-def _of_planes(
-    strides: Sequence[int], pads: Pads, precision: Any, lhs: Array, rhs: Array
-) -> Array:
+def _of_planes(strides: Sequence[int], pads: Pads, precision: Any, lhs: Array, rhs: Array) -> Array:
     """A 3-D convolution built of 2-D ones over the frames."""
     before, after = pads[0]
     zero = jnp.zeros((), lhs.dtype)

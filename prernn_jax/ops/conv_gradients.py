@@ -7,7 +7,6 @@ input gradient as one over a zero-stuffed image; neither has a fast path on a CP
 import math
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -19,17 +18,15 @@ _FEW_CHANNELS = 16  # below, the taps' slices are joined: one product instead of
 _FULL_BATCH = 32  # from here on XLA's own weight gradient is the faster one for few channels
 
 
-def xla_has_fast_weight_gradient(lhs: Array, window: tuple[int, int]) -> bool:
+def xla_has_fast_weight_gradient(lhs: Array, window: tuple[int, ...]) -> bool:
     """Whether XLA's own form measures better: it vectorises over the batch."""
-    return (
-        window != (1, 1) and lhs.shape[0] >= _FULL_BATCH and lhs.shape[-1] <= _FEW_CHANNELS + 4
-    )
+    return window != (1, 1) and lhs.shape[0] >= _FULL_BATCH and lhs.shape[-1] <= _FEW_CHANNELS + 4
 
 
 def weight_gradient(
     lhs: Array,
     grad: Array,
-    window: tuple[int, int],
+    window: tuple[int, ...],
     strides: Sequence[int],
     padding: Pads,
     precision: lax.PrecisionLike = None,
@@ -91,9 +88,7 @@ def weight_gradient(
             piece = lax.dynamic_slice(
                 lhs, (image, row * strides[0], none, none), (number, extent, *lhs.shape[2:])
             )
-            part = lax.dynamic_slice(
-                grad, (image, row, none, none), (number, rows, width, outputs)
-            )
+            part = lax.dynamic_slice(grad, (image, row, none, none), (number, rows, width, outputs))
             parts = products(piece, part)
             return [old + new for old, new in zip(sums, parts, strict=True)], None
 
