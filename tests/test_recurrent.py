@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import in_float64
 from flax import nnx
-from float64 import in_float64
 
 from prernn_jax.cells import get_cell
 from prernn_jax.errors import InputError

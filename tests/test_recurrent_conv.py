@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import in_float64
 from flax import nnx
-from float64 import in_float64
 
 from prernn_jax.batch_norm import BatchNorm
 from prernn_jax.cells import get_cell

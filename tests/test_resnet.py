@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 from flax import nnx
 
 from prernn_jax.backbones.resnet import ResNet, ResNet50
@@ -54,7 +55,7 @@ def _torch_net(variant):
 def test_it_is_the_torch_network(variant, training):
     """33x41 pixels: odd sizes show where strides and paddings lie."""
     torch, reference = _torch_net(variant)
-    net = ResNet(**SMALL, variant=variant, rngs=nnx.Rngs(0))
+    net = drawn(lambda: ResNet(**SMALL, variant=variant, rngs=nnx.Rngs(0)))
     _fill_from_torch(net, reference.state_dict())
     x = np.random.default_rng(0).normal(size=(3, 33, 41, 6)).astype(np.float32)
     if training:
@@ -90,7 +91,7 @@ def test_it_is_the_torch_network(variant, training):
 
 def test_every_parameter_has_torchvision_s_name_and_no_other():
     _, reference = _torch_net("torchvision")
-    net = ResNet(**SMALL, rngs=nnx.Rngs(0))
+    net = nnx.eval_shape(lambda: ResNet(**SMALL, rngs=nnx.Rngs(0)))
     names = {".".join(map(str, path[:-1])) for path, _ in nnx.to_flat_state(nnx.state(net))}
     assert names == {key.rpartition(".")[0] for key in reference.state_dict()}
 

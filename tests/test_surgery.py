@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 from flax import nnx
 
 from prernn_jax.backbones.resnet import ResNet
@@ -17,12 +18,12 @@ from prernn_jax.surgery import make_recurrent, per_frame, stack_recurrent
 
 @pytest.fixture(scope="module")
 def vgg():
-    return VGG16(3, width=2, hidden=5, image_size=32, rngs=nnx.Rngs(0))
+    return drawn(lambda: VGG16(3, width=2, hidden=5, image_size=32, rngs=nnx.Rngs(0)))
 
 
 @pytest.fixture(scope="module")
 def resnet():
-    return ResNet((1, 1), width=2, num_outputs=3, rngs=nnx.Rngs(0))
+    return drawn(lambda: ResNet((1, 1), width=2, num_outputs=3, rngs=nnx.Rngs(0)))
 
 
 class Foreign(nnx.Module):
@@ -41,7 +42,7 @@ class Foreign(nnx.Module):
 
 @pytest.fixture(scope="module")
 def foreign():
-    return Foreign(nnx.Rngs(0))
+    return drawn(lambda: Foreign(nnx.Rngs(0)))
 
 
 def _flat(model):
