@@ -8,9 +8,9 @@ import torch
 
 from weights_port import torch_networks
 
-TINY_VGG = {"num_outputs": 3, "width": 2, "hidden": 6, "image_size": 64}
-TINY_C3D = {"num_outputs": 3, "width": 2, "hidden": 6, "clip_length": 16, "image_size": 112}
-TINY_RESNET = {"num_outputs": 3, "width": 2}
+TINY_VGG = {"num_outputs": 8, "width": 2, "hidden": 16, "image_size": 64}
+TINY_C3D = {"num_outputs": 8, "width": 2, "hidden": 16, "clip_length": 16, "image_size": 112}
+TINY_RESNET = {"num_outputs": 8, "width": 2}
 
 
 def alive(network, seed=0):
