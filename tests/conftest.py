@@ -11,6 +11,8 @@ os.environ["XLA_FLAGS"] = (
 import jax
 import pytest
 
+_skipped: list[str] = []
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
@@ -23,3 +25,23 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set PRERNN_SHARED_DATA)")
     return folder
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remembers what was skipped."""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _skipped.append(f"{report.nodeid}: {report.longrepr[2]}")
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Remembers the files that were skipped as a whole."""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _skipped.append(f"{report.nodeid}: {report.longrepr[2]}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where PRERNN_NO_SKIPS is set, as in CI, a skipped test fails the run."""
+    hidden = [line for line in _skipped if "needs a GPU" not in line]
+    if os.environ.get("PRERNN_NO_SKIPS") and hidden and session.exitstatus == 0:
+        print("\nskipped, though PRERNN_NO_SKIPS is set:", *hidden, sep="\n  ")
+        session.exitstatus = 1

@@ -1,20 +1,14 @@
 """The training step: devices, pmap, precision, dropout, frozen parameters."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from jax.sharding import Mesh
+from tiny_task import BATCH, TASK, make_batch, make_model, start
 
-from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.errors import InputError
-from prernn_jax.losses import sequence_nll
-from prernn_jax.metrics import sequence_scores
-from prernn_jax.surgery import make_recurrent
-from train.optim import Schedule, sgd, split_frozen
+from train.optim import split_frozen
 from train.parallel import (
     make_mesh,
     parallel_eval_step,
@@ -22,57 +16,13 @@ from train.parallel import (
     replicate,
     split,
 )
-from train.state import AXIS, create_state, take_apart
-from train.step import Task, make_eval_step, make_train_step
-
-CLASSES, BATCH, STEPS, SIDE = 3, 8, 2, 16
-
-
-def prepare(batch):
-    return batch["clips"].astype(jnp.float32) / 64 - 2
-
-
-def loss(outputs, batch):
-    return jnp.mean(sequence_nll(outputs, batch["labels"], batch["lengths"])), {}
-
-
-def predict(outputs, batch):
-    return {"scores": sequence_scores(outputs, batch["lengths"])}
-
-
-TASK = Task(prepare, loss, predict)
-SGD = partial(sgd, epochs=4, steps_per_epoch=3, momentum=0.9, weight_decay=5e-4)
-
-
-def make_batch(seed):
-    rng = np.random.default_rng(seed)
-    return {
-        "clips": rng.integers(0, 256, (BATCH, STEPS, SIDE, SIDE, 2), dtype=np.uint8),
-        "labels": rng.integers(0, CLASSES, BATCH, dtype=np.int32),
-        "lengths": rng.integers(1, STEPS + 1, BATCH, dtype=np.int32),
-    }
-
-
-def make_model(dropout=0.0):
-    backbone = ResNet((1,), 4, 5, 2, rngs=nnx.Rngs(0))
-    model = make_recurrent(backbone, cell="gru", outputs=CLASSES, rngs=nnx.Rngs(1))
-    kernel = model.backbone.fc.kernel
-    kernel[...] = 0.1 * jax.random.normal(jax.random.key(2), kernel.shape)
-    model.dropout = dropout
-    return model
+from train.state import AXIS
+from train.step import make_eval_step
 
 
 @pytest.fixture(scope="module")
 def model():
     return make_model()
-
-
-def start(model, *, batch_norm="train", precision="float32", freeze=(), rate=0.05):
-    network, everything, stats = take_apart(model, batch_norm=batch_norm)
-    params, frozen = split_frozen(everything, freeze)
-    optimizer = SGD(Schedule(rate), clip_norm=None)
-    step = make_train_step(network, TASK, optimizer, precision)
-    return network, step, create_state(params, frozen, stats, optimizer, seed=0)
 
 
 def run(step, state, devices, steps=3):
@@ -156,10 +106,10 @@ def test_bad_freeze(patterns, message):
 
 
 def test_bfloat16_keeps_parameters_and_nearly_the_loss(model):
-    network, step, state = start(model, rate=0.01)
+    _, step, state = start(model, rate=0.01)
     begin = jax.device_get(state)
     _, losses = run(step, state, 1, steps=6)
-    network, step, _ = start(model, precision="bfloat16", rate=0.01)
+    _, step, _ = start(model, precision="bfloat16", rate=0.01)
     after, low = run(step, begin, 1, steps=6)
     np.testing.assert_allclose(low, losses, rtol=0.05)
     assert low != losses

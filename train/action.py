@@ -42,7 +42,7 @@ def open_data(config: ActionConfig) -> ActionData:
             raise InputError(
                 "--data_dir belongs to real data; with --data=embedded use --cache_dir"
             )
-        return embedded_actions(config.cache_dir)
+        return embedded_actions(config.cache_dir, config.embedded)
     if config.data_dir is None:
         raise InputError(
             f"--data={config.data} needs --data_dir, the folder of the official layout"
@@ -114,7 +114,10 @@ def run(config: ActionConfig) -> dict[str, Any]:
             backbone = read_resnet(config.weights, channels)
         else:
             backbone = compact_backbone(
-                config, config.stream, lambda: embedded_stills(config.cache_dir), mesh
+                config,
+                config.stream,
+                lambda: embedded_stills(config.cache_dir, config.embedded),
+                mesh,
             )
 
         # ------------------------------------------------------------- made recurrent

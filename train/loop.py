@@ -132,7 +132,8 @@ def _read(
             kept = "no checkpoint was written" if good is None else f"step {good} is kept"
             raise RunStopped(
                 f"{plan.name}: loss {row['loss']} with gradient norm {row['grad_norm']} at step "
-                f"{step}; the last good checkpoint: {kept}. Try a lower --learning_rate",
+                f"{step}; the last good checkpoint: {kept}. Try a lower "
+                "learning rate (--schedule.base; stage one: --pretraining.learning_rate)",
                 status=1,
             )
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from prernn_jax.data.embedded import EmbeddedConfig
 from prernn_jax.data.flow import FlowAlgorithm
 from train.optim import SPATIAL, TEMPORAL, Schedule
 from train.step import Precision
@@ -32,6 +33,7 @@ class Pretraining:
     seed: int = 0
 
 
+_CLIPS = EmbeddedConfig()
 _EMBEDDED = Schedule(0.05, "cosine", warmup=0.5)
 
 
@@ -45,6 +47,7 @@ class ActionConfig:
         settings (supplementary material). Without it, that which belongs to --data.
       data: `embedded` is generated here; `ucf101` is read from --data_dir.
       data_dir: UCF101: folder with the videos and the official lists.
+      embedded: Size and difficulty of the embedded data.
       cache_dir: Where prepared data are kept; ~/.cache/prernn_jax when not given.
       split: UCF101: which of the three official splits.
       flow: Algorithm of the optical flow.
@@ -83,6 +86,7 @@ class ActionConfig:
     preset: Literal["embedded", "paper"] = "embedded"
     data: Literal["embedded", "ucf101"] = "embedded"
     data_dir: Path | None = None
+    embedded: EmbeddedConfig = _CLIPS
     cache_dir: Path | None = None
     split: Literal[1, 2, 3] = 1
     flow: FlowAlgorithm = "dis"

@@ -12,7 +12,6 @@ from jax.sharding import Mesh
 
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.data.action import ActionData
-from prernn_jax.data.embedded import EmbeddedConfig
 from prernn_jax.metrics import top1
 from prernn_jax.pretrained import flat_parameters, save_parameters
 from prernn_jax.saved_model import apply_surgery
@@ -73,7 +72,7 @@ def _fresh(seed: int) -> Backbone:
 def _path(config: ActionConfig, stream: Stream) -> Path:
     """Named after all that decides the result, so that a change trains anew."""
     settings = asdict(config.pretraining) | {
-        "data": EmbeddedConfig().key,
+        "data": config.embedded.key,
         "sizes": [STAGE_SIZES, WIDTH],
         "crop": config.crop,
         "stack": config.stack if stream == "temporal" else None,
