@@ -21,7 +21,7 @@ from prernn_jax.data.embedded import (
     EmbeddedConfig,
 )
 from prernn_jax.data.embedded_builder import EmbeddedActions, Kind, builder_config
-from prernn_jax.data.records import RandomAccessSource, open_split
+from prernn_jax.data.records import PreparedSplit, RandomAccessSource
 from prernn_jax.data.sampling import Stream
 from prernn_jax.data.ucf101 import read_classes, read_split
 from prernn_jax.errors import InputError
@@ -160,7 +160,7 @@ def _embedded(
         return EmbeddedActions(data_dir=str(root), config=config, file_format="array_record")
 
     builder = prepare_once(make, root, f"the embedded {kind}")
-    return {name: open_split(builder, name) for name in builder.info.splits}
+    return {name: PreparedSplit(Path(builder.data_path), name) for name in builder.info.splits}
 
 
 def prepare_once(

@@ -1,6 +1,7 @@
 """Batches of clips by grain: the same for the same seed, resumable to the exact batch."""
 
 import functools
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,7 +80,9 @@ class TrainLoader:
         self._workers = workers
         self._mark = mark
         self._next = 0
-        self._iterator = self._iterate()
+        self._running: list[Any] = []  # the iterator, while there is one
+        # Threads and workers must end before the interpreter is taken apart.
+        weakref.finalize(self, _stop, self._running)
 
     def _iterate(self) -> Iterator[Batch]:
         rest = self._batches[self._next :] if self._next else self._batches
@@ -91,11 +94,19 @@ class TrainLoader:
             batches = batches.mp_prefetch(grain.MultiprocessingOptions(self._workers, 2))
         return iter(batches)
 
+    def close(self) -> None:
+        """Stop threads and workers; the next batch starts them again."""
+        _stop(self._running)
+
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
-        batch = next(self._iterator)
+        if not self._running:
+            self._running.append(self._iterate())
+        batch = next(self._running[0])
+        if self._workers:  # what comes from a worker lies in shared memory; free that at once
+            batch = {name: np.array(values) for name, values in batch.items()}
         self._next += 1
         return batch
 
@@ -113,8 +124,13 @@ class TrainLoader:
         if differ:
             was = ", ".join(f"{k} {state.get(k)} (now {self._mark[k]})" for k in differ)
             raise InputError(f"this loader position belongs to other data: {was}")
+        self.close()
         self._next = int(state["next_batch"])
-        self._iterator = self._iterate()
+
+
+def _stop(running: list[Any]) -> None:
+    while running:
+        running.pop().close()
 
 
 def train_loader(

@@ -6,8 +6,10 @@ frame i to frame i + 1), `label`
 (`spatial_label` for the spatial stream), `name`. Pictures stay encoded until a sample needs them.
 """
 
+import functools
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -110,8 +112,31 @@ class _KeepEncoded(tfds.decode.SkipDecoding):
         return serialized
 
 
-def open_split(builder: tfds.core.DatasetBuilder, split: str) -> RandomAccessSource:
-    """Open a prepared split; its pictures are left encoded."""
-    skip = {name: _KeepEncoded() for name in PICTURES}
-    source: RandomAccessSource = builder.as_data_source(split=split, decoders=skip)
-    return source
+class PreparedSplit:
+    """A split that TFDS wrote, as a source of records; opened where and when it is read.
+
+    So it can be sent to worker processes, and a folder of many splits opens at once.
+
+    Args:
+      folder: the prepared data set, with its dataset_info.json.
+      split: name of the split.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self._folder, self._split = folder, split
+
+    @functools.cached_property
+    def _source(self) -> Any:
+        keep = {name: _KeepEncoded() for name in PICTURES}
+        builder = tfds.builder_from_directory(str(self._folder))
+        return builder.as_data_source(split=self._split, decoders=keep)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_folder": self._folder, "_split": self._split}
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Record:
+        record: Record = self._source[index]
+        return record
