@@ -1,0 +1,179 @@
+"""One frame at a time with a carried state; the outputs are those of the whole sequence.
+
+`init` and `step` are pure functions, for use inside other transformed code; `Stream` is the
+object for an endless source: it keeps the state of several streams and compiles the step once.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from prernn_jax.cells import get_cell
+from prernn_jax.errors import InputError
+from prernn_jax.sequence import Carries
+
+
+def init(model: Any, streams: int = 1) -> Carries:
+    """The state before the first frame: zeros (B, F), a tuple of them for each recurrent layer.
+
+    Args:
+      model: A sequence model (`SequenceModel`, `FoldedModel` or `LayerSequence`).
+      streams: Number of streams B.
+
+    Raises:
+      InputError: Fewer than one stream.
+    """
+    if streams < 1:
+        raise InputError(f"{streams} streams; give 1 or more")
+    carry = []
+    for layer in model.recurrent_layers:
+        wide = layer.recurrent_kernel.dtype == jnp.float64
+        shape, dtype = (streams, layer.features), jnp.float64 if wide else jnp.float32
+        # One array a part: the same one twice could not be donated.
+        parts = range(get_cell(layer.cell).carry_parts)
+        carry.append(tuple(jnp.zeros(shape, dtype) for _ in parts))
+    return tuple(carry)
+
+
+def step(
+    model: Any,
+    carry: Carries,
+    frames: jax.Array,
+    reset: jax.Array | None = None,
+    present: jax.Array | None = None,
+) -> tuple[jax.Array, Carries]:
+    """One frame of every stream.
+
+    Args:
+      model: A sequence model; its batch-norms use their stored statistics (`model.eval()`).
+      carry: From `init` or the step before.
+      frames: (B, H, W, C), or (B, L, H, W, C) where a time step is a clip.
+      reset: (B,) bool; the streams that begin anew with this frame. None: no stream does.
+      present: (B,) bool; the streams that have a frame now. The others' states stay as they are
+        and their outputs mean nothing. None: all have.
+
+    Returns:
+      outputs (B, K) and the next carry.
+    """
+    if reset is not None:
+        begin = jnp.asarray(reset)[:, None]
+        carry = jax.tree.map(lambda part: jnp.where(begin, jnp.zeros_like(part), part), carry)
+    lengths = None if present is None else jnp.asarray(present).astype(jnp.int32)
+    outputs, carry = model(frames[:, None], carry, lengths)  # (B, 1, K)
+    return outputs[:, 0], carry  # (B, K)
+
+
+class Stream:
+    """Runs a sequence model frame by frame.
+
+        stream = Stream(model)
+        for frame in camera:
+            outputs = stream(frame[None])[0]
+
+    The weights are those that the model had when the stream was made. The step is compiled at the
+    first frame (or by `warm_up`) and gives its state's memory back to the next one (donation).
+
+    Args:
+      model: A sequence model whose batch-norms use their stored statistics (`model.eval()`).
+      streams: Number of streams B that run side by side.
+      prepare: Applied to the frames inside the compiled step, such as the scaling of uint8
+        pixels; None hands them to the model as they are.
+
+    Raises:
+      InputError: Fewer than one stream, or a batch-norm that would use the statistics of a frame.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        streams: int = 1,
+        prepare: Callable[[jax.Array], jax.Array] | None = None,
+    ) -> None:
+        for path, module in nnx.iter_modules(model):
+            if getattr(module, "use_running_average", True) is False:
+                raise InputError(
+                    f"batch-norm {'.'.join(map(str, path))!r} uses the statistics of its batch; "
+                    "call model.eval() before streaming"
+                )
+        self.streams = streams
+        self._carry = init(model, streams)
+        self._shape: tuple[int, ...] | None = None
+        graphdef, state = nnx.split(model)
+        # Plain arrays pass through jit's fast path; a State is walked in Python at every call.
+        self._weights, treedef = jax.tree.flatten(state)
+
+        def run(
+            weights: list[jax.Array],
+            carry: Carries,
+            frames: jax.Array,
+            reset: jax.Array,
+            present: jax.Array,
+        ) -> tuple[jax.Array, Carries]:
+            merged = nnx.merge(graphdef, jax.tree.unflatten(treedef, weights))
+            frames = frames if prepare is None else prepare(frames)
+            return step(merged, carry, frames, reset, present)
+
+        self._run = jax.jit(run, donate_argnums=1)
+        self._none = jnp.zeros((streams,), bool)
+        self._all = jnp.ones((streams,), bool)
+
+    @property
+    def carry(self) -> Carries:
+        """A copy of the state, to be kept or set again; it survives further steps."""
+        return jax.tree.map(jnp.copy, self._carry)
+
+    @carry.setter
+    def carry(self, carry: Carries) -> None:
+        expected = jax.tree.map(jnp.shape, self._carry)
+        given = jax.tree.map(jnp.shape, carry)
+        if given != expected:
+            raise InputError(f"the state has shapes {given}; this stream's has {expected}")
+        self._carry = jax.tree.map(lambda new, old: jnp.array(new, old.dtype), carry, self._carry)
+
+    def reset(self) -> None:
+        """Begins all streams anew."""
+        self._carry = jax.tree.map(jnp.zeros_like, self._carry)
+
+    def warm_up(self, frames: Any) -> None:
+        """Compiles the step for frames of this shape and type; the state stays as it is."""
+        carry = self.carry
+        jax.block_until_ready(self(frames))
+        self._carry = carry
+
+    def __call__(self, frames: Any, reset: Any = None, present: Any = None) -> jax.Array:
+        """Takes one frame of every stream.
+
+        Args:
+          frames: (B, H, W, C) or (B, L, H, W, C), always of one shape.
+          reset: As in `step`.
+          present: As in `step`.
+
+        Returns:
+          outputs (B, K); computed asynchronously, as all of JAX.
+
+        Raises:
+          InputError: Frames of another number or shape, or masks of another shape.
+        """
+        self._shape = self._shape or (self.streams, *frames.shape[1:])
+        if frames.shape != self._shape:
+            raise InputError(
+                f"the frames have shape {frames.shape}; expected {self._shape}: one frame a "
+                "stream, always of one size"
+            )
+        reset = self._mask(reset, self._none, "reset")
+        present = self._mask(present, self._all, "present")
+        outputs, self._carry = self._run(self._weights, self._carry, frames, reset, present)
+        return outputs
+
+    def _mask(self, given: Any, default: jax.Array, name: str) -> jax.Array:
+        if given is None:
+            return default
+        mask = jnp.asarray(given)
+        if mask.shape != (self.streams,) or mask.dtype != jnp.bool_:
+            raise InputError(
+                f"`{name}` is {mask.dtype}{list(mask.shape)}; expected bool[{self.streams}]"
+            )
+        return mask
