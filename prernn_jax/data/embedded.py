@@ -34,9 +34,10 @@ class Difficulty:
     """How hard the embedded clips are; lengths in pixels at the size of the clips."""
 
     radius: float = 17.0
-    deform: float = 0.1  # relative spread of an object's size, aspect, shear and bend
+    deform: float = 0.08  # relative spread of an object's size, aspect, shear and bend
     travel: tuple[float, float] = (14.0, 18.0)  # of a leg to the side or up and down
-    turn: tuple[float, float] = (1.2, 1.8)  # radians of a leg that turns
+    turn: tuple[float, float] = (0.9, 1.4)  # radians of a leg that turns
+    tilt: float = 0.3  # greatest angle of an object to its upright pose, in radians
     zoom: tuple[float, float] = (1.5, 1.8)  # factor of a leg that grows or shrinks
     wobble: float = 0.1  # sd of an object's place in each frame
     jitter: float = 0.25  # sd of the camera's place in each frame
@@ -44,7 +45,7 @@ class Difficulty:
     clutter: int = 10  # still pieces on a background's canvas
     distractors: int = 1
     distractor_speed: float = 0.8  # a frame
-    occluder: float = 0.25  # probability of a bar in front of everything
+    occluder: float = 0.15  # probability of a bar in front of everything
     contrast: float = 0.7  # of the background
     noise: float = 0.02  # sd, full range is 1; an individual frame has 0.5 to 1.5 times that
     light: float = 0.06  # sd of the gain's change over a clip and of the side light

@@ -42,7 +42,7 @@ def draw_path(
         start += rest + config.leg
     # Integrate, centre the range, then put the whole path somewhere near the middle.
     place = {leg: np.concatenate([[0.0], np.cumsum(move)]) for leg, move in moves.items()}
-    middle = {leg: (p.min() + p.max()) / 2 for leg, p in place.items()}
+    middle = {leg: float(p.min() + p.max()) / 2 for leg, p in place.items()}
     loose = 0.5 * config.size - level.radius - 5.0
     shift = {}
     for leg in ("side", "rise"):
@@ -53,7 +53,7 @@ def draw_path(
     return Track(
         x=place["side"] + shift["side"] + wobble[0],
         y=place["rise"] + shift["rise"] + wobble[1],
-        angle=place["turn"] + rng.uniform(0.0, 2 * np.pi) + 0.1 * wobble[2],
+        angle=place["turn"] - middle["turn"] + rng.uniform(-level.tilt, level.tilt),
         scale=np.exp(place["zoom"] - middle["zoom"] + 0.05 * wobble[3]),
     )
 
