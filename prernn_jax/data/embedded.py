@@ -1,10 +1,10 @@
 """The embedded action data: procedural clips whose class is shape x motion.
 
-A motion is two legs with a rest before, between and after them. The kind of a leg (to the side,
-up or down, a turn, a change of size) can be seen in a few frames; which leg came first cannot,
-for the rests are at least as long as a stack of flow is short. Signs are random, so a mirrored
-clip keeps its class. Training, validation and test draw objects, backgrounds and clips from
-different random streams.
+A motion is two legs with a rest before, between and after them. The kind of a leg (all the way to
+one side, all the way up or down, swinging from side to side, bouncing up and down) can be seen in
+a few frames; which leg came first cannot, for the rests are at least as long as a stack of flow is
+short. Signs are random, so a mirrored clip keeps its class. Training, validation and test draw
+objects, backgrounds and clips from different random streams.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass, field
 from prernn_jax.data.shapes import ACTION_SHAPES, STATIC_SHAPES
 from prernn_jax.errors import InputError
 
-LEGS = ("side", "rise", "turn", "zoom")
+LEGS = ("side", "rise", "swing", "bounce")
 MOTIONS = {
     "side-rise": ("side", "rise"),
     "rise-side": ("rise", "side"),
-    "turn-zoom": ("turn", "zoom"),
-    "zoom-turn": ("zoom", "turn"),
+    "swing-bounce": ("swing", "bounce"),
+    "bounce-swing": ("bounce", "swing"),
 }
 ACTION_CLASSES = tuple(f"{shape} {motion}" for shape in ACTION_SHAPES for motion in MOTIONS)
 STATIC_CLASSES = tuple(f"{shape} {leg}" for shape in STATIC_SHAPES for leg in LEGS)
@@ -35,10 +35,9 @@ class Difficulty:
 
     radius: float = 17.0
     deform: float = 0.08  # relative spread of an object's size, aspect, shear and bend
-    travel: tuple[float, float] = (14.0, 18.0)  # of a leg to the side or up and down
-    turn: tuple[float, float] = (0.9, 1.4)  # radians of a leg that turns
+    speed: tuple[float, float] = (2.0, 3.0)  # of an object in a leg, a frame
     tilt: float = 0.3  # greatest angle of an object to its upright pose, in radians
-    zoom: tuple[float, float] = (1.5, 1.8)  # factor of a leg that grows or shrinks
+    scale: float = 0.1  # spread of the logarithm of an object's size over the clips
     wobble: float = 0.1  # sd of an object's place in each frame
     jitter: float = 0.25  # sd of the camera's place in each frame
     drift: float = 0.2  # greatest speed of the background, a frame

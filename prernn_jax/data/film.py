@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from prernn_jax.data.embedded import LEGS, EmbeddedConfig
+from prernn_jax.data.embedded import EmbeddedConfig
 from prernn_jax.data.render import (
     Instance,
     Numbers,
@@ -25,37 +25,29 @@ def draw_path(
     """Draw the object's path: its legs in their order, rests between them, a little wobble."""
     level = config.difficulty
     pairs = config.stack if static else config.frames - 1
-    moves = {leg: np.zeros(pairs) for leg in LEGS}  # change a pair
+    moves = np.zeros((2, pairs))  # change of x and of y a pair
     rests = max(config.stack - 1, 1) + rng.multinomial(config.spare, [1 / 3] * 3)
     start = 0
     for leg, rest in zip(legs, rests, strict=False):
-        low, high = {"turn": level.turn, "zoom": level.zoom}.get(leg, level.travel)
-        amount = rng.uniform(low, high)
-        if leg == "zoom":
-            amount = float(np.log(amount))
-        speed = rng.uniform(0.6, 1.4, config.leg)
-        speed *= amount * rng.choice([-1.0, 1.0]) / speed.sum()
+        speed = rng.uniform(*level.speed, config.leg) * rng.choice([-1.0, 1.0])
+        if leg in ("swing", "bounce"):
+            speed[1::2] *= -1.0
+        axis = 0 if leg in ("side", "swing") else 1
         if static:
-            moves[leg][:] = speed[:pairs]
+            moves[axis] = speed[:pairs]
         else:
-            moves[leg][start + rest : start + rest + config.leg] = speed
+            moves[axis, start + rest : start + rest + config.leg] = speed
         start += rest + config.leg
     # Integrate, centre the range, then put the whole path somewhere near the middle.
-    place = {leg: np.concatenate([[0.0], np.cumsum(move)]) for leg, move in moves.items()}
-    middle = {leg: float(p.min() + p.max()) / 2 for leg, p in place.items()}
-    loose = 0.5 * config.size - level.radius - 5.0
-    shift = {}
-    for leg in ("side", "rise"):
-        room = max(loose - np.ptp(place[leg]) / 2, 0.0)
-        shift[leg] = rng.uniform(-room, room) + config.size / 2 - middle[leg]
-    count = pairs + 1
-    wobble = level.wobble * rng.standard_normal((4, count))
-    return Track(
-        x=place["side"] + shift["side"] + wobble[0],
-        y=place["rise"] + shift["rise"] + wobble[1],
-        angle=place["turn"] - middle["turn"] + rng.uniform(-level.tilt, level.tilt),
-        scale=np.exp(place["zoom"] - middle["zoom"] + 0.05 * wobble[3]),
-    )
+    place = np.concatenate([np.zeros((2, 1)), np.cumsum(moves, axis=1)], axis=1)
+    room = np.maximum(0.5 * config.size - level.radius - 5.0 - np.ptp(place, axis=1) / 2, 0.0)
+    place -= (place.min(axis=1, keepdims=True) + place.max(axis=1, keepdims=True)) / 2
+    place += config.size / 2 + (rng.uniform(-1.0, 1.0, 2) * room)[:, None]
+    place += level.wobble * rng.standard_normal(place.shape)
+    still = np.ones(pairs + 1)
+    angle = rng.uniform(-level.tilt, level.tilt)
+    size = float(np.exp(rng.uniform(-level.scale, level.scale)))
+    return Track(x=place[0], y=place[1], angle=angle * still, scale=size * still)
 
 
 def film_clip(
@@ -88,7 +80,7 @@ def film_clip(
         layers.append((rng.random(), blob, where))
     if rng.random() < level.occluder:
         bar = draw_instance(rng, ACTION_SHAPES["bar"], "stripes", 60.0, 0.0)
-        thin = 0.1 * rng.uniform(0.8, 1.5) / 0.3  # a bar of 60 pixels' length and 7 to 11 width
+        thin = 0.05 * rng.uniform(0.8, 1.5) / 0.3  # through the whole picture, 5 to 9 pixels wide
         x, y = size / 2 + rng.uniform(-18, 18, 2)
         bar = replace(bar, aspect=1.0 / thin, shear=0.0, bend=0.0)
         layers.append((2.0, bar, place(x * still, y * still, rng.uniform(0, 6) * still, still)))
@@ -100,11 +92,11 @@ def film_clip(
     grid = np.linspace(-1.0, 1.0, size, dtype=np.float32)
     tilt = np.float32(level.light) * rng.standard_normal(2, dtype=np.float32)
     side = 1.0 + tilt[0] * grid[None, :] + tilt[1] * grid[:, None]  # (S, S)
-    frames *= np.float32(np.round(gain, 6))[:, None, None, None] * side[None, :, :, None]
+    frames *= np.round(gain, 6).astype(np.float32)[:, None, None, None] * side[None, :, :, None]
     sd = level.noise * rng.uniform(0.5, 1.5, count)
     sd = np.where(rng.random(count) < level.broken, 4 * sd, sd)
     noise = rng.standard_normal(frames.shape, dtype=np.float32)
-    frames += np.float32(sd)[:, None, None, None] * noise
+    frames += sd.astype(np.float32)[:, None, None, None] * noise
     film = np.clip(np.rint(frames * 255.0), 0, 255).astype(np.uint8)
     for k in np.flatnonzero(rng.random(count) < level.dropped):
         film[k] = film[max(k - 1, 0)]

@@ -89,6 +89,11 @@ def _paint(u: Plane, v: Plane, instance: Instance) -> Plane:
     return np.clip(value, 0.0, 1.0)
 
 
+def _per_frame(values: Numbers, digits: int = 6) -> Plane:
+    """Rounded, as (N, 1, 1) float32."""
+    return np.round(values, digits).astype(np.float32)[:, None, None]
+
+
 def _span(place: Numbers, reach: float, size: int) -> slice:
     """The pixels along one axis that lie within `reach` of any of the places."""
     low, high = float(np.min(place)) - reach, float(np.max(place)) + reach
@@ -105,10 +110,9 @@ def paste_object(frames: Plane, instance: Instance, path: Track) -> None:
         return
     across = np.arange(columns.start, columns.stop, dtype=np.float32) + np.float32(0.5)
     down = np.arange(rows.start, rows.stop, dtype=np.float32) + np.float32(0.5)
-    frame = (slice(None), None, None)
-    x, y = (np.float32(p)[frame] for p in (np.round(path.x, 4), np.round(path.y, 4)))
-    cos, sin = (np.float32(np.round(f(path.angle), 6))[frame] for f in (np.cos, np.sin))
-    radius = np.float32(np.round(instance.radius * path.scale, 6))[frame]
+    x, y = _per_frame(path.x, 4), _per_frame(path.y, 4)
+    cos, sin = _per_frame(np.cos(path.angle)), _per_frame(np.sin(path.angle))
+    radius = _per_frame(instance.radius * path.scale)
     dx = (across[None, None, :] - x) / radius  # (N, 1, C)
     dy = (down[None, :, None] - y) / radius  # (N, R, 1)
     u = cos * dx + sin * dy  # (N, R, C)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating]  # float32 throughout
 Shape = Callable[[Plane, Plane], Plane]
 
 
@@ -20,7 +20,7 @@ def _box(u: Plane, v: Plane, x: float, y: float, half_x: float, half_y: float) -
 
 
 def _disc(u: Plane, v: Plane, x: float, y: float, radius: float) -> Plane:
-    return np.sqrt((u - x) ** 2 + (v - y) ** 2) - radius
+    return np.sqrt((u - x) ** 2 + (v - y) ** 2) - np.float32(radius)
 
 
 def _bar(u: Plane, v: Plane) -> Plane:

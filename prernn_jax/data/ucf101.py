@@ -23,7 +23,7 @@ def read_classes(source: Path) -> tuple[str, ...]:
       InputError: no such file, or its numbers are not 1, 2, 3, ...
     """
     path = _lists(source) / "classInd.txt"
-    names = []
+    names: list[str] = []
     for line, text in _lines(path):
         number, _, name = text.partition(" ")
         if number != str(len(names) + 1) or not name:

@@ -43,12 +43,12 @@ def read_frames(path: Path, short_side: int | None = None) -> Iterator[NDArray[n
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             for frame in container.decode(stream):
-                picture = frame.to_ndarray(format="rgb24")
+                picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")  # type: ignore[assignment]
                 size = size or _fit(picture.shape[0], picture.shape[1], short_side)
                 if picture.shape[:2] != size:
                     shrinks = size[0] < picture.shape[0]
                     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-                    picture = cv2.resize(picture, size[::-1], interpolation=how)
+                    picture = cv2.resize(picture, size[::-1], interpolation=how)  # type: ignore[assignment]
                 count += 1
                 yield picture
     except av.error.FFmpegError as error:
