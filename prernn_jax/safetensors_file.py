@@ -9,14 +9,15 @@ equal to what the package reads and writes.
 import json
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from prernn_jax.array_blocks import Outgoing, write_blocks
 from prernn_jax.errors import InputError
 
 DTYPES: dict[str, np.dtype] = {
@@ -36,33 +37,25 @@ DTYPES: dict[str, np.dtype] = {
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _HEADER_LIMIT = 100_000_000  # bytes; the limit of the reference implementation
-_BLOCK = 32 * 2**20  # bytes that are made contiguous and written at once
-_TILE = 64  # columns of a transposed array that are copied at once
-
-
-class Outgoing(NamedTuple):
-    """An array that is put together only while it is written, block by block.
-
-    Attributes:
-        view: any strides; its elements in C order are those of the array.
-        shape: of the array, where it differs from the view's.
-        dtype: to which the elements are converted.
-    """
-
-    view: np.ndarray
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in the file."""
-        return self.view.size * self.dtype.itemsize
 
 
 def write(
-    path: Path, arrays: Mapping[str, np.ndarray | Outgoing], metadata: Mapping[str, str]
+    path: Path,
+    arrays: Mapping[str, np.ndarray | Outgoing],
+    metadata: Mapping[str, str],
+    *,
+    late: Callable[[], Mapping[str, str]] | None = None,
+    durable: bool = True,
 ) -> None:
     """Write `arrays` (any strides) and `metadata` to the file `path`, which must not exist yet.
+
+    Args:
+        path: the file.
+        arrays: by name.
+        metadata: text by text.
+        late: called when the arrays are written; gives texts that replace those of the same
+            length in the metadata, so that a checksum can be computed meanwhile.
+        durable: wait until the disk has it all: then not even a power cut loses it.
 
     Raises:
         InputError: an array has a dtype that the format lacks.
@@ -82,15 +75,19 @@ def write(
             "data_offsets": [offset, offset + array.nbytes],
         }
         offset += array.nbytes
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    text = _header_text(header)
     with open(path, "xb") as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for name in order:
-            _write_array(file, arrays[name])
+        file.write(len(text).to_bytes(8, "little") + text)
+        write_blocks(file, (arrays[name] for name in order))
+        if late is not None:
+            header["__metadata__"] |= late()
+            if len(_header_text(header)) != len(text):
+                raise ValueError("the late metadata are not as long as their placeholders")
+            file.seek(8)
+            file.write(_header_text(header))
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
 
 
 def write_safely(
@@ -99,6 +96,8 @@ def write_safely(
     metadata: Mapping[str, str],
     *,
     overwrite: bool = False,
+    late: Callable[[], Mapping[str, str]] | None = None,
+    durable: bool = True,
 ) -> None:
     """`write` under a temporary name, then rename: never half a file under the final name.
 
@@ -112,7 +111,7 @@ def write_safely(
     try:
         with suppress(FileNotFoundError):  # left by a killed process of the same number
             temporary.unlink()
-        write(temporary, arrays, metadata)
+        write(temporary, arrays, metadata, late=late, durable=durable)
         temporary.replace(final)
     except OSError as error:
         raise InputError(
@@ -159,23 +158,9 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     return {name: _view(path, name, entry, data) for name, entry in header.items()}, metadata
 
 
-def _write_array(file: Any, array: np.ndarray | Outgoing) -> None:
-    """Stream an array of any strides in blocks along its first axis."""
-    view = array.view if isinstance(array, Outgoing) else array
-    if array.nbytes == 0:
-        return
-    if view.flags.c_contiguous and view.dtype == array.dtype:
-        file.write(view.reshape(-1).view(np.uint8).data)
-        return
-    view = np.atleast_1d(view)
-    rows = max(1, _BLOCK * view.shape[0] // array.nbytes)
-    for first in range(0, view.shape[0], rows):
-        block = np.empty((min(rows, view.shape[0] - first), *view.shape[1:]), array.dtype)
-        # In tiles of columns: a transposed matrix is then read by whole cache lines.
-        for column in range(0, view.shape[-1] if view.ndim > 1 else 1, _TILE):
-            part = (..., slice(column, column + _TILE)) if view.ndim > 1 else ...
-            block[part] = view[first : first + rows][part]
-        file.write(block.reshape(-1).view(np.uint8).data)
+def _header_text(header: Mapping[str, Any]) -> bytes:
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)
 
 
 def _view(path: str | os.PathLike[str], name: str, entry: Any, data: np.ndarray) -> np.ndarray:

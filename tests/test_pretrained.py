@@ -14,7 +14,7 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prernn_jax import pretrained, safetensors_file
+from prernn_jax import array_blocks, pretrained, safetensors_file
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.errors import InputError
 from prernn_jax.preprocess import Preprocessing
@@ -65,14 +65,14 @@ def test_the_safetensors_package_reads_and_writes_the_same(tmp_path, arrays):
 
 
 def test_large_transposed_arrays_are_written_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(safetensors_file, "_BLOCK", 64)
+    monkeypatch.setattr(array_blocks, "_BLOCK", 64)
     array = np.arange(7 * 11 * 3, dtype=np.float32).reshape(7, 11, 3).transpose(1, 2, 0)
     pretrained.save_parameters(tmp_path / "x", {"a": array}, {})
     np.testing.assert_array_equal(pretrained.read_parameters(tmp_path / "x")[0]["a"], array)
 
 
 def test_arrays_are_reshaped_and_converted_while_they_are_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(safetensors_file, "_BLOCK", 256)
+    monkeypatch.setattr(array_blocks, "_BLOCK", 256)
     array = np.arange(70 * 6 * 5, dtype=np.float16).reshape(70, 6, 5)
     view = array.transpose(2, 1, 0)
     single = safetensors_file.Outgoing(view, (30, 70), np.dtype(np.float32))
@@ -82,6 +82,17 @@ def test_arrays_are_reshaped_and_converted_while_they_are_written(tmp_path, monk
     np.testing.assert_array_equal(read["a"], view.reshape(30, 70).astype(np.float32))
     assert read["b"].dtype == np.float32
     assert read["b"].tolist() == [2.5]
+
+
+def test_a_checksum_may_come_late(tmp_path):
+    text = {"sum": "000", "k": "v"}
+    arrays = {"a": np.arange(3.0)}
+    safetensors_file.write(tmp_path / "x", arrays, text, late=lambda: {"sum": "abc"})
+    read, metadata = pretrained.read_parameters(tmp_path / "x")
+    assert metadata == {"sum": "abc", "k": "v"}
+    assert read["a"].tolist() == [0.0, 1.0, 2.0]
+    with pytest.raises(ValueError, match="as long as"):
+        safetensors_file.write(tmp_path / "y", arrays, text, late=lambda: {"sum": "a" * 20})
 
 
 def test_refuses_to_overwrite_unless_asked(tmp_path):

@@ -83,7 +83,7 @@ def convert(
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists already; choose another name or give --overwrite")
     with ThreadPoolExecutor(1) as pool:
-        digest = pool.submit(sha256, path) if path.is_file() else None
+        digest = pool.submit(sha256, path)
         source = open_source(path)
         plan = make_plan(source, ARCHITECTURES[arch], layout)
         bad = [] if allow_nonfinite else nonfinite(source.arrays)
@@ -103,14 +103,21 @@ def convert(
             "preprocessing": plan.preprocessing.to_json(),
             "source_file": path.name,
             "source_size": str(path.stat().st_size),
-            "source_sha256": digest.result() if digest else "",
+            "source_sha256": "0" * 64,  # until it is known, which takes as long as the rest
             "source_format": source.format,
             "fresh": json.dumps(plan.fresh),
             "sources": json.dumps({m.target: m.source for m in plan.assignment.moves}),
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "version": f"prernn-jax {importlib.metadata.version('prernn-jax')}",
         }
-        safetensors_file.write_safely(out, arrays, metadata, overwrite=overwrite)
+        safetensors_file.write_safely(
+            out,
+            arrays,
+            metadata,
+            overwrite=overwrite,
+            late=lambda: {"source_sha256": digest.result()},
+            durable=False,  # it can be made again
+        )
     return source, plan
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from prernn_jax import safetensors_file
 from prernn_jax.errors import InputError
 
-_BLOCK = 2**22  # elements looked at at once
+_BLOCK = 2**18  # elements looked at at once: they stay in the cache
 
 
 @dataclass
