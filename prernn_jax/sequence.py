@@ -114,7 +114,8 @@ class LayerSequence(nnx.Module):
     """The explicit form: a trunk over frames, then layers of which some are recurrent.
 
     Args:
-      trunk: Any callable on folded frames (B·T, ...) -> (B·T, D).
+      trunk: On folded frames (B·T, ...) -> (B·T, D): a module, a method of one (`vgg.trunk`), or
+        a plain function. What a plain function closes over is constant and never trained.
       layers: Applied in order to (B, T, D): `Recurrent` ones over time, any other callable as is.
     """
 
@@ -123,7 +124,11 @@ class LayerSequence(nnx.Module):
         trunk: Callable[[jax.Array], jax.Array],
         layers: Sequence[Callable[..., Any]],
     ) -> None:
-        self.trunk = trunk
+        # A bound method would hide its module's parameters.
+        owner = getattr(trunk, "__self__", None)
+        bound = isinstance(owner, nnx.Module)
+        self.trunk = owner if bound else trunk
+        self.method = trunk.__name__ if bound else "__call__"
         self.layers = nnx.List(layers)
 
     @property
@@ -140,7 +145,8 @@ class LayerSequence(nnx.Module):
         """Clips (B, T, ...) -> what the last layer gives, (B, T, K), and the last carry."""
         states = iter(_check(clips, carry, len(self.recurrent_layers)))
         carries: list[Carry] = []
-        y = unfold(self.trunk(fold(clips)), clips.shape[0])  # (B, T, D)
+        x = getattr(self.trunk, self.method)(fold(clips))  # (B·T, D)
+        y = unfold(x, clips.shape[0])  # (B, T, D)
         for layer in self.layers:
             if isinstance(layer, Recurrent):
                 y, state = layer(y, next(states), lengths)

@@ -1,4 +1,4 @@
-"""Networks with weights drawn by NumPy: many a layer's own initialiser takes long to compile."""
+"""Small networks, and weights drawn by NumPy: initialisers take long to compile."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+
+from prernn_jax.backbones.head import HeadLayer
 
 
 def drawn(make: Callable[[], Any], seed: int = 0, dtype: Any = np.float32) -> Any:
@@ -34,3 +36,42 @@ def in_float64(module: Any) -> Any:
         return jnp.asarray(np.asarray(x, np.float64)) if wide else x
 
     return nnx.merge(graphdef, jax.tree.map(widen, state))
+
+
+class Tiny(nnx.Module):
+    """A backbone by our contract for images (32, 32, 3), small enough to compile fast."""
+
+    def __init__(self, outputs: int = 4, *, rngs: nnx.Rngs) -> None:
+        self.conv = nnx.Conv(3, 4, (3, 3), 8, rngs=rngs)
+        self.fc6 = nnx.Linear(64, 6, rngs=rngs)
+        self.fc7 = nnx.Linear(6, 6, rngs=rngs)
+        self.fc8 = nnx.Linear(6, outputs, rngs=rngs)
+
+    @property
+    def head(self) -> tuple[HeadLayer, ...]:
+        return HeadLayer("fc6", nnx.relu), HeadLayer("fc7", nnx.relu), HeadLayer("fc8")
+
+    def trunk(self, x: jax.Array) -> jax.Array:
+        return nnx.relu(self.conv(x)).reshape(x.shape[0], -1)
+
+    def features(self, x: jax.Array) -> jax.Array:
+        return nnx.relu(self.fc7(nnx.relu(self.fc6(self.trunk(x)))))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.fc8(self.features(x))
+
+
+class Foreign(nnx.Module):
+    """For the same images; knows nothing of us: nested names, a list, a ReLU of its own."""
+
+    def __init__(self, outputs: int = 4, *, rngs: nnx.Rngs) -> None:
+        self.convs = nnx.List([nnx.Conv(3, 4, (3, 3), 8, rngs=rngs)])
+        self.neck = nnx.Sequential(nnx.Linear(64, 6, rngs=rngs), nnx.relu)
+        inner, out = (nnx.Linear(6, size, rngs=rngs) for size in (6, outputs))
+        self.head = nnx.Dict(inner=inner, out=out)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for conv in self.convs:
+            x = nnx.relu(conv(x))
+        x = self.neck(x.reshape(x.shape[0], -1))
+        return self.head.out(nnx.relu(self.head.inner(x)))

@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn
+from drawn import Foreign, Tiny, drawn
 from flax import nnx
 
 from prernn_jax import streaming
 from prernn_jax.backbones.resnet import ResNet
-from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.errors import InputError
 from prernn_jax.recurrent import Recurrent
 from prernn_jax.sequence import LayerSequence
@@ -23,36 +22,15 @@ B, T = 2, 4
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
-def _vgg():
-    return VGG16(3, width=2, hidden=5, image_size=32, rngs=nnx.Rngs(0))
-
-
-def _resnet():
-    return ResNet((1, 1), width=2, num_outputs=3, rngs=nnx.Rngs(0))
-
-
-class Foreign(nnx.Module):
-    def __init__(self, rngs):
-        self.conv = nnx.Conv(3, 2, (3, 3), 8, rngs=rngs)
-        self.fc = nnx.Linear(32, 4, rngs=rngs)
-        self.out = nnx.Linear(4, 3, rngs=rngs)
-
-    def __call__(self, x):
-        x = nnx.relu(self.conv(x)).reshape(x.shape[0], -1)
-        return self.out(nnx.relu(self.fc(x)))
-
-
-def _foreign():
-    return make_recurrent(Foreign(nnx.Rngs(0)), ["fc"], "lstm", rngs=nnx.Rngs(1))
-
-
 MODELS = {
-    "vgg, two LSTM": lambda: make_recurrent(_vgg(), cell="lstm", rngs=nnx.Rngs(1)),
-    "resnet, GRU and one more": lambda: make_recurrent(
-        _resnet(), cell="gru", extra=1, rngs=nnx.Rngs(1)
+    "two LSTM": lambda: make_recurrent(Tiny(rngs=nnx.Rngs(0)), cell="lstm", rngs=nnx.Rngs(1)),
+    "ResNet, GRU and one more": lambda: make_recurrent(
+        ResNet((1, 1), width=2, num_outputs=3, rngs=nnx.Rngs(0)), extra=1, rngs=nnx.Rngs(1)
     ),
-    "traditional": lambda: stack_recurrent(_vgg(), "vrnn", 6, 2, rngs=nnx.Rngs(1)),
-    "foreign": _foreign,
+    "traditional": lambda: stack_recurrent(Tiny(rngs=nnx.Rngs(0)), "vrnn", 6, 2, rngs=nnx.Rngs(1)),
+    "foreign": lambda: make_recurrent(
+        Foreign(rngs=nnx.Rngs(0)), ["head.inner"], "lstm", True, rngs=nnx.Rngs(1)
+    ),
 }
 
 
@@ -209,7 +187,7 @@ def test_bad_input(model):
 
 
 def test_batch_statistics_are_refused():
-    model = drawn(MODELS["resnet, GRU and one more"])
+    model = drawn(MODELS["ResNet, GRU and one more"])
     model.train()
     with pytest.raises(InputError, match=r"batch-norm 'backbone\..*' uses .*model\.eval\(\)"):
         Stream(model)
