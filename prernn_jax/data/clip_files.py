@@ -21,7 +21,7 @@ import numpy as np
 from array_record.python import array_record_module
 from numpy.typing import NDArray
 
-from prernn_jax.data.flow import BOUND, FlowAlgorithm, flow_estimator, quantise
+from prernn_jax.data.flow import BOUND, FlowAlgorithm, flow_estimator, one_thread, quantise
 from prernn_jax.data.records import Record, encode_picture
 from prernn_jax.data.video import read_frames
 from prernn_jax.errors import InputError
@@ -151,6 +151,7 @@ def clip_path(folder: Path, item: Listed) -> Path:
     return folder / f"{item.name}.array_record"
 
 
+@one_thread()
 def prepare_clips(
     folder: Path, listed: Sequence[Listed], recipe: Recipe, workers: int | None = None
 ) -> None:
@@ -169,8 +170,6 @@ def prepare_clips(
     if not todo:
         return
     done, start, shown = len(listed) - len(todo), time.monotonic(), 0.0
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # one thread a video, and the same flow on every machine
     pool = ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1)
     try:
         jobs = [
@@ -186,4 +185,3 @@ def prepare_clips(
                 print(f"preparing {folder}: {text}", file=sys.stderr, flush=True)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        cv2.setNumThreads(threads)

@@ -18,7 +18,7 @@ from prernn_jax.data.embedded import (
     EmbeddedConfig,
 )
 from prernn_jax.data.embedded_clip import make_clip
-from prernn_jax.data.flow import BOUND, compute_flow, quantise
+from prernn_jax.data.flow import BOUND, compute_flow, one_thread, quantise
 from prernn_jax.data.records import clip_features, clip_record
 
 Kind = Literal["actions", "stills"]
@@ -85,7 +85,7 @@ class EmbeddedActions(tfds.core.GeneratorBasedBuilder):
         draw = functools.partial(make_record, settings, kind, split)
         block = 64  # so many clips are in memory at once
         count = settings.count(split)
-        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        with one_thread(), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
             for start in range(0, count, block):
                 numbers = range(start, min(start + block, count))
                 yield from zip(numbers, pool.map(draw, numbers), strict=True)

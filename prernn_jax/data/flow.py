@@ -4,8 +4,9 @@ Flow i of a clip leads from frame i to frame i + 1, in pixels; x to the right, y
 as the field keeps it: bound 20, one grey picture a direction, zero written as 128.
 """
 
+import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, get_args
 
 import cv2
@@ -34,11 +35,21 @@ def gray_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep OpenCV to one thread: DIS works in as many stripes, and its values depend on them."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
 def flow_estimator(algorithm: FlowAlgorithm, height: int, width: int) -> Estimate:
     """Return a function that computes the flow between two grey pictures of one size.
 
-    DIS depends a little on the number of OpenCV's threads (it works in stripes): for the same
-    values everywhere call `cv2.setNumThreads(1)` first, as the data sets do.
+    For the same values everywhere use it under `one_thread`, as the data sets do.
 
     Args:
       algorithm: "dis" (Kroeger et al. 2016, fast) or "tvl1" (Zach et al. 2007, the field's
