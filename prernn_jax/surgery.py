@@ -62,10 +62,28 @@ def make_recurrent(
         raise InputError(f"readout is {readout!r}; expected 'kept' or None")
     if extra < 0:
         raise InputError(f"extra is {extra}; expected 0 or more further layers")
-    build = _on_backbone if is_backbone(model) else _on_foreign
-    return build(
-        _copy(model), layers, cell, shared, init, extra, outputs, readout, output_layer, rngs
-    )
+    if readout is None and not is_backbone(model):
+        raise InputError(
+            f"readout=None: {type(model).__name__}'s own forward applies what follows the layer; "
+            "use LayerSequence to leave it out"
+        )
+    model = _copy(model)
+    chosen = choose_layers(model, layers)
+    for index, name in enumerate(chosen):
+        keep = _activation(model, name) if readout == "kept" else None
+        new = _converted(model, name, cell, shared, keep, rngs)
+        if init == "random":
+            new.draw_input_kernel(rngs)
+        set_layer(model, name, new if is_backbone(model) else RecurrentSlot([new], index))
+    if outputs is None and not extra and output_layer is None:
+        return _assembled(model, chosen, [], None, None)
+    name = output_name(model, output_layer, "`outputs` or `extra`")
+    output = get_layer(model, name)
+    features = output.in_features
+    stack = [Recurrent(features, features, cell, shared, rngs=rngs) for _ in range(extra)]
+    if outputs is not None:
+        output = _zero_linear(features, outputs, rngs)
+    return _assembled(model, chosen, stack, name, output)
 
 
 def stack_recurrent(
@@ -100,11 +118,7 @@ def stack_recurrent(
     sizes = [old.in_features] + [hidden] * layers
     stack = [Recurrent(a, b, cell, rngs=rngs) for a, b in pairwise(sizes)]
     output = _zero_linear(hidden, old.out_features if outputs is None else outputs, rngs)
-    if is_backbone(model):
-        set_layer(model, name, output)
-        return SequenceModel(model, extra=stack)
-    set_layer(model, name, nnx.Sequential(RecurrentSlot(stack, 0), output))
-    return FoldedModel(model, [f"{name}.layers.0"])
+    return _assembled(model, [], stack, name, output)
 
 
 def per_frame(
@@ -123,10 +137,11 @@ def per_frame(
       rngs: Source of the new weights.
     """
     model = _copy(model)
-    if outputs is not None:
-        name = output_name(model, output_layer, "`outputs`")
-        set_layer(model, name, _zero_linear(get_layer(model, name).in_features, outputs, rngs))
-    return SequenceModel(model) if is_backbone(model) else FoldedModel(model, [])
+    if outputs is None:
+        return _assembled(model, [], [], None, None)
+    name = output_name(model, output_layer, "`outputs`")
+    output = _zero_linear(get_layer(model, name).in_features, outputs, rngs)
+    return _assembled(model, [], [], name, output)
 
 
 def _copy(model: nnx.Module) -> Any:
@@ -159,68 +174,24 @@ def _converted(
     )
 
 
-def _on_backbone(
-    model: Any,
-    layers: Sequence[str] | None,
-    cell: str,
-    shared: bool,
-    init: str,
-    extra: int,
-    outputs: int | None,
-    readout: Readout,
-    output_layer: str | None,
-    rngs: nnx.Rngs,
-) -> SequenceModel:
-    chosen = choose_layers(model, layers)
-    output = output_name(model, output_layer, "a backbone")
-    activations = {entry.name: entry.activation for entry in model.head}
-    for name in chosen:
-        keep = activations[name] if readout == "kept" else None
-        new = _converted(model, name, cell, shared, keep, rngs)
-        if init == "random":
-            new.draw_input_kernel(rngs)
-        set_layer(model, name, new)
-    features = get_layer(model, output).in_features
-    stack = [Recurrent(features, features, cell, shared, rngs=rngs) for _ in range(extra)]
-    if outputs is not None:
-        set_layer(model, output, _zero_linear(features, outputs, rngs))
-    return SequenceModel(model, chosen, stack)
+def _activation(model: Any, name: str) -> Activation | None:
+    """What follows a backbone's layer; a foreign network's own forward applies it itself."""
+    entries = model.head if is_backbone(model) else ()
+    return next((entry.activation for entry in entries if entry.name == name), None)
 
 
-def _on_foreign(
-    model: Any,
-    layers: Sequence[str] | None,
-    cell: str,
-    shared: bool,
-    init: str,
-    extra: int,
-    outputs: int | None,
-    readout: Readout,
-    output_layer: str | None,
-    rngs: nnx.Rngs,
-) -> FoldedModel:
-    if readout != "kept":
-        raise InputError(
-            f"readout={readout!r}: {type(model).__name__}'s own forward applies what follows the "
-            "layer; use LayerSequence to leave it out"
-        )
-    slots: list[str] = []
-    chosen = choose_layers(model, layers)
-    for index, name in enumerate(chosen):
-        new = _converted(model, name, cell, shared, None, rngs)
-        if init == "random":
-            new.draw_input_kernel(rngs)
-        set_layer(model, name, RecurrentSlot([new], index))
-        slots.append(name)
-    if outputs is not None or extra:
-        name = output_name(model, output_layer, "`outputs` or `extra`")
-        old = get_layer(model, name)
-        features = old.in_features
-        new_output = old if outputs is None else _zero_linear(features, outputs, rngs)
-        if extra:
-            stack = [Recurrent(features, features, cell, shared, rngs=rngs) for _ in range(extra)]
-            slot = RecurrentSlot(stack, len(chosen))
-            new_output = nnx.Sequential(slot, new_output)
-            slots.append(f"{name}.layers.0")
-        set_layer(model, name, new_output)
+def _assembled(
+    model: Any, converted: list[str], stack: list[Recurrent], name: str | None, output: Any
+) -> SequenceModel | FoldedModel:
+    """The sequence model, with `stack` and then `output` in the place of the layer `name`."""
+    if is_backbone(model):
+        if name is not None:
+            set_layer(model, name, output)
+        return SequenceModel(model, converted, stack)
+    slots = list(converted)
+    if stack:
+        output = nnx.Sequential(RecurrentSlot(stack, len(slots)), output)
+        slots.append(f"{name}.layers.0")
+    if name is not None:
+        set_layer(model, name, output)
     return FoldedModel(model, slots)

@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from prernn_jax.backbones.c3d import C3D
 from prernn_jax.backbones.head import HeadLayer
+from prernn_jax.backbones.resnet import ResNet
+from prernn_jax.backbones.vgg import VGG16
 
 
 def drawn(make: Callable[[], Any], seed: int = 0, dtype: Any = np.float32) -> Any:
@@ -75,3 +78,35 @@ class Foreign(nnx.Module):
             x = nnx.relu(conv(x))
         x = self.neck(x.reshape(x.shape[0], -1))
         return self.head.out(nnx.relu(self.head.inner(x)))
+
+
+OUTPUTS = 4
+FOREIGN_LAYERS = ["neck.layers.0", "head.inner"]
+IMAGE, CLIP = (32, 32, 3), (2, 16, 16, 3)
+
+
+def tiny() -> Tiny:
+    return Tiny(rngs=nnx.Rngs(0))
+
+
+def foreign() -> Foreign:
+    return Foreign(rngs=nnx.Rngs(0))
+
+
+def vgg() -> VGG16:
+    return VGG16(OUTPUTS, width=4, hidden=8, image_size=32, rngs=nnx.Rngs(0))
+
+
+def c3d() -> C3D:
+    return C3D(OUTPUTS, width=4, hidden=8, clip_length=2, image_size=16, rngs=nnx.Rngs(0))
+
+
+def resnet() -> ResNet:
+    return ResNet((1, 1), width=2, num_outputs=OUTPUTS, rngs=nnx.Rngs(0))
+
+
+def random_clips(
+    batch: int, steps: int, size: tuple[int, ...] = IMAGE, dtype: Any = np.float32
+) -> Any:
+    rng = np.random.default_rng(0)
+    return jnp.asarray(rng.normal(size=(batch, steps, *size)).astype(dtype))

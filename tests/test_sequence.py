@@ -6,46 +6,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import Foreign, Tiny, drawn
+from drawn import (
+    CLIP,
+    FOREIGN_LAYERS,
+    IMAGE,
+    OUTPUTS,
+    c3d,
+    drawn,
+    foreign,
+    random_clips,
+    resnet,
+    tiny,
+    vgg,
+)
 from flax import nnx
 
-from prernn_jax.backbones.c3d import C3D
-from prernn_jax.backbones.resnet import ResNet
-from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.errors import InputError
 from prernn_jax.recurrent import Recurrent
 from prernn_jax.sequence import FoldedModel, LayerSequence
 from prernn_jax.surgery import make_recurrent, per_frame, stack_recurrent
 
-B, T, K = 2, 3, 4
-
-
-def _vgg():
-    return VGG16(K, width=4, hidden=8, image_size=32, rngs=nnx.Rngs(0))
-
-
-def _c3d():
-    return C3D(K, width=4, hidden=8, clip_length=2, image_size=16, rngs=nnx.Rngs(0))
-
-
-def _resnet():
-    return ResNet((1, 1), width=2, num_outputs=K, rngs=nnx.Rngs(0))
-
-
-def _tiny():
-    return Tiny(rngs=nnx.Rngs(0))
-
-
-def _foreign():
-    return Foreign(rngs=nnx.Rngs(0))
-
-
-FOREIGN_LAYERS = ["neck.layers.0", "head.inner"]
-
-
-def _clips(*size, seed=0, dtype=np.float32):
-    rng = np.random.default_rng(seed)
-    return jnp.asarray(rng.normal(size=(B, T, *(size or (32, 32, 3)))).astype(dtype))
+B, T, K = 2, 3, OUTPUTS
 
 
 @partial(jax.jit, static_argnums=0)
@@ -58,22 +39,22 @@ def _call(model, *arguments):
 
 
 MODELS = {
-    "two LSTM": lambda: make_recurrent(_tiny(), cell="lstm", rngs=nnx.Rngs(1)),
+    "two LSTM": lambda: make_recurrent(tiny(), cell="lstm", rngs=nnx.Rngs(1)),
     "GRU, the first layer, one more": lambda: make_recurrent(
-        _tiny(), ["fc6"], "gru", extra=1, readout=None, rngs=nnx.Rngs(1)
+        tiny(), ["fc6"], "gru", extra=1, readout=None, rngs=nnx.Rngs(1)
     ),
-    "traditional": lambda: stack_recurrent(_tiny(), "vrnn", 5, 2, rngs=nnx.Rngs(1)),
+    "traditional": lambda: stack_recurrent(tiny(), "vrnn", 5, 2, rngs=nnx.Rngs(1)),
     "foreign SIH": lambda: make_recurrent(
-        _foreign(), FOREIGN_LAYERS, "lstm", True, extra=1, output_layer="head.out",
+        foreign(), FOREIGN_LAYERS, "lstm", True, extra=1, output_layer="head.out",
         rngs=nnx.Rngs(1),
     ),
     "explicit": lambda: LayerSequence(
-        _tiny().trunk,
+        tiny().trunk,
         [Recurrent(64, 5, "gru", rngs=nnx.Rngs(1)), nnx.Linear(5, K, rngs=nnx.Rngs(2))],
     ),
-    "vgg": lambda: make_recurrent(_vgg(), cell="gru", rngs=nnx.Rngs(1)),
-    "c3d": lambda: stack_recurrent(_c3d(), "lstm", 5, 2, rngs=nnx.Rngs(1)),
-    "resnet": lambda: make_recurrent(_resnet(), cell="gru", extra=1, rngs=nnx.Rngs(1)),
+    "vgg": lambda: make_recurrent(vgg(), cell="gru", rngs=nnx.Rngs(1)),
+    "c3d": lambda: stack_recurrent(c3d(), "lstm", 5, 2, rngs=nnx.Rngs(1)),
+    "resnet": lambda: make_recurrent(resnet(), cell="gru", extra=1, rngs=nnx.Rngs(1)),
 }  # fmt: skip
 
 
@@ -82,7 +63,7 @@ def test_padded_equals_unpadded_and_parts_equal_the_whole(name):
     """In float64: outputs of the valid frames, carries, gradients of all parameters."""
     with jax.enable_x64(True):
         model = drawn(MODELS[name], dtype=np.float64)
-        clips = _clips(dtype=np.float64)
+        clips = random_clips(B, T, dtype=np.float64)
         graphdef, state = nnx.split(model)
 
         @jax.jit
@@ -119,13 +100,13 @@ def test_a_foreign_network_is_ours_where_both_have_the_same_layers():
         def __call__(self, x):
             return self.network(x)
 
-    network = drawn(_tiny)
+    network = drawn(tiny)
     ours = make_recurrent(network, cell="gru", rngs=nnx.Rngs(1))
-    foreign = make_recurrent(
+    folded = make_recurrent(
         Hidden(network), ["network.fc6", "network.fc7"], "gru", rngs=nnx.Rngs(1)
     )
-    clips, lengths = _clips(), jnp.array([3, 2], jnp.int32)
-    (y, carry), (other, same) = (_call(m, clips, None, lengths) for m in (ours, foreign))
+    clips, lengths = random_clips(B, T), jnp.array([3, 2], jnp.int32)
+    (y, carry), (other, same) = (_call(m, clips, None, lengths) for m in (ours, folded))
     np.testing.assert_array_equal(y[0], other[0])
     np.testing.assert_array_equal(y[1, :2], other[1, :2])
     for a, b in zip(jax.tree.leaves(carry), jax.tree.leaves(same), strict=True):
@@ -140,7 +121,7 @@ def test_the_explicit_form_trains_a_trunk_that_is_a_method():
 
 def test_the_explicit_form_is_a_trunk_and_layers():
     """A foreign CNN's convolutions as the trunk; layers with and without memory in any order."""
-    network = drawn(_foreign)
+    network = drawn(foreign)
     made = make_recurrent(network, ["neck.layers.0"], "lstm", rngs=nnx.Rngs(1))
     (layer,) = made.recurrent_layers
 
@@ -151,7 +132,7 @@ def test_the_explicit_form_is_a_trunk_and_layers():
         trunk, [layer, nnx.relu, network.head.inner, nnx.relu, network.head.out]
     )
     assert explicit.recurrent_layers == [layer]
-    clips = _clips()
+    clips = random_clips(B, T)
     expected, got = _call(made, clips), _call(explicit, clips)
     np.testing.assert_array_equal(got[0], expected[0])
     np.testing.assert_array_equal(got[1][0][1], expected[1][0][1])
@@ -165,7 +146,7 @@ def test_every_model_splits_and_merges(name):
     again = nnx.merge(graphdef, state)
     assert nnx.graphdef(again) == graphdef
     assert len(again.recurrent_layers) == len(model.recurrent_layers)
-    size = (2, 16, 16, 3) if name == "c3d" else (32, 32, 3)
+    size = CLIP if name == "c3d" else IMAGE
     clips = jax.ShapeDtypeStruct((B, T, *size), jnp.float32)
     outputs, carry = jax.eval_shape(
         lambda state, clips: nnx.merge(graphdef, state)(clips), state, clips
@@ -176,10 +157,10 @@ def test_every_model_splits_and_merges(name):
 
 
 def test_dropout_needs_a_key_and_keeps_the_mean():
-    model = per_frame(drawn(_tiny), rngs=nnx.Rngs(1))
+    model = per_frame(drawn(tiny), rngs=nnx.Rngs(1))
     model.backbone.fc8.kernel.set_value(jnp.ones((6, K), jnp.float32))
     model.dropout = 0.5
-    clips = _clips()
+    clips = random_clips(B, T)
     graphdef, state = nnx.split(model)
     plain, _ = _run(graphdef, state, clips)
 

@@ -4,43 +4,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import Foreign, Tiny, drawn
+from drawn import (
+    CLIP,
+    FOREIGN_LAYERS,
+    OUTPUTS,
+    c3d,
+    drawn,
+    foreign,
+    random_clips,
+    resnet,
+    tiny,
+    vgg,
+)
 from flax import nnx
 
-from prernn_jax.backbones.c3d import C3D
-from prernn_jax.backbones.resnet import ResNet
-from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.surgery import make_recurrent, per_frame
 
-B, T, K = 2, 3, 4
-
-
-def _vgg():
-    return VGG16(K, width=4, hidden=8, image_size=32, rngs=nnx.Rngs(0))
-
-
-def _c3d():
-    return C3D(K, width=4, hidden=8, clip_length=2, image_size=16, rngs=nnx.Rngs(0))
-
-
-def _resnet():
-    return ResNet((1, 1), width=2, num_outputs=K, rngs=nnx.Rngs(0))
-
-
-def _tiny():
-    return Tiny(rngs=nnx.Rngs(0))
-
-
-def _foreign():
-    return Foreign(rngs=nnx.Rngs(0))
-
-
-FOREIGN_LAYERS = ["neck.layers.0", "head.inner"]
-
-
-def _clips(*size, seed=0, dtype=np.float32):
-    rng = np.random.default_rng(seed)
-    return jnp.asarray(rng.normal(size=(B, T, *(size or (32, 32, 3)))).astype(dtype))
+B, T, K = 2, 3, OUTPUTS
 
 
 def _call(model, clips):
@@ -66,19 +46,19 @@ def _frames(network, clips):
 
 @pytest.mark.parametrize(
     ("make", "layers"),
-    [(_vgg, ["fc6", "fc7"]), (_tiny, ["fc6", "fc7"]), (_tiny, ["fc6"]), (_tiny, ["fc7"])],
+    [(vgg, ["fc6", "fc7"]), (tiny, ["fc6", "fc7"]), (tiny, ["fc6"]), (tiny, ["fc7"])],
 )
 def test_with_u_0_it_is_feed_forward_to_the_bit(make, layers):
     network = drawn(make)
     model = _no_memory(make_recurrent(network, layers, "vrnn", rngs=nnx.Rngs(1)))
-    clips = _clips()
+    clips = random_clips(B, T)
     np.testing.assert_array_equal(_call(model, clips)[0], _frames(network, clips))
 
 
 def test_c3d_with_u_0_is_feed_forward():
-    network = drawn(_c3d)
+    network = drawn(c3d)
     model = _no_memory(make_recurrent(network, cell="vrnn", rngs=nnx.Rngs(1)))
-    clips = _clips(2, 16, 16, 3)
+    clips = random_clips(B, T, CLIP)
     outputs, carry = _call(model, clips)
     np.testing.assert_allclose(outputs, _frames(network, clips), rtol=1e-6, atol=1e-6)
     assert len(carry) == 2
@@ -91,8 +71,8 @@ def test_resnet_with_u_0_is_feed_forward_pooled_before_the_last_relu():
     original wherever no sum in the last block is negative.
     """
     with jax.enable_x64(True):
-        network = drawn(_resnet, dtype=np.float64)
-        clips = _clips(dtype=np.float64)
+        network = drawn(resnet, dtype=np.float64)
+        clips = random_clips(B, T, dtype=np.float64)
         model = _no_memory(make_recurrent(network, cell="vrnn", rngs=nnx.Rngs(1)))
 
         def pooled_first(x):
@@ -114,18 +94,18 @@ def test_resnet_with_u_0_is_feed_forward_pooled_before_the_last_relu():
 
 
 def test_a_foreign_network_with_u_0_is_feed_forward_to_the_bit():
-    network = drawn(_foreign)
+    network = drawn(foreign)
     model = _no_memory(make_recurrent(network, FOREIGN_LAYERS, "vrnn", rngs=nnx.Rngs(1)))
-    clips = _clips()
+    clips = random_clips(B, T)
     outputs, carry = _call(model, clips)
     np.testing.assert_array_equal(outputs, _frames(network, clips))
     assert [part.shape for (part,) in carry] == [(B, 6), (B, 6)]
 
 
-@pytest.mark.parametrize("make", [_tiny, _resnet, _foreign])
+@pytest.mark.parametrize("make", [tiny, resnet, foreign])
 def test_per_frame_is_the_network_on_every_frame(make):
     network = drawn(make)
-    clips = _clips()
+    clips = random_clips(B, T)
     outputs, carry = _call(per_frame(network, rngs=nnx.Rngs(1)), clips)
     np.testing.assert_allclose(outputs, _frames(network, clips), rtol=1e-6, atol=1e-6)
     assert carry == ()
