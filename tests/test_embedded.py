@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prernn_jax.data.action import data_folder, embedded_actions, embedded_stills
+from prernn_jax.data.action import embedded_actions, embedded_stills
 from prernn_jax.data.embedded import (
     ACTION_CLASSES,
     MOTIONS,
@@ -22,6 +22,7 @@ from prernn_jax.data.embedded import (
 from prernn_jax.data.embedded_clip import make_clip
 from prernn_jax.data.film import draw_path
 from prernn_jax.data.flow import dequantise
+from prernn_jax.data.prepared import data_folder
 from prernn_jax.data.records import decode_picture
 from prernn_jax.data.shapes import ACTION_SHAPES, STATIC_SHAPES
 from prernn_jax.data.sheet import contact_sheet

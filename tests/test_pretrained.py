@@ -13,6 +13,7 @@ import safetensors.numpy
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_model import random_model
 
 from prernn_jax import array_blocks, pretrained, safetensors_file
 from prernn_jax.backbones.vgg import VGG16
@@ -186,7 +187,7 @@ def test_mutated_files_never_crash_the_reader(tmp_path_factory, data):
 
 
 def _save_tiny(path, **more):
-    model = VGG16(**TINY, rngs=nnx.Rngs(0))
+    model = random_model(lambda: VGG16(**TINY, rngs=nnx.Rngs(0)))
     metadata = {"architecture": "vgg16", "arguments": json.dumps(TINY), **more}
     pretrained.save_parameters(path, pretrained.flat_parameters(model), metadata)
     return model
@@ -227,7 +228,7 @@ def test_load_pretrained_says_what_is_wrong(tmp_path, change, message):
 
 
 def test_all_faults_are_listed_together(tmp_path):
-    model = VGG16(**TINY, rngs=nnx.Rngs(0))
+    model = random_model(lambda: VGG16(**TINY, rngs=nnx.Rngs(0)))
     parameters = pretrained.flat_parameters(model)
     parameters["fc9.kernel"] = parameters.pop("fc8.kernel")
     parameters["fc7.bias"] = jnp.zeros(2)

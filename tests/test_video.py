@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prernn_jax.data.clip_files import ClipFiles, Listed, Recipe, clip_path, prepare_clips
+from prernn_jax.data.clip_files import ClipFiles, Recipe, clip_path, prepare_clips
 from prernn_jax.data.flow import compute_flow, dequantise
 from prernn_jax.data.records import decode_picture
+from prernn_jax.data.split_lists import Listed
 from prernn_jax.data.video import read_frames
 from prernn_jax.errors import InputError
 

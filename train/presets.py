@@ -26,10 +26,10 @@ class Pretraining:
       seed: Of its weights and its order of samples; the same CNN serves runs of any --seed.
     """
 
-    rgb_epochs: int = 5
-    flow_epochs: int = 8
-    batch_size: int = 64
-    learning_rate: float = 0.1
+    rgb_epochs: int = 6
+    flow_epochs: int = 12
+    batch_size: int = 32
+    learning_rate: float = 0.05
     seed: int = 0
 
 
@@ -94,11 +94,11 @@ class ActionConfig:
     cell: Literal["vrnn", "lstm", "gru"] = "gru"
     init: Literal["pretrained", "random"] = "pretrained"
     weights: Path | None = None
-    steps: int = 8
+    steps: int = 6
     stack: int = 4
     crop: int = 64
     windows: int = 1
-    epochs: int = 8
+    epochs: int = 12
     batch_size: int = 16
     schedule: Schedule = _EMBEDDED
     momentum: float = 0.9
