@@ -1,19 +1,11 @@
 """The action data sets as the training program sees them: classes and random-access splits."""
 
-import contextlib
-import fcntl
-import logging
-import os
-import shutil
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import tensorflow_datasets as tfds
-
 from prernn_jax.data.augment import TSN_AUGMENTATION, Augmentation
-from prernn_jax.data.clip_files import ClipFiles, Flow, Recipe, prepare_clips
+from prernn_jax.data.clip_files import Flow, Recipe
 from prernn_jax.data.embedded import (
     ACTION_CLASSES,
     SPATIAL_CLASSES,
@@ -21,10 +13,10 @@ from prernn_jax.data.embedded import (
     EmbeddedConfig,
 )
 from prernn_jax.data.embedded_builder import EmbeddedActions, Kind, builder_config
+from prernn_jax.data.listed_clips import ListedClips
+from prernn_jax.data.prepared import data_folder, prepare_once
 from prernn_jax.data.records import PreparedSplit, RandomAccessSource
 from prernn_jax.data.sampling import Stream
-from prernn_jax.data.ucf101 import read_classes, read_split
-from prernn_jax.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -51,15 +43,6 @@ class ActionData:
     def names(self, stream: Stream) -> tuple[str, ...]:
         """Return the names of the classes that the loader's labels count in."""
         return self.spatial_classes or self.classes if stream == "spatial" else self.classes
-
-
-def data_folder(data_dir: Path | None = None) -> Path:
-    """Return where prepared data are kept.
-
-    That is the folder given, else $PRERNN_DATA_DIR, else ~/.cache/prernn_jax.
-    """
-    given = data_dir or os.environ.get("PRERNN_DATA_DIR") or Path.home() / ".cache" / "prernn_jax"
-    return Path(given).expanduser()
 
 
 def embedded_actions(
@@ -133,21 +116,34 @@ def ucf101(
       workers: videos prepared at a time; by default one a core.
 
     Returns:
-      Splits train and test.
+      Splits train and test, without what `prernn_jax.data.prepare --allow-missing` left out.
 
     Raises:
       InputError: something is missing or cannot be read; the message names it.
     """
-    names = read_classes(source_dir)
-    lists = {part: read_split(source_dir, split, part) for part in ("train", "test")}
-    recipe = Recipe(flow, short_side)
-    root = data_folder(cache_dir)
-    folder = root / "ucf101" / recipe.key
-    every = {item.name: item for part in lists.values() for item in part}
-    with _writable(root, "UCF101"):
-        prepare_clips(folder, list(every.values()), recipe, workers)
-    splits = {part: ClipFiles(folder, listed, recipe) for part, listed in lists.items()}
-    return ActionData(names, splits, stack, size, TSN_AUGMENTATION)
+    clips = ListedClips("ucf101", source_dir, cache_dir, split, Recipe(flow, short_side))
+    clips.prepare(workers)
+    return ActionData(clips.classes, clips.sources(), stack, size, TSN_AUGMENTATION)
+
+
+def hmdb51(
+    source_dir: Path,
+    cache_dir: Path | None = None,
+    *,
+    split: int = 1,
+    flow: Flow = "dis",
+    stack: int = 10,
+    size: int = 224,
+    short_side: int = 256,
+    workers: int | None = None,
+) -> ActionData:
+    """Return HMDB51; arguments, splits and errors as for `ucf101`.
+
+    The layout is described in `prernn_jax.data.hmdb51`.
+    """
+    clips = ListedClips("hmdb51", source_dir, cache_dir, split, Recipe(flow, short_side))
+    clips.prepare(workers)
+    return ActionData(clips.classes, clips.sources(), stack, size, TSN_AUGMENTATION)
 
 
 def _embedded(
@@ -161,68 +157,3 @@ def _embedded(
 
     builder = prepare_once(make, root, f"the embedded {kind}")
     return {name: PreparedSplit(Path(builder.data_path), name) for name in builder.info.splits}
-
-
-def prepare_once(
-    make: Callable[[], tfds.core.DatasetBuilder], root: Path, what: str
-) -> tfds.core.DatasetBuilder:
-    """Return a prepared builder; of several processes one prepares, the others wait for it.
-
-    TFDS writes into a folder of its own and renames it at the end, so an interrupted preparation
-    leaves nothing that looks finished; its remains are swept away here, under the lock.
-
-    Args:
-      make: makes the builder; called again once the data are there.
-      root: the data folder.
-      what: for the message to the user.
-
-    Raises:
-      InputError: the folder cannot be written.
-    """
-    with _quiet():
-        builder = make()
-    final = Path(builder.data_path)
-    if (final / "dataset_info.json").is_file():
-        return builder
-    with _writable(root, what):
-        root.mkdir(parents=True, exist_ok=True)
-        with _locked(root / f".{builder.name}-{final.parent.name}.lock"), _quiet():
-            if not (final / "dataset_info.json").is_file():
-                for remains in final.parent.glob("incomplete.*"):
-                    shutil.rmtree(remains)
-                print(f"preparing {what} in {final} (once)", file=sys.stderr, flush=True)
-                make().download_and_prepare()
-            return make()
-
-
-@contextlib.contextmanager
-def _writable(root: Path, what: str) -> Iterator[None]:
-    try:
-        yield
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise InputError(
-            f"{what} cannot be written to {root} ({error}); give a folder that you may write, "
-            "or set PRERNN_DATA_DIR"
-        ) from error
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # freed by the system when the process ends
-        yield
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep TFDS' progress bars, notices and its advice about TensorFlow from the terminal."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    tfds.disable_progress_bar()
-    try:
-        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-            yield
-    finally:
-        tfds.enable_progress_bar()
-        logger.setLevel(level)

@@ -23,19 +23,11 @@ from numpy.typing import NDArray
 
 from prernn_jax.data.flow import BOUND, FlowAlgorithm, flow_estimator, one_thread, quantise
 from prernn_jax.data.records import Record, encode_picture
+from prernn_jax.data.split_lists import Listed
 from prernn_jax.data.video import read_frames
 from prernn_jax.errors import InputError
 
 Flow = FlowAlgorithm | Literal["none"]
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A video as a split list names it."""
-
-    video: Path
-    label: int
-    name: str  # also the prepared file's, under the data set's folder
 
 
 @dataclass(frozen=True)
@@ -153,7 +145,11 @@ def clip_path(folder: Path, item: Listed) -> Path:
 
 @one_thread()
 def prepare_clips(
-    folder: Path, listed: Sequence[Listed], recipe: Recipe, workers: int | None = None
+    folder: Path,
+    listed: Sequence[Listed],
+    recipe: Recipe,
+    workers: int | None = None,
+    faults: dict[str, str] | None = None,
 ) -> None:
     """Prepare the videos that are not prepared yet, several at a time.
 
@@ -162,9 +158,10 @@ def prepare_clips(
       listed: videos.
       recipe: how.
       workers: threads (decoding and flow run outside Python's lock); by default one a core.
+      faults: where given, videos that cannot be read are noted here (name: why).
 
     Raises:
-      InputError: a video cannot be read. Those that are finished stay.
+      InputError: without `faults`: a video cannot be read. Those that are finished stay.
     """
     todo = [item for item in listed if not clip_path(folder, item).is_file()]
     if not todo:
@@ -172,11 +169,17 @@ def prepare_clips(
     done, start, shown = len(listed) - len(todo), time.monotonic(), 0.0
     pool = ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1)
     try:
-        jobs = [
-            pool.submit(write_clip, item.video, clip_path(folder, item), recipe) for item in todo
-        ]
+        jobs = {
+            pool.submit(write_clip, item.video, clip_path(folder, item), recipe): item
+            for item in todo
+        }
         for number, job in enumerate(as_completed(jobs), start=1):
-            job.result()
+            try:
+                job.result()
+            except InputError as error:
+                if faults is None:
+                    raise
+                faults[jobs[job].name] = str(error)
             now = time.monotonic()
             if now - shown > 5.0 or number == len(todo):
                 shown, rate = now, number / (now - start)

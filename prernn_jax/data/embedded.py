@@ -34,22 +34,22 @@ class Difficulty:
     """How hard the embedded clips are; lengths in pixels at the size of the clips."""
 
     radius: float = 18.0
-    deform: float = 0.08  # relative spread of an object's size, aspect, shear and bend
+    deform: float = 0.06  # relative spread of an object's size, aspect, shear and bend
     speed: tuple[float, float] = (2.4, 2.8)  # of an object in a leg, a frame
     tilt: float = 0.2  # greatest angle of an object to its upright pose, in radians
     scale: float = 0.05  # spread of the logarithm of an object's size over the clips
     wobble: float = 0.1  # sd of an object's place in each frame
-    jitter: float = 0.2  # sd of the camera's place in each frame
+    jitter: float = 0.15  # sd of the camera's place in each frame
     drift: float = 0.2  # greatest speed of the background, a frame
     clutter: int = 10  # still pieces on a background's canvas
     distractors: int = 1
     distractor_speed: float = 0.8  # a frame
-    occluder: float = 0.15  # probability of a bar in front of everything
+    occluder: float = 0.1  # probability of a bar in front of everything
     contrast: float = 0.7  # of the background
     noise: float = 0.02  # sd, full range is 1; an individual frame has 0.5 to 1.5 times that
     light: float = 0.06  # sd of the gain's change over a clip and of the side light
-    dropped: float = 0.02  # probability that a frame repeats the one before
-    broken: float = 0.02  # probability that a frame is very noisy
+    dropped: float = 0.01  # probability that a frame repeats the one before
+    broken: float = 0.01  # probability that a frame is very noisy
     evidence: float = 0.6  # probability that an object wears its shape's own texture
 
 

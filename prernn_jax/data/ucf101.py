@@ -6,14 +6,14 @@ the folder. Names are matched without regard to case, for the archive and its li
 HandstandPushups / HandStandPushups.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from prernn_jax.data.clip_files import Listed
+from prernn_jax.data.split_lists import Listed, existing_folder, find_videos, numbered_lines
 from prernn_jax.errors import InputError
 
 LAYOUT = "SOURCE/UCF-101/<Class>/*.avi and SOURCE/ucfTrainTestlist/{classInd,trainlist01,...}.txt"
-CLASSES = 101
+COUNTS = {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}
+"""Videos to train and to test on in each official split."""
 
 
 def read_classes(source: Path) -> tuple[str, ...]:
@@ -24,7 +24,7 @@ def read_classes(source: Path) -> tuple[str, ...]:
     """
     path = _lists(source) / "classInd.txt"
     names: list[str] = []
-    for line, text in _lines(path):
+    for line, text in numbered_lines(path, LAYOUT):
         number, _, name = text.partition(" ")
         if number != str(len(names) + 1) or not name:
             raise InputError(
@@ -34,13 +34,16 @@ def read_classes(source: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def read_split(source: Path, split: int, part: str) -> list[Listed]:
+def read_split(
+    source: Path, split: int, part: str, missing: dict[str, str] | None = None
+) -> list[Listed]:
     """Read one official list.
 
     Args:
       source: the folder that holds UCF-101 and ucfTrainTestlist.
       split: 1, 2 or 3.
       part: "train" or "test".
+      missing: where given, absent videos are noted here (name: what is wrong) and left out.
 
     Returns:
       The videos in the list's order.
@@ -53,56 +56,32 @@ def read_split(source: Path, split: int, part: str) -> list[Listed]:
         raise InputError(f"UCF101 has the splits 1, 2 and 3, got {split}")
     numbers = {name.lower(): number for number, name in enumerate(read_classes(source))}
     path = _lists(source) / f"{part}list{split:02d}.txt"
-    videos = _videos(source)
+    folder = existing_folder(source / "UCF-101", LAYOUT)
+    videos = find_videos(folder)
     listed = []
-    for line, text in _lines(path):
+    for line, text in numbered_lines(path, LAYOUT):
         name, _, given = text.partition(" ")
         where = f"{path} line {line}"
-        folder = name.partition("/")[0].lower()
-        if folder not in numbers:
-            raise InputError(f"{where} is {text!r}: {folder!r} is no class of classInd.txt")
-        if given and given.strip() != str(numbers[folder] + 1):
+        kind = name.partition("/")[0].lower()
+        if kind not in numbers:
+            raise InputError(f"{where} is {text!r}: {kind!r} is no class of classInd.txt")
+        if given and given.strip() != str(numbers[kind] + 1):
             raise InputError(
                 f"{where} gives {name} the class {given.strip()}, but classInd.txt says "
-                f"{numbers[folder] + 1}"
+                f"{numbers[kind] + 1}"
             )
         video = videos.get(name.lower())
         if video is None:
-            raise InputError(
-                f"{where} names {name}, which is not under {_folder(source)}; unpack the whole "
-                "UCF101.rar there"
-            )
-        listed.append(Listed(video, numbers[folder], str(Path(name).with_suffix(""))))
-    if not listed:
+            fault = f"{where} names {name}, which is not under {folder}; unpack all of UCF101.rar"
+            if missing is None:
+                raise InputError(fault)
+            missing[name] = fault
+            continue
+        listed.append(Listed(video, numbers[kind], str(Path(name).with_suffix(""))))
+    if not listed and not missing:
         raise InputError(f"{path} is empty; expected one video a line")
     return listed
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of the lines that are not empty."""
-    if not path.is_file():
-        raise InputError(f"there is no {path}; expected {LAYOUT}")
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        if line.strip():
-            yield number, line.strip()
-
-
 def _lists(source: Path) -> Path:
-    if not source.is_dir():
-        raise InputError(f"there is no folder {source}; expected {LAYOUT}")
-    return source / "ucfTrainTestlist"
-
-
-def _folder(source: Path) -> Path:
-    folder = source / "UCF-101"
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}; expected {LAYOUT}")
-    return folder
-
-
-def _videos(source: Path) -> dict[str, Path]:
-    """Every video by its lower-case name <class>/<file>."""
-    return {
-        f"{video.parent.name}/{video.name}".lower(): video
-        for video in _folder(source).glob("*/*.avi")
-    }
+    return existing_folder(source, LAYOUT) / "ucfTrainTestlist"
