@@ -49,8 +49,8 @@ def _times(kernel: Array, value: Array, by_features: bool, state: Any) -> Array:
     return jnp.einsum("bi,goi->gbo", value, kernel, preferred_element_type=state)
 
 
-def _groups(cell: Cell) -> list[tuple[int, int]]:
-    """The ranges of gates that the cell multiplies with at one time."""
+def groups_of(cell: Cell) -> list[tuple[int, int]]:
+    """The ranges of gates, start and stop, that the cell multiplies with at one time."""
     found: list[tuple[int, int]] = []
 
     def product(value: Array, start: int, stop: int) -> Sequence[Array]:
@@ -100,7 +100,7 @@ def forward_scan(
     cell, state = how.cell, carry[0].dtype
     features = kernel.shape[-1]
     # Cut outside the loop: a slice of U inside would be a copy at every step.
-    parts = {(i, j): kernel[i:j] for i, j in _groups(cell)}
+    parts = {(i, j): kernel[i:j] for i, j in groups_of(cell)}
 
     def body(carry: Carry, inputs: tuple[Array, Array | None]) -> Any:
         given, m = inputs
@@ -145,7 +145,7 @@ def backward_scan(
     batch, _, width = projected.shape
     features = kernel.shape[-1]
     shape = (features, batch) if by_features else (batch, features)
-    groups = _groups(cell)
+    groups = groups_of(cell)
     parts = {(i, j): kernel[i:j] for i, j in groups} if how.remat else {}
 
     def transposed(start: int, stop: int) -> Array:
