@@ -75,16 +75,16 @@ class C3D(nnx.Module):
                 )  # fmt: skip
                 setattr(self, name, conv)
                 inputs = width * factor
+            if min(sizes) < 1:
+                raise ValueError(
+                    f"clips of {clip_length} frames of {image_size} leave nothing to pool"
+                )
             window, padding = self._pooling(stage, sizes)
             sizes = tuple(
                 (size + low + high - k) // k + 1
                 for size, k, (low, high) in zip(sizes, window, padding, strict=True)
             )
         features = inputs * sizes[0] * sizes[1] * sizes[2]
-        if features <= 0:
-            raise ValueError(
-                f"clips of {clip_length} frames of {image_size} leave nothing after five poolings"
-            )
         self.fc6 = nnx.Linear(features, hidden, rngs=rngs)
         self.fc7 = nnx.Linear(hidden, hidden, rngs=rngs)
         self.fc8 = nnx.Linear(hidden, num_outputs, rngs=rngs)
