@@ -121,6 +121,17 @@ def test_unreadable_videos_are_named(make_video, tmp_path):
         list(read_frames(bad))
 
 
+def test_a_truncated_video_is_not_a_sample(shared_data, tmp_path):
+    whole = (shared_data / "ucf101/UCF-101/BaseballPitch/v_BaseballPitch_g01_c01.avi").read_bytes()
+    bad = tmp_path / "half.avi"
+    bad.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"half\.avi is truncated: \d+ of 107 frames"):
+        list(read_frames(bad))
+    with pytest.raises(InputError, match="truncated"):
+        prepare_clips(tmp_path / "out", [Listed(bad, 0, "a/half")], Recipe("none", 48))
+    assert not list((tmp_path / "out" / "a").iterdir())
+
+
 def test_a_missing_decoder_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(InputError, match=r"pip install 'prernn-jax\[video\]'"):

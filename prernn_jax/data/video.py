@@ -21,8 +21,8 @@ def read_frames(path: Path, short_side: int | None = None) -> Iterator[NDArray[n
       (H, W, 3) RGB, all of one size.
 
     Raises:
-      InputError: PyAV is not installed; the file is absent, empty or no video; or it stops
-        decoding before its end. The message names the file.
+      InputError: PyAV is not installed; the file is absent, empty or no video; it stops decoding
+        before its end, or has far fewer frames than it says. The message names the file.
     """
     try:
         import av
@@ -35,12 +35,13 @@ def read_frames(path: Path, short_side: int | None = None) -> Iterator[NDArray[n
         raise InputError(f"there is no video {path}")
     if path.stat().st_size == 0:
         raise InputError(f"the video {path} is empty (0 bytes); unpack the archive again")
-    count, size = 0, None
+    count, stated, size = 0, 0, None
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise InputError(f"{path} holds no video, only sound or text")
             stream = container.streams.video[0]
+            stated = stream.frames  # 0 where the container does not say
             stream.thread_type = "AUTO"
             for frame in container.decode(stream):
                 picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")  # type: ignore[assignment]
@@ -58,6 +59,8 @@ def read_frames(path: Path, short_side: int | None = None) -> Iterator[NDArray[n
         ) from error
     if count == 0:
         raise InputError(f"the video {path} has no frames")
+    if count < stated - max(2.0, 0.05 * stated):  # a header may count a few too many
+        raise InputError(f"the video {path} is truncated: {count} of {stated} frames are there")
 
 
 def _fit(height: int, width: int, short_side: int | None) -> tuple[int, int]:
