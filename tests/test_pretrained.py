@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_model import random_model
 
+import prernn_jax
 from prernn_jax import array_blocks, pretrained, safetensors_file
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.errors import InputError
@@ -121,6 +123,24 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="text to text"):
         pretrained.save_parameters(tmp_path / "x", {}, {"a": 1})  # type: ignore[dict-item]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(InputError, match="cannot write"):
+            pretrained.save_parameters(tmp_path / "x", {"a": np.zeros((99, 99)).T}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_package_offers_both_loaders():
+    assert prernn_jax.load_pretrained is pretrained.load_pretrained
+    assert prernn_jax.load_model.__module__ == "prernn_jax.saved_model"
+    with pytest.raises(AttributeError, match="no attribute 'load'"):
+        _ = prernn_jax.load
 
 
 def _with_header(header, data=b"\0" * 8):
