@@ -1,8 +1,9 @@
 """Recurrent layers against PyTorch's and flax's: `python -m benchmarks.recurrent [--quick]`.
 
 Every side computes the same layer on the same inputs: outputs, and the gradients of inputs and all
-weights. flax's LSTM is its `LSTMCell`, which is faster here than `OptimizedLSTMCell`. PyTorch runs time-major, its best layout, with as many threads as there are cores. Ratios
-are their time divided by ours, so above 1 ours is faster.
+weights. PyTorch runs time-major, its best layout, with as many threads as there are cores; flax's
+LSTM is its `LSTMCell`, which is faster here than `OptimizedLSTMCell`. Ratios are their time divided
+by ours, so above 1 ours is faster.
 """
 
 import argparse
@@ -119,6 +120,7 @@ def main() -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     report_machine()
     sizes = [(8, 16, 512), (32, 16, 256)] if options.quick else [(8, 16, 4096), (32, 16, 2048)]
+    product = 1024 if options.quick else 2048 if options.one_core else 4096
     for number, (batch, steps, features) in enumerate(sizes):
         x = draw(batch, steps, features)
         for cell in [name for name in options.cases if name in TORCH_LAYERS]:
@@ -129,7 +131,7 @@ def main() -> None:
             gates = {"vrnn": 1, "lstm": 4, "gru": 3}[cell]
             operations = 2.0 * batch * steps * gates * features * 2 * features
             case = f"{cell}, B {batch}, T {steps}, D = F = {features}"
-            against(sides, case, operations, 1024 if options.quick else 4096, options.rounds, clock)
+            against(sides, case, operations, product, options.rounds, clock)
     if "shared" not in options.cases:
         return
     width, features = (1568, 256) if options.quick else (25088, 4096)
