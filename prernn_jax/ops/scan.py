@@ -99,18 +99,14 @@ def forward_scan(
     """Runs the cell; arguments and results are as `unroll` has them, `valid` is (T, B) or None."""
     cell, state = how.cell, carry[0].dtype
     features = kernel.shape[-1]
-    # Cut outside the loop: a slice of U inside would be a copy at every step. For one step alone
-    # (streaming) it is cheaper on a CPU to multiply with all of U than to copy the part needed.
-    single = by_features and not keep and projected.shape[1] == 1
-    parts = {} if single else {(i, j): kernel[i:j] for i, j in groups_of(cell)}
+    # Cut outside the loop: a slice of U inside would be a copy at every step.
+    parts = {(i, j): kernel[i:j] for i, j in groups_of(cell)}
 
     def body(carry: Carry, inputs: tuple[Array, Array | None]) -> Any:
         given, m = inputs
         products: list[Array] = []
 
         def product(value: Array, start: int, stop: int) -> Sequence[Array]:
-            if single:
-                return list(_times(kernel, value, by_features, state)[start:stop])
             products.append(_times(parts[start, stop], value, by_features, state))
             return list(products[-1])
 
