@@ -45,8 +45,9 @@ class BatchNorm(nnx.Module):
         """Normalises x (..., C); the result has x's dtype."""
         scale, bias = self.scale[...], self.bias[...]
         if self.use_running_average:
-            factor = scale * jax.lax.rsqrt(self.var[...] + self.epsilon)
-            offset = bias - self.mean[...] * factor
+            # Parameters may be half precision; the stored statistics are not.
+            factor = scale.astype(self.var.dtype) * jax.lax.rsqrt(self.var[...] + self.epsilon)
+            offset = bias.astype(self.var.dtype) - self.mean[...] * factor
             shape = (1,) * (x.ndim - 1) + factor.shape
             return x * factor.reshape(shape).astype(x.dtype) + offset.reshape(shape).astype(x.dtype)
         y, mean, var = batch_norm_train(x, scale, bias, self.epsilon, self.axis_name)

@@ -66,13 +66,13 @@ def test_four_steps_are_two_a_kill_and_two(training, tmp_path):
     step, first, mesh = training
     whole = fit(first(), step, Batches(), mesh, plan(2))
 
-    with pytest.raises(KeyError):  # dies within the second epoch, behind a checkpoint and a log
-        checkpoints, log = Checkpoints(tmp_path / "c"), MetricsLog(tmp_path)
+    checkpoints, log = Checkpoints(tmp_path / "c"), MetricsLog(tmp_path)
 
-        def die(number):
-            if number == 3:
-                raise KeyError
+    def die(number):
+        if number == 3:  # within the second epoch, behind a checkpoint and a log
+            raise KeyError
 
+    with pytest.raises(KeyError):
         fit(first(), step, Batches(die), mesh, plan(2), log, checkpoints)
     log.close()
     checkpoints.close()

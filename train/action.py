@@ -14,7 +14,13 @@ import jax
 from flax import nnx
 
 from prernn_jax.budget import matched_hidden_for
-from prernn_jax.data.action import ActionData, embedded_actions, embedded_stills
+from prernn_jax.data.action import (
+    ActionData,
+    embedded_actions,
+    embedded_stills,
+    hmdb51,
+    ucf101,
+)
 from prernn_jax.errors import InputError
 from prernn_jax.pretrained import flat_parameters
 from prernn_jax.saved_model import apply_surgery, save_model
@@ -47,7 +53,17 @@ def open_data(config: ActionConfig) -> ActionData:
         raise InputError(
             f"--data={config.data} needs --data_dir, the folder of the official layout"
         )
-    return ucf101(config.data_dir, config.cache_dir, split=config.split, flow=config.flow)
+    if config.stream == "temporal" and config.flow == "none":
+        raise InputError("--stream=temporal needs --flow=dis or --flow=tvl1")
+    read = {"ucf101": ucf101, "hmdb51": hmdb51}[config.data]
+    return read(
+        config.data_dir,
+        config.cache_dir,
+        split=config.split,
+        flow=config.flow,
+        stack=config.stack,
+        size=config.crop,
+    )
 
 
 def surgery_of(config: ActionConfig, backbone: Backbone, classes: int) -> dict[str, Any]:

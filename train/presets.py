@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from prernn_jax.data.clip_files import Flow
 from prernn_jax.data.embedded import EmbeddedConfig
-from prernn_jax.data.flow import FlowAlgorithm
 from train.optim import SPATIAL, TEMPORAL, Schedule
 from train.step import Precision
 
@@ -45,12 +45,13 @@ class ActionConfig:
       stream: RGB frames, or stacks of optical flow.
       preset: The defaults of all other flags: `embedded` for a laptop, `paper` for the paper's
         settings (supplementary material). Without it, that which belongs to --data.
-      data: `embedded` is generated here; `ucf101` is read from --data_dir.
-      data_dir: UCF101: folder with the videos and the official lists.
+      data: `embedded` is generated here; the others are read from --data_dir.
+      data_dir: Folder with the videos and the official lists.
       embedded: Size and difficulty of the embedded data.
       cache_dir: Where prepared data are kept; ~/.cache/prernn_jax when not given.
-      split: UCF101: which of the three official splits.
-      flow: Algorithm of the optical flow.
+      split: Which of the three official splits.
+      flow: Algorithm of the optical flow; `none` spares it where only --stream=spatial is
+        trained.
       model: `pre`: the CNN's own last layer made recurrent. `pre_sih`: one input-to-hidden map
         for all gates. `traditional`: a new recurrent layer of matched size on top.
         `feedforward`: no recurrence.
@@ -84,12 +85,12 @@ class ActionConfig:
 
     stream: Stream = "temporal"
     preset: Literal["embedded", "paper"] = "embedded"
-    data: Literal["embedded", "ucf101"] = "embedded"
+    data: Literal["embedded", "ucf101", "hmdb51"] = "embedded"
     data_dir: Path | None = None
     embedded: EmbeddedConfig = _CLIPS
     cache_dir: Path | None = None
     split: Literal[1, 2, 3] = 1
-    flow: FlowAlgorithm = "dis"
+    flow: Flow = "dis"
     model: Literal["pre", "pre_sih", "traditional", "feedforward"] = "pre"
     cell: Literal["vrnn", "lstm", "gru"] = "gru"
     init: Literal["pretrained", "random"] = "pretrained"
@@ -145,7 +146,7 @@ def action_preset(given: dict[str, str]) -> ActionConfig:
     """The defaults that belong to --preset, --data and --stream as given."""
     stream: Stream = "spatial" if given.get("stream") == "spatial" else "temporal"
     data = given.get("data", "ucf101" if given.get("preset") == "paper" else "embedded")
-    preset = given.get("preset", "paper" if data == "ucf101" else "embedded")
+    preset = given.get("preset", "embedded" if data == "embedded" else "paper")
     if preset == "paper":
         return paper(stream)
     return replace(ActionConfig(), stream=stream)
