@@ -54,23 +54,33 @@ def make(folder: Path) -> dict[str, Path]:
     """Random weights of VGG16's shapes as PyTorch's and as Caffe's file (V1 layers)."""
     import torch
 
-    from weights_port.caffe_schema import message
     from weights_port.torch_networks import build_vgg16
 
     network = build_vgg16()
     torch.save(network.state_dict(), folder / "vgg16.pth")
     names = [f"conv{s}_{i}" for s, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)]
     modules = [m for m in network.modules() if hasattr(m, "weight")]
-    net = message("Net")()
-    for name, module in zip([*names, "fc6", "fc7", "fc8"], modules, strict=True):
-        layer = net.layers.add(name=name.encode(), type=14 if name.startswith("fc") else 4)
-        for parameter in (module.weight, module.bias):
-            array = parameter.detach().numpy()
-            dims = (1,) * (4 - array.ndim) + array.shape
-            blob = layer.blobs.add(dim1=dims[0], dim2=dims[1], dim3=dims[2], dim4=dims[3])
-            blob.field5.append(array.tobytes())
-    (folder / "vgg16.caffemodel").write_bytes(net.SerializeToString())
+    with open(folder / "vgg16.caffemodel", "wb") as file:
+        for name, module in zip([*names, "fc6", "fc7", "fc8"], modules, strict=True):
+            blobs = b"".join(_blob(p.detach().numpy()) for p in (module.weight, module.bias))
+            file.write(_field(2, _field(4, name.encode()) + blobs))
     return {"torch": folder / "vgg16.pth", "caffe": folder / "vgg16.caffemodel"}
+
+
+def _varint(value: int) -> bytes:
+    low, high = value & 127, value >> 7
+    return bytes([low | 128]) + _varint(high) if high else bytes([low])
+
+
+def _field(number: int, data: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(data)) + data
+
+
+def _blob(array: np.ndarray) -> bytes:
+    """A blob of the old 4-D form, as field 6 of a V1 layer."""
+    dims = (1,) * (4 - array.ndim) + array.shape
+    shape = b"".join(_varint(n << 3) + _varint(size) for n, size in enumerate(dims, start=1))
+    return _field(6, shape + _field(5, array.tobytes()))
 
 
 def _child(name: str, path: Path) -> dict[str, float]:

@@ -53,6 +53,19 @@ def test_doubles_and_empty_blobs(tmp_path):
     assert _read(tmp_path, empty).arrays["a[0]"].size == 0
 
 
+@pytest.mark.parametrize("dialect", ["shape", "legacy", "fork"])
+def test_very_many_unpacked_floats(tmp_path, dialect):
+    many = RNG.normal(size=60_000).astype(np.float32)
+    data = files.caffemodel({"a": ("Scale", [many])}, dialect=dialect, data="unpacked")
+    read = _read(tmp_path, data).arrays["a[0]"]
+    np.testing.assert_array_equal(read.reshape(-1), many)
+
+
+def test_very_many_small_fields_are_no_caffe_file(tmp_path):
+    with pytest.raises(InputError, match="known here"):
+        _read(tmp_path, files.number(9, 1) * 60_000)
+
+
 def test_the_real_lenet_reads_digits(shared_data):
     arrays = open_source(shared_data / "caffe" / "lenet_iter_10000.caffemodel").arrays
     assert {key: a.shape for key, a in arrays.items()} == {

@@ -2,21 +2,31 @@
 
 Two numberings of a blob's fields are about, those of BVLC's Caffe and those of the C3D-v1.0 fork;
 which one a blob has is told by the wire type of its field 5 (bytes: BVLC's data; a number: the
-fork's width).
+fork's width). The arrays are views of the mapped file.
 """
 
 import mmap
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from prernn_jax.errors import InputError
+from weights_port import caffe_wire
 from weights_port.source import Source
 
 _BVLC, _C3D = "BVLC", "C3D-v1.0"
 # Enumerated types of V1 layers that carry weights; 30 is the fork's (ARGMAX in BVLC, no weights).
 _TYPES = {4: "Convolution", 14: "InnerProduct", 30: "Convolution3D", 39: "Deconvolution"}
+
+
+class _Layer(NamedTuple):
+    version: str
+    name: str
+    kind: str
+    blobs: list[memoryview]
 
 
 def read_caffe(path: Path) -> Source:
@@ -25,61 +35,74 @@ def read_caffe(path: Path) -> Source:
     Raises:
         InputError: no Caffe file, truncated, or shapes and contents that do not agree.
     """
-    from weights_port.caffe_schema import message
-
-    net = _decode(path, message("Net"))
-    layers: list[tuple[str, str, str, Any]] = []  # version, name, type, blobs
-    for old in net.layers:
-        if old.HasField("v0"):
-            layers.append(("V0", _text(old.v0.name), _text(old.v0.type), old.v0.blobs))
-        else:
-            kind = _TYPES.get(old.type, f"type {old.type}")
-            layers.append(("V1", _text(old.name), kind, old.blobs))
-    layers += [("V2", _text(new.name), _text(new.type), new.blobs) for new in net.layer]
-    filled = [layer for layer in layers if len(layer[3])]
-    if not filled:
-        return _single_blob(path, len(layers))
-    arrays: dict[str, np.ndarray] = {}
-    dialects: set[str] = set()
-    for _, name, _, blobs in filled:
-        for number, blob in enumerate(blobs):
-            key = f"{name}[{number}]"
-            if key in arrays:
-                raise InputError(f"{path} has two layers named {name!r}; rename one of them")
-            arrays[key], dialect = _blob(path, key, blob)
-            dialects.add(dialect)
-    versions = "/".join(sorted({version for version, *_ in filled}))
-    fork = f"{_C3D} Caffe" if _C3D in dialects else "BVLC Caffe"
-    types = {name: kind for _, name, kind, _ in filled}
-    notes = [f"{len(layers) - len(filled)} layers without weights"]
-    return Source(path, f"{fork}, {versions} layers", "caffe", arrays, notes, types=types)
-
-
-def _decode(path: Path, kind: Any) -> Any:
-    """Parse the mapped file; protobuf itself refuses lengths beyond its end."""
     from google.protobuf.message import DecodeError
 
     try:
-        with (
-            open(path, "rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-            memoryview(mapped) as view,
-        ):
-            return kind.FromString(view)
-    except DecodeError as error:
+        with open(path, "rb") as file:
+            view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        return _read(path, view)
+    except (DecodeError, caffe_wire.Damaged, caffe_wire.TooMany) as error:
         raise InputError(
             f"{path} is no weights file that is known here, or it is truncated: neither PyTorch, "
             "nor safetensors, and as a Caffe file it does not parse; download it again"
         ) from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _single_blob(path: Path, layers: int) -> Source:
-    from weights_port.caffe_schema import message
+def _read(path: Path, view: memoryview) -> Source:
+    layers = _layers(view)
+    filled = [layer for layer in layers if layer.blobs]
+    if not filled:
+        return _single_blob(path, view, len(layers))
+    arrays: dict[str, np.ndarray] = {}
+    dialects: set[str] = set()
+    for layer in filled:
+        for number, blob in enumerate(layer.blobs):
+            key = f"{layer.name}[{number}]"
+            if key in arrays:
+                raise InputError(f"{path} has two layers named {layer.name!r}; rename one of them")
+            arrays[key], dialect = _blob(path, key, blob)
+            dialects.add(dialect)
+    versions = "/".join(sorted({layer.version for layer in filled}))
+    fork = f"{_C3D} Caffe" if _C3D in dialects else "BVLC Caffe"
+    types = {layer.name: layer.kind for layer in filled}
+    notes = [f"{len(layers) - len(filled)} layers without weights"]
+    return Source(path, f"{fork}, {versions} layers", "caffe", arrays, notes, types=types)
 
+
+def _layers(view: memoryview) -> list[_Layer]:
+    from weights_port import caffe_schema as schema
+
+    net = _split(view, schema.OLD_LAYERS, schema.LAYERS)
+    schema.message("Net").FromString(net.rest)  # says whether it is a protobuf message at all
+    layers = []
+    for data in net.pieces[schema.OLD_LAYERS]:
+        old = _split(data, schema.OLD_V0, schema.OLD_BLOBS)
+        if inner := old.pieces[schema.OLD_V0]:
+            v0 = _split(inner[-1], schema.V0_BLOBS)
+            head = schema.message("V0Layer").FromString(v0.rest)
+            blobs = v0.pieces[schema.V0_BLOBS]
+            layers.append(_Layer("V0", _text(head.name), _text(head.type), blobs))
+        else:
+            head = schema.message("OldLayer").FromString(old.rest)
+            kind = _TYPES.get(head.type, f"type {head.type}")
+            layers.append(_Layer("V1", _text(head.name), kind, old.pieces[schema.OLD_BLOBS]))
+    for data in net.pieces[schema.LAYERS]:
+        new = _split(data, schema.BLOBS)
+        head = schema.message("Layer").FromString(new.rest)
+        layers.append(_Layer("V2", _text(head.name), _text(head.type), new.pieces[schema.BLOBS]))
+    return layers
+
+
+def _split(view: memoryview, *numbers: int) -> caffe_wire.Parts:
+    return caffe_wire.split(view, frozenset(numbers))
+
+
+def _single_blob(path: Path, view: memoryview, layers: int) -> Source:
     if layers == 0:
-        array, dialect = _blob(path, "blob[0]", _decode(path, message("Blob")))
+        array, dialect = _blob(path, "blob[0]", view)
         if array.size:
             kind = f"{dialect} Caffe, a single blob"
             return Source(path, kind, "caffe", {"blob[0]": array})
@@ -89,53 +112,48 @@ def _single_blob(path: Path, layers: int) -> Source:
     )
 
 
-def _blob(path: Path, key: str, blob: Any) -> tuple[np.ndarray, str]:
-    """Array (float32 or float64) and dialect of a blob, which is emptied of its large fields."""
-    from weights_port.caffe_schema import message
+def _blob(path: Path, key: str, view: memoryview) -> tuple[np.ndarray, str]:
+    """Array (float32 or float64) and dialect of a blob."""
+    from weights_port import caffe_schema as schema
 
-    shape = b"".join(blob.field7)
-    dims = [blob.dim1, blob.dim2, blob.dim3, blob.dim4]
-    five, six, doubles = list(blob.field5), list(blob.field6), list(blob.doubles)
-    if not five:
-        for field in ("field6", "field7", "doubles"):
-            blob.ClearField(field)  # what remains is small, unless the floats are not packed
-        rest = blob.SerializeToString()
-        head = message("ForkHead").FromString(rest)
-        if head.HasField("width"):
-            dims = [blob.dim1, blob.dim2, max(blob.dim3, 1), blob.dim4, head.width]
-            flat = _packed(path, key, six) if six else _unpacked("Unpacked6", rest)
-            return _shaped(path, key, flat, dims), _C3D
-    if five:
-        flat = _packed(path, key, five)
-    elif doubles:
-        flat = _packed(path, key, doubles, "<f8")
+    try:
+        parts = _split(view, schema.DATA, schema.FORK_DATA, schema.SHAPE, schema.DOUBLES)
+    except caffe_wire.TooMany:  # floats one by one: protobuf collects them
+        parts = caffe_wire.Parts({}, bytes(view))
+    head = schema.message("Blob").FromString(parts.rest)
+
+    def numbers(field: int, unpacked: str, dtype: str = "<f4") -> np.ndarray:
+        pieces = parts.pieces.get(field, [])
+        if pieces:
+            return _packed(path, key, pieces, dtype)
+        values = schema.message(unpacked).FromString(parts.rest).values
+        return np.fromiter(values, np.float32, len(values))
+
+    if head.HasField("width"):
+        dims = [head.dim1, head.dim2, max(head.dim3, 1), head.dim4, head.width]
+        return _shaped(path, key, numbers(schema.FORK_DATA, "Unpacked6"), dims), _C3D
+    if schema.DOUBLES in parts.pieces and schema.DATA not in parts.pieces:
+        flat = numbers(schema.DOUBLES, "Unpacked5", "<f8")
     else:
-        flat = _unpacked("Unpacked5", rest)
-    return _shaped(path, key, flat, _shape(path, key, shape) if shape else dims), _BVLC
+        flat = numbers(schema.DATA, "Unpacked5")
+    dims = [head.dim1, head.dim2, head.dim3, head.dim4]
+    if shape := parts.pieces.get(schema.SHAPE) or list(head.shape):
+        dims = _shape(path, key, b"".join(shape), schema.message("Shape").FromString)
+    return _shaped(path, key, flat, dims), _BVLC
 
 
-def _packed(path: Path, key: str, pieces: list[bytes], dtype: str = "<f4") -> np.ndarray:
+def _packed(path: Path, key: str, pieces: list[memoryview], dtype: DTypeLike) -> np.ndarray:
     data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if len(data) % np.dtype(dtype).itemsize:
         raise InputError(f"{path}: {key} has {len(data)} bytes, no whole number of {dtype}")
     return np.frombuffer(data, dtype)
 
 
-def _unpacked(kind: str, data: bytes) -> np.ndarray:
-    """Floats that were written one field a number, which protobuf itself collects."""
-    from weights_port.caffe_schema import message
-
-    values = message(kind).FromString(data).values
-    return np.fromiter(values, np.float32, len(values))
-
-
-def _shape(path: Path, key: str, data: bytes) -> list[int]:
+def _shape(path: Path, key: str, data: bytes, parse: Callable[[bytes], Any]) -> list[int]:
     from google.protobuf.message import DecodeError
 
-    from weights_port.caffe_schema import message
-
     try:
-        return list(message("Shape").FromString(data).dim)
+        return list(parse(data).dim)
     except DecodeError as error:
         raise InputError(f"{path}: the shape of {key} cannot be read; damaged") from error
 
