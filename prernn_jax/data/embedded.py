@@ -67,8 +67,8 @@ class EmbeddedConfig:
     test: int = 200
     static_train: int = 1536
     static_validation: int = 192
-    instances: int = 24  # objects a shape and split
-    backgrounds: int = 80  # a split
+    instances: int = 200  # objects a shape and split
+    backgrounds: int = 240  # a split
     difficulty: Difficulty = field(default_factory=Difficulty)
 
     def __post_init__(self) -> None:
@@ -93,5 +93,5 @@ class EmbeddedConfig:
     @property
     def key(self) -> str:
         """A name that changes with every field."""
-        text = json.dumps({"drawing": 2, **asdict(self)}, sort_keys=True)
+        text = json.dumps({"drawing": 3, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
