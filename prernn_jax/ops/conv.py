@@ -179,7 +179,7 @@ def _conv_backward(
     if lhs.ndim == 4:
         phased = max(strides) > 1 and min(min(pads)) >= 0
         on_cpu_input = phases if phased else xla_input
-        slow = not xla_has_fast_weight_gradient(lhs, rhs.shape[:2])
+        slow = not xla_has_fast_weight_gradient(lhs, rhs)
         on_cpu_weight = products if slow else xla_weight
     return (
         lax.platform_dependent(lhs, rhs, grad, cpu=on_cpu_input, default=xla_input),

@@ -15,12 +15,13 @@ Pads = Sequence[tuple[int, int]]
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _CHUNK = 400_000  # elements of a piece of the larger operand: it and a shifted copy stay in cache
 _FEW_CHANNELS = 16  # below, the taps' slices are joined: one product instead of many narrow ones
-_FULL_BATCH = 32  # from here on XLA's own weight gradient is the faster one for few channels
+_NARROW = 32  # up to so many channels on both sides ...
+_BATCH = 8  # ... and from so many images on, XLA's own weight gradient is the faster one
 
 
-def xla_has_fast_weight_gradient(lhs: Array, window: tuple[int, ...]) -> bool:
+def xla_has_fast_weight_gradient(lhs: Array, rhs: Array) -> bool:
     """Whether XLA's own form measures better: it vectorises over the batch."""
-    return window != (1, 1) and lhs.shape[0] >= _FULL_BATCH and lhs.shape[-1] <= _FEW_CHANNELS + 4
+    return rhs.shape[:2] != (1, 1) and lhs.shape[0] >= _BATCH and max(rhs.shape[2:]) <= _NARROW
 
 
 def weight_gradient(
