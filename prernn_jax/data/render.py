@@ -146,8 +146,8 @@ def draw_background(
         noise += np.float32(weight) * (_smooth_noise(rng, cells, size) - np.float32(0.5))
     # Mostly light and dark: flow needs texture there, and the objects are told by their colours.
     gray = (noise[..., :1] + noise[..., 1:2] + noise[..., 2:]) / np.float32(3.0)
-    noise = np.float32(1.15) * gray + np.float32(0.25) * (noise - gray)
-    canvas = (canvas + np.float32(2.0 * contrast) * noise)[None]
+    ground = np.float32(1.15) * gray + np.float32(0.25) * (noise - gray)
+    canvas = (canvas + np.float32(2.0 * contrast) * ground)[None]
     for _ in range(clutter):
         shape = shapes[int(rng.integers(len(shapes)))]
         texture = TEXTURES[int(rng.integers(len(TEXTURES)))]
