@@ -93,5 +93,5 @@ class EmbeddedConfig:
     @property
     def key(self) -> str:
         """A name that changes with every field."""
-        text = json.dumps({"drawing": 3, **asdict(self)}, sort_keys=True)
+        text = json.dumps({"drawing": 4, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -52,6 +52,7 @@ def draw_instance(
         angle = direction + turn
         waves.append((cycles * np.cos(angle), cycles * np.sin(angle), rng.uniform()))
     first = rng.uniform(0.0, 1.0, 3)
+    first[0] = 0.5 * first[0] + (0.5 if first[1] > 0.5 else 0.0)  # a contrast in grey, too
     second = np.where(first > 0.5, first - 0.5, first + 0.5)  # always a contrast
     return Instance(
         shape=shape,
