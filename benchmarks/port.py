@@ -38,10 +38,10 @@ def port(path: str, folder: str) -> None:
     """Child process: convert the file; memory is counted from before the file is opened."""
     import torch  # noqa: F401
 
-    from weights_port.caffe_schema import message
+    from prernn_jax.backbones import c3d, resnet, vgg  # noqa: F401
+    from weights_port import caffe_file, caffe_schema, torch_file  # noqa: F401
     from weights_port.convert import convert
 
-    message("Net")
     before = _memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     start = time.perf_counter()

@@ -2,16 +2,21 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference_files as files
 import torch
 from flax import nnx
+from random_model import random_model
 
 from prernn_jax import saved_model, surgery
+from prernn_jax.backbones.c3d import C3D
+from prernn_jax.backbones.resnet import ResNet
+from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.errors import InputError
-from prernn_jax.pretrained import load_pretrained, read_parameters
+from prernn_jax.pretrained import read_parameters
 from weights_port.convert import convert
 from weights_port.export import export
 from weights_port.torch_sequence import load
@@ -83,26 +88,32 @@ MODELS = [
     ("vgg16", {"function": "make_recurrent", "layers": ["fc6"], "cell": "lstm", "shared": True}),
     ("vgg16", {"function": "stack_recurrent", "cell": "lstm", "hidden": 7, "layers": 2}),
     ("c3d", {"function": "make_recurrent", "cell": "gru_cho", "extra": 1, "readout": None}),
-    ("resnet50", {"function": "make_recurrent", "cell": "lstm", "outputs": 4}),
-    ("resnet50", {"function": "make_recurrent", "cell": "gru", "shared": True, "extra": 1}),
-    ("resnet50", {"function": "per_frame"}),
+    ("resnet", {"function": "make_recurrent", "cell": "lstm", "outputs": 4}),
+    ("resnet", {"function": "make_recurrent", "cell": "gru", "shared": True, "extra": 1}),
+    ("resnet", {"function": "per_frame"}),
 ]
 
 
+BACKBONES = {
+    "vgg16": (VGG16, {"width": 2, "hidden": 16, "num_outputs": 8, "image_size": 32}, (32, 32)),
+    "c3d": (
+        C3D,
+        {"width": 2, "hidden": 16, "num_outputs": 8, "image_size": 48, "clip_length": 8},
+        (8, 48, 48),
+    ),
+    "resnet": (ResNet, {"width": 2, "num_outputs": 8, "stage_sizes": [2, 1, 1, 2]}, (48, 48)),
+}
+
+
 def _run_folder(folder, arch, call):
-    """A 'trained' model in the folder of a run: every parameter moved a little."""
-    _converted(folder, arch)
-    _, metadata = read_parameters(folder / "ours.safetensors")
+    """A model in the folder of a run."""
+    cls, arguments, _ = BACKBONES[arch]
     function = getattr(surgery, call["function"])
-    arguments = {key: value for key, value in call.items() if key != "function"}
-    backbone = load_pretrained(folder / "ours.safetensors")
-    model = function(backbone, **arguments, rngs=nnx.Rngs(0))
-    rng = np.random.default_rng(0)
-    state = nnx.state(model, nnx.Param)
-    for _, leaf in nnx.to_flat_state(state):
-        noise = rng.normal(0, 0.02, leaf.shape).astype(np.float32)
-        leaf.set_value(leaf[...] + noise)
-    nnx.update(model, state)
+    rest = {key: value for key, value in call.items() if key != "function"}
+    model = random_model(
+        lambda: function(cls(**arguments, rngs=nnx.Rngs(0)), **rest, rngs=nnx.Rngs(0))
+    )
+    metadata = {"architecture": arch, "arguments": json.dumps(arguments)}
     saved_model.save_model(folder / "model.safetensors", model, metadata, call)
     return model
 
@@ -110,15 +121,19 @@ def _run_folder(folder, arch, call):
 @pytest.mark.parametrize(("arch", "call"), MODELS)
 def test_sequence_models_give_the_same_outputs(tmp_path, arch, call):
     model = _run_folder(tmp_path, arch, call)
-    shape = {"vgg16": (64, 64), "c3d": (16, 112, 112), "resnet50": (64, 64)}[arch]
+    shape = BACKBONES[arch][2]
     clips = np.random.default_rng(1).normal(size=(2, 3, *shape, 3)).astype(np.float32)
-    outputs, carry = model(jnp.asarray(clips))
+    graph, state = nnx.split(model)
+    with jax.default_matmul_precision("highest"):
+        run = jax.jit(lambda state, clips: nnx.merge(graph, state)(clips))
+        outputs, carry = run(state, jnp.asarray(clips))
     for name in ("x.pth", "x.safetensors"):
         export(tmp_path, tmp_path / name)
         reference = load(tmp_path / name)
         with torch.no_grad():
             theirs, states = reference(torch.from_numpy(np.moveaxis(clips, -1, 2).copy()))
         scale = float(np.abs(outputs).max())
+        assert scale > 0.01
         np.testing.assert_allclose(theirs.numpy(), outputs, atol=1e-5 * scale, rtol=0)
     assert len(states) == len(carry)
     for ours, other in zip(carry, states, strict=True):
@@ -132,13 +147,13 @@ def test_sequence_models_give_the_same_outputs(tmp_path, arch, call):
 
 
 def test_the_documented_keys(tmp_path):
-    _run_folder(tmp_path, "resnet50", MODELS[6][1])
+    _run_folder(tmp_path, "resnet", MODELS[6][1])
     export(tmp_path, tmp_path / "x.pth")
     loaded = torch.load(tmp_path / "x.pth", weights_only=True)
     shapes = {key: tuple(tensor.shape) for key, tensor in loaded["state_dict"].items()}
-    assert shapes["backbone.layer4.2.conv3.weight_ih"] == (64, 16)
-    assert shapes["backbone.layer4.2.conv3.weight_hh"] == (3 * 64, 64)
-    assert shapes["backbone.layer4.2.conv3.norm.running_var"] == (64,)
+    assert shapes["backbone.layer4.1.conv3.weight_ih"] == (64, 16)
+    assert shapes["backbone.layer4.1.conv3.weight_hh"] == (3 * 64, 64)
+    assert shapes["backbone.layer4.1.conv3.norm.running_var"] == (64,)
     assert shapes["extra.0.weight_ih"] == (64, 64)
     assert shapes["extra.0.bias"] == (64,)
     assert shapes["backbone.fc.weight"] == (8, 64)

@@ -64,11 +64,17 @@ def parity(
     theirs: dict[str, np.ndarray] = {}
     for module, layer in names.items():
         network.get_submodule(module).register_forward_hook(_hook(theirs, layer))
-    ours: dict[str, np.ndarray] = {}
+    traced: dict[str, jax.Array] = {}
     for layer in names.values():
-        set_layer(model, layer, Tap(get_layer(model, layer), _recorder(ours, layer)))
+        set_layer(model, layer, Tap(get_layer(model, layer), _recorder(traced, layer)))
+    graph, state = nnx.split(model)
+
+    def forward(state: Any, inputs: jax.Array) -> dict[str, jax.Array]:
+        nnx.merge(graph, state)(inputs)
+        return dict(traced)
+
     with jax.default_matmul_precision("highest"):
-        model(inputs)
+        ours = {layer: np.asarray(y) for layer, y in jax.jit(forward)(state, inputs).items()}
     with torch.no_grad():
         network(torch.from_numpy(np.array(jnp.moveaxis(inputs, -1, 1))))
     return [_compare(layer, ours[layer], theirs[layer]) for layer in theirs]
@@ -140,9 +146,9 @@ def _hook(record: dict[str, np.ndarray], layer: str) -> Callable[..., None]:
     return hook
 
 
-def _recorder(record: dict[str, np.ndarray], layer: str) -> Callable[[jax.Array], None]:
+def _recorder(record: dict[str, jax.Array], layer: str) -> Callable[[jax.Array], None]:
     def keep(y: jax.Array) -> None:
-        record[layer] = np.asarray(y)
+        record[layer] = y
 
     return keep
 
