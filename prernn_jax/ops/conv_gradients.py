@@ -13,7 +13,8 @@ from jax import Array, lax
 Pads = Sequence[tuple[int, int]]
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-_CHUNK = 400_000  # elements of a piece of the larger operand: it and a shifted copy stay in cache
+_CHUNK = 128_000  # elements of a piece of the larger operand: it and a shifted copy stay in cache
+_POSITIONS = 1024  # of a piece with many channels: fewer, and adding up the sums costs too much
 _FEW_CHANNELS = 16  # below, the taps' slices are joined: one product instead of many narrow ones
 _NARROW = 32  # up to so many channels on both sides ...
 _BATCH = 8  # ... and from so many images on, XLA's own weight gradient is the faster one
@@ -77,7 +78,8 @@ def weight_gradient(
             for part in slices
         ]
 
-    number, rows = _piece(images, height, height * width * max(inputs, outputs))
+    limit = max(_CHUNK, _POSITIONS * min(inputs, outputs))
+    number, rows = _piece(images, height, height * width * max(inputs, outputs), limit)
     if (number, rows) == (images, height):
         blocks = products(lhs, grad)
     else:
@@ -101,12 +103,11 @@ def weight_gradient(
     return kernel.transpose(1, 2, 3, 0).astype(lhs.dtype)  # (kh, kw, I, O)
 
 
-def _piece(images: int, height: int, size: int) -> tuple[int, int]:
-    """How many images and how many rows of each make one piece, images of `size` elements."""
-    if size <= _CHUNK:
-        number = max(d for d in range(1, images + 1) if images % d == 0 and d * size <= _CHUNK)
-        return number, height
-    fits = [d for d in range(1, height + 1) if height % d == 0 and d * size <= _CHUNK * height]
+def _piece(images: int, height: int, size: int, limit: int) -> tuple[int, int]:
+    """How many images and how many rows of each make a piece; an image has `size` elements."""
+    if size <= limit:
+        return max(d for d in range(1, images + 1) if images % d == 0 and d * size <= limit), height
+    fits = [d for d in range(1, height + 1) if height % d == 0 and d * size <= limit * height]
     return 1, max(fits, default=1)
 
 
