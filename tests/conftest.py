@@ -1,6 +1,8 @@
 """Strict settings for every test: dtypes, ranks, warnings, and four virtual CPU devices."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -8,8 +10,14 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 )
 
-import jax
-import pytest
+# Most of the tests' time is compilation, often of one program in several tests and processes.
+_own_cache = "JAX_COMPILATION_CACHE_DIR" not in os.environ
+if _own_cache:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="prernn-jax-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 _skipped: list[str] = []
 
@@ -45,3 +53,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("PRERNN_NO_SKIPS") and hidden and session.exitstatus == 0:
         print("\nskipped, though PRERNN_NO_SKIPS is set:", *hidden, sep="\n  ")
         session.exitstatus = 1
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes the compilation cache; with pytest-xdist its first process made it."""
+    if _own_cache:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

@@ -187,3 +187,30 @@ def test_the_paper_preset_is_the_papers():
         assert action_preset({"stream": stream, "data": "ucf101"}) == config
     assert action_preset({}).stream == "temporal"
     assert action_preset({}).preset == "embedded"
+
+
+def test_two_real_clips_of_ucf101_are_learned(place, shared_data, tmp_path):
+    source = tmp_path / "ucf101"
+    lists = source / "ucfTrainTestlist"
+    lists.mkdir(parents=True)
+    (source / "UCF-101").symlink_to(shared_data / "ucf101" / "UCF-101")
+    (lists / "classInd.txt").write_text("1 ApplyEyeMakeup\n2 BaseballPitch\n")
+    clips = ["ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01", "BaseballPitch/v_BaseballPitch_g01_c01"]
+    (lists / "trainlist01.txt").write_text(f"{clips[0]}.avi 1\n{clips[1]}.avi 2\n")
+    # The same clips in training and test: this shows that the path works, not how well.
+    (lists / "testlist01.txt").write_text(f"{clips[0]}.avi\n{clips[1]}.avi\n")
+    (weights,) = (place / "runs" / "pretrained").glob("temporal-*")
+
+    main([
+        "--data=ucf101", "--preset=embedded", f"--data_dir={source}", f"--weights={weights}",
+        f"--cache_dir={place / 'data'}", f"--workdir={place / 'runs'}", "--name=two",
+        "--crop=64", "--steps=8", "--epochs=80", "--batch_size=2", "--batch_norm=train",
+        "--checkpoint_every=80",
+    ])  # fmt: skip
+    lines = map(json.loads, read(place, "two", "metrics.jsonl").splitlines())
+    losses = [line["loss"] for line in lines if line["kind"] == "train"]
+    assert losses[0] > 0.3
+    assert np.median(losses[-10:]) < 0.05
+    summary = json.loads(read(place, "two", "summary.json"))
+    assert summary["video_top1"] == 1.0
+    assert summary["loss"] < 0.1
