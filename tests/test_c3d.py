@@ -60,18 +60,21 @@ def test_trunk_against_torch(variant, length, size):
 
 
 def test_the_two_poolings_differ():
-    _, caffe = _pair("caffe", 16, 112)
-    _, ports = _pair("pytorch", 16, 112)
-    clip = jnp.asarray(
-        np.random.default_rng(0).normal(size=(1, 16, 112, 112, 3)).astype(np.float32)
-    )
-    assert not np.allclose(caffe.trunk(clip), ports.trunk(clip), rtol=0.1)
+    """The last pooling sees rows (0, 1), (2) or (0), (1, 2)."""
+    _, model = _pair("caffe", 8, 48)
+    clip = np.random.default_rng(0).normal(size=(1, 8, 48, 48, 3)).astype(np.float32)
+    with jax.default_matmul_precision("highest"):  # compiled for the test above already
+        caffe = model.trunk(jnp.asarray(clip))
+        model.variant = "pytorch"
+        ports = model.trunk(jnp.asarray(clip))
+    assert caffe.shape == ports.shape
+    assert not np.allclose(caffe, ports, rtol=0.1)
 
 
 def test_head_and_features():
-    model = _model(clip_length=8, image_size=32)
+    model = _model(clip_length=8, image_size=48)
     assert [entry.name for entry in model.head] == ["fc6", "fc7", "fc8"]
-    clip = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 32, 32, 3)).astype(np.float32))
+    clip = jnp.asarray(np.random.default_rng(0).normal(size=(1, 8, 48, 48, 3)).astype(np.float32))
     y = nnx.relu(model.fc7(nnx.relu(model.fc6(model.trunk(clip)))))
     np.testing.assert_array_equal(model.features(clip), y)
     np.testing.assert_array_equal(model(clip), model.fc8(y))

@@ -67,7 +67,7 @@ def test_head_and_features():
 def test_dropout_needs_a_key():
     model = _model(image_size=32, hidden=64)
     model.fc6.bias[...] += 1.0
-    x = jnp.ones((1, 32, 32, 3), jnp.float32)
+    x = jnp.ones((2, 32, 32, 3), jnp.float32)
     np.testing.assert_array_equal(model(x), model(x))
     first, again = (model.features(x, dropout_key=jax.random.key(0)) for _ in range(2))
     other = model.features(x, dropout_key=jax.random.key(1))
