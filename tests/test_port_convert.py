@@ -2,7 +2,6 @@
 
 import json
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference_files as files
@@ -221,44 +220,3 @@ def test_layouts_by_name(tmp_path):
             convert(tmp_path / "x.pth", "vgg16", tmp_path / "y", layout=layout)
     with pytest.raises(InputError, match="exists already"):
         convert(tmp_path / "x.pth", "vgg16", tmp_path / "out")
-
-
-def test_the_mean_volume_travels_along(tmp_path, shared_data):
-    write_source(tmp_path / "x", "c3d caffe")
-    real = shared_data / "c3d" / "fb_train16_128_mean.binaryproto"
-    convert(tmp_path / "x", "c3d", tmp_path / "real", mean=real)
-    preprocess = load_pretrained(tmp_path / "real").preprocess
-    assert preprocess.mean_volume.shape == (16, 128, 128, 3)
-    frames = np.random.default_rng(0).integers(0, 256, (1, 8, 128, 128, 3), np.uint8)
-    expected = frames[..., ::-1].astype(np.float32) - preprocess.mean_volume[:8]
-    np.testing.assert_array_equal(preprocess(frames), expected[..., 8:120, 8:120, :])
-    volume = np.random.default_rng(1).normal(98, 5, (3, 16, 128, 171))
-    np.save(tmp_path / "mean.npy", volume)
-    convert(tmp_path / "x", "c3d", tmp_path / "npy", mean=tmp_path / "mean.npy")
-    kept = load_pretrained(tmp_path / "npy").preprocess
-    np.testing.assert_array_equal(kept.mean_volume, volume.astype(np.float32).transpose(1, 2, 3, 0))
-    assert kept.resize == (128, 171)
-    assert jnp.shape(kept(frames)) == (1, 8, 112, 112, 3)
-
-
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (np.ones((3, 16, 128)), "mean volume"),
-        (np.ones((3, 16, 96, 128)), "at least"),
-        (np.full((3, 16, 128, 171), np.inf), "NaN or infinity"),
-        (np.array([None]), "as a .npy array"),
-    ],
-)
-def test_bad_mean_volumes(tmp_path, array, message):
-    write_source(tmp_path / "x", "c3d caffe")
-    np.save(tmp_path / "mean.npy", array)
-    with pytest.raises(InputError, match=message):
-        convert(tmp_path / "x", "c3d", tmp_path / "out", mean=tmp_path / "mean.npy")
-    write_source(tmp_path / "y", "vgg16 caffe")
-    np.save(tmp_path / "good.npy", np.ones((3, 16, 128, 171)))
-    with pytest.raises(InputError, match="for C3D only"):
-        convert(tmp_path / "y", "vgg16", tmp_path / "out", mean=tmp_path / "good.npy")
-    for name in ("y", "none"):
-        with pytest.raises(InputError, match=r"single blob|cannot read"):
-            convert(tmp_path / "x", "c3d", tmp_path / "out", mean=tmp_path / name)

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_model import random_model
 
-import prernn_jax
 from prernn_jax import array_blocks, pretrained, safetensors_file
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.errors import InputError
@@ -134,13 +133,6 @@ def test_a_full_disk_leaves_nothing(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_package_offers_both_loaders():
-    assert prernn_jax.load_pretrained is pretrained.load_pretrained
-    assert prernn_jax.load_model.__module__ == "prernn_jax.saved_model"
-    with pytest.raises(AttributeError, match="no attribute 'load'"):
-        _ = prernn_jax.load
 
 
 def _with_header(header, data=b"\0" * 8):

@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 from random_model import random_model
 
+import prernn_jax
 from prernn_jax import pretrained, saved_model, surgery
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.backbones.resnet import ResNet
@@ -111,3 +112,10 @@ def test_backbones_and_models_are_told_apart(tmp_path):
     pretrained.save_parameters(tmp_path / "c", arrays, metadata)
     with pytest.raises(InputError, match=r"missing: backbone\.fc6\.bias"):
         saved_model.load_model(tmp_path / "c")
+
+
+def test_the_package_offers_both_loaders():
+    assert prernn_jax.load_pretrained is pretrained.load_pretrained
+    assert prernn_jax.load_model.__module__ == "prernn_jax.saved_model"
+    with pytest.raises(AttributeError, match="no attribute 'load'"):
+        _ = prernn_jax.load
