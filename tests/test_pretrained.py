@@ -215,9 +215,7 @@ def test_load_pretrained_builds_the_same_network(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     expected = model(jnp.asarray(frames[..., ::-1] - np.array([1.0, 2.0, 3.0], np.float32)))
     np.testing.assert_array_equal(loaded(loaded.preprocess(frames)), expected)
-    leaves = jax.tree.leaves(nnx.state(loaded))
-    assert leaves
-    assert all(isinstance(leaf, jax.Array) for leaf in leaves)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(nnx.state(loaded)))
     merged = nnx.merge(*nnx.split(loaded))
     np.testing.assert_array_equal(merged(merged.preprocess(frames)), expected)
 
