@@ -26,8 +26,8 @@ class Pretraining:
       seed: Of its weights and its order of samples; the same CNN serves runs of any --seed.
     """
 
-    rgb_epochs: int = 6
-    flow_epochs: int = 12
+    rgb_epochs: int = 4
+    flow_epochs: int = 10
     batch_size: int = 32
     learning_rate: float = 0.05
     seed: int = 0
@@ -99,7 +99,7 @@ class ActionConfig:
     stack: int = 4
     crop: int = 64
     windows: int = 1
-    epochs: int = 12
+    epochs: int = 10
     batch_size: int = 16
     schedule: Schedule = _EMBEDDED
     momentum: float = 0.9
