@@ -4,9 +4,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-
-torch = pytest.importorskip("torch")
-
 from train.optim import SPATIAL, TEMPORAL, Schedule, sgd
 
 
@@ -50,6 +47,7 @@ def test_the_rate_in_each_epoch_of_whole_steps():
 
 
 def test_sgd_is_that_of_torch():
+    torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     start = np.random.default_rng(0).normal(size=5).astype(np.float32)
     theirs = torch.nn.Parameter(torch.tensor(start))

@@ -10,28 +10,35 @@ import pytest
 from prernn_jax.errors import InputError
 from train.run_folder import RunFolder
 
-CONFIG = {"seed": 0, "cell": "gru", "resume": False, "workdir": "a"}
+CONFIG = {"schedule": {"base": 0.1}, "seed": 0, "cell": "gru", "resume": False, "workdir": "a"}
+
+
+def make(folder):
+    with RunFolder(folder / "run", CONFIG, resume=False) as run:
+        run.begin()
 
 
 def test_a_new_run_keeps_the_earlier_one(tmp_path):
     for number in range(3):
         with RunFolder(tmp_path / "run", {**CONFIG, "seed": number}, resume=False) as folder:
+            folder.begin()
             (folder.path / "metrics.jsonl").write_text(f"{number}")
     kept = {path.name: (path / "metrics.jsonl").read_text() for path in tmp_path.glob("run*")}
     assert kept == {"run": "2", "run.previous-1": "0", "run.previous-2": "1"}
 
 
 def test_resume_with_the_same_configuration(tmp_path):
-    RunFolder(tmp_path / "run", CONFIG, resume=False).close()
+    make(tmp_path)
     (tmp_path / "run" / "kept").touch()
     with RunFolder(tmp_path / "run", {**CONFIG, "resume": True, "workdir": "b"}, resume=True):
         assert (tmp_path / "run" / "kept").exists()
 
 
 def test_resume_names_the_fields_that_differ(tmp_path):
-    RunFolder(tmp_path / "run", CONFIG, resume=False).close()
-    other = {**CONFIG, "cell": "lstm", "seed": 1}
-    with pytest.raises(InputError, match=r"cell was 'gru' and is 'lstm'; seed was 0 and is 1"):
+    make(tmp_path)
+    other = {**CONFIG, "cell": "lstm", "schedule": {"base": 0.2}}
+    message = r"cell was 'gru' and is 'lstm'; schedule\.base was 0\.1 and is 0\.2"
+    with pytest.raises(InputError, match=message):
         RunFolder(tmp_path / "run", other, resume=True)
     with RunFolder(tmp_path / "run", CONFIG, resume=True):  # the failed try left no lock
         pass
@@ -55,7 +62,8 @@ def test_a_folder_in_use_by_another_process(tmp_path):
     with pytest.raises(InputError, match=rf"in use by another run \(process {other.pid}\)"):
         RunFolder(tmp_path / "run", CONFIG, resume=False)
     other.communicate("")
-    with RunFolder(tmp_path / "run", CONFIG, resume=False):
+    with RunFolder(tmp_path / "run", CONFIG, resume=False) as run:
+        run.begin()
         assert json.loads((tmp_path / "run" / "config.json").read_text()) == CONFIG
 
 

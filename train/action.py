@@ -21,6 +21,7 @@ from prernn_jax.data.action import (
     hmdb51,
     ucf101,
 )
+from prernn_jax.data.sampling import channels
 from prernn_jax.errors import InputError
 from prernn_jax.pretrained import flat_parameters
 from prernn_jax.saved_model import apply_surgery, save_model
@@ -49,13 +50,8 @@ def open_data(config: ActionConfig) -> ActionData:
                 "--data_dir belongs to real data; with --data=embedded use --cache_dir"
             )
         return embedded_actions(config.cache_dir, config.embedded)
-    if config.data_dir is None:
-        raise InputError(
-            f"--data={config.data} needs --data_dir, the folder of the official layout"
-        )
-    if config.stream == "temporal" and config.flow == "none":
-        raise InputError("--stream=temporal needs --flow=dis or --flow=tvl1")
     read = {"ucf101": ucf101, "hmdb51": hmdb51}[config.data]
+    assert config.data_dir is not None  # `check` has seen to it
     return read(
         config.data_dir,
         config.cache_dir,
@@ -102,6 +98,25 @@ def check(config: ActionConfig) -> None:
     for name in ("steps", "stack", "crop", "windows", "epochs", "checkpoint_every"):
         if getattr(config, name) < 1:
             raise InputError(f"--{name}={getattr(config, name)}: expected 1 or more")
+    for name, value in (("seed", config.seed), ("pretraining.seed", config.pretraining.seed)):
+        if not 0 <= value < 2**32:
+            raise InputError(f"--{name}={value}: expected 0 to {2**32 - 1}")
+    if config.workers < 0:
+        raise InputError(f"--workers={config.workers}: expected 0 or more")
+    if config.data == "embedded" and config.data_dir is not None:
+        raise InputError("--data_dir belongs to real data; embedded data lie in --cache_dir")
+    if config.data != "embedded":
+        if config.data_dir is None:
+            raise InputError(f"--data={config.data} needs --data_dir, the official layout")
+        if config.stream == "temporal" and config.flow == "none":
+            raise InputError("--stream=temporal needs --flow=dis or --flow=tvl1")
+    if config.weights is None:
+        make_mesh(config.devices, config.pretraining.batch_size, "--pretraining.batch_size")
+        if config.stack != config.embedded.stack:
+            raise InputError(
+                f"--stack={config.stack}: the embedded data are made for stacks of "
+                f"{config.embedded.stack}; give --embedded.stack={config.stack} too"
+            )
     if not 0 <= config.dropout < 1:
         raise InputError(f"--dropout={config.dropout}: expected 0 or more and less than 1")
     if config.preset == "paper" and config.weights is None:
@@ -125,9 +140,8 @@ def run(config: ActionConfig) -> dict[str, Any]:
             f"{len(source)} {name}" for name, source in data.splits.items()))  # fmt: skip
 
         # ------------------------------------------------------- the pre-trained network
-        channels = 3 if config.stream == "spatial" else 2 * config.stack
         if config.weights is not None:
-            backbone = read_resnet(config.weights, channels)
+            backbone = read_resnet(config.weights, channels(config.stream, config.stack))
         else:
             backbone = compact_backbone(
                 config,
@@ -160,7 +174,7 @@ def run(config: ActionConfig) -> dict[str, Any]:
         )
         training = set_up(
             model,
-            action_task(config.stream),
+            action_task(backbone.preprocess),
             optimizer,
             mesh,
             batch_norm=config.batch_norm,
@@ -168,6 +182,7 @@ def run(config: ActionConfig) -> dict[str, Any]:
             freeze=config.freeze,
             seed=config.seed,
         )
+        folder.begin()
         state = training.state
         before = flat_parameters(backbone.model)
         console.print(parameter_table(state.params, state.frozen, before, backbone.source))

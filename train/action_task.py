@@ -6,19 +6,25 @@ import jax.numpy as jnp
 from jax import Array
 
 from prernn_jax.data.action import ActionData
-from prernn_jax.data.loader import EvalLoader, TrainLoader, eval_loader, normalise, train_loader
+from prernn_jax.data.loader import EvalLoader, TrainLoader, eval_loader, train_loader
+from prernn_jax.data.sampling import Stream
 from prernn_jax.losses import sequence_nll
 from prernn_jax.metrics import confusion_matrix, sequence_scores, top1, video_scores
+from prernn_jax.preprocess import Preprocessing
 from train.loop import Predictions
-from train.presets import ActionConfig, Stream
+from train.presets import ActionConfig
 from train.step import Batch, Metrics, Task
 
 
-def action_task(stream: Stream) -> Task:
-    """Negative log likelihood over the steps of a sequence (FACTS section 9)."""
+def action_task(preprocess: Preprocessing) -> Task:
+    """Negative log likelihood over the steps of a sequence.
+
+    Args:
+      preprocess: What the pre-trained network's input is normalised by.
+    """
 
     def prepare(batch: Batch) -> Array:
-        return normalise(batch["clips"], stream)
+        return preprocess.normalise(batch["clips"])
 
     def loss(outputs: Array, batch: Batch) -> tuple[Array, Metrics]:
         labels = batch["labels"]

@@ -6,8 +6,13 @@ from typing import Any, NamedTuple
 
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.cross_modality import for_flow
+from prernn_jax.data.loader import FLOW_SCALE, FLOW_ZERO, RGB_MEAN, RGB_STD
 from prernn_jax.errors import InputError
+from prernn_jax.preprocess import Preprocessing
 from prernn_jax.pretrained import load_pretrained, read_parameters
+
+RGB = Preprocessing(scale=1 / 255, mean=RGB_MEAN, std=RGB_STD)
+FLOW = Preprocessing(channels="flow", scale=1 / FLOW_SCALE, mean=(FLOW_ZERO / FLOW_SCALE,))
 
 
 class Backbone(NamedTuple):
@@ -17,38 +22,47 @@ class Backbone(NamedTuple):
     metadata: dict[str, str]
     source: str
 
+    @property
+    def preprocess(self) -> Preprocessing:
+        """What the network's input is normalised by."""
+        found: Preprocessing = self.model.preprocess
+        return found
+
+
+def expecting(backbone: Backbone, preprocess: Preprocessing) -> Backbone:
+    """The backbone with another normalisation of its input, which its metadata say."""
+    backbone.model.preprocess = preprocess
+    return backbone._replace(metadata={**backbone.metadata, "preprocessing": preprocess.to_json()})
+
 
 def with_channels(backbone: Backbone, channels: int) -> Backbone:
     """Cross-modality initialisation, see `prernn_jax.cross_modality`."""
     arguments = json.loads(backbone.metadata.get("arguments", "{}"))
     arguments["in_channels"] = channels
-    return Backbone(
-        for_flow(backbone.model, channels),
-        {**backbone.metadata, "arguments": json.dumps(arguments)},
-        backbone.source,
-    )
+    metadata = {**backbone.metadata, "arguments": json.dumps(arguments)}
+    model = for_flow(backbone.model, channels)
+    return expecting(Backbone(model, metadata, backbone.source), FLOW)
 
 
 def read_resnet(path: Path, channels: int) -> Backbone:
     """Reads a ResNet for inputs of so many channels.
 
-    A network for RGB becomes one for flow where flow is asked for.
+    A network for RGB becomes one for flow where flow is asked for. The input is normalised as
+    the file says, by default as torchvision's weights expect.
 
     Raises:
       InputError: The file is bad, holds another architecture, or takes other channels.
     """
-    _, metadata = read_parameters(path)
     model = load_pretrained(path)
+    _, metadata = read_parameters(path)
     if not isinstance(model, ResNet):
         raise InputError(
             f"--weights {path} holds a {metadata.get('architecture')}; action recognition needs a "
             "resnet (prernn-port convert FILE --arch resnet50)"
         )
-    if "sequence" in metadata:
-        raise InputError(
-            f"--weights {path} holds a trained sequence model; expected the backbone alone"
-        )
     backbone = Backbone(model, metadata, path.name)
+    if not hasattr(model, "preprocess"):
+        backbone = expecting(backbone, RGB if channels == 3 else FLOW)
     found = model.conv1.in_features
     if found == channels:
         return backbone

@@ -52,3 +52,6 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
     except RunStopped as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)
         sys.exit(stopped.status)
+    except KeyboardInterrupt:  # outside of a training loop
+        print("stopped: nothing was left half-written; --resume goes on", file=sys.stderr)
+        sys.exit(130)

@@ -30,13 +30,13 @@ class MetricsLog:
     Args:
       folder: The run's folder.
       step: Steps that the run goes on from; lines of later steps, which a killed run may have
-        left behind its last checkpoint, are dropped, since they come again.
+        left behind its last checkpoint, are dropped, since they come again; so is the test.
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         self.path = folder / "metrics.jsonl"
         old = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [line for line in old if _step_of(line) <= step]
+        kept = [line for line in old if _step_of(line) <= step and '"kind": "test"' not in line]
         write_text(self.path, "".join(line + "\n" for line in kept))
         self._file = self.path.open("a")
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
@@ -99,9 +99,9 @@ class Clock:
     def __init__(self) -> None:
         self._since = time.perf_counter()
 
-    def rate(self, count: int) -> float:
-        """`count` a second, of the time since the last call."""
+    def rate(self, count: int, *, keep: bool = False) -> float:
+        """`count` a second, of the time since the last call, which `keep` leaves as it was."""
         now = time.perf_counter()
         rate = count / max(now - self._since, 1e-9)
-        self._since = now
+        self._since = self._since if keep else now
         return rate

@@ -92,7 +92,8 @@ def fit(
     per_epoch = loader.batches_per_epoch
     total = plan.epochs * per_epoch
     done = int(state.step)
-    clock = Clock()
+    clock, whole = Clock(), Clock()
+    begin, epoch_loss = done, 0.0
     pending: list[Any] = []
     with watched_signals() as interrupt, Bar(plan.name, total, done).shown() as bar:
         while done < total:
@@ -110,15 +111,18 @@ def fit(
                 "rate": float(plan.rate(epoch)),
                 "sequences_per_s": clock.rate(len(pending) * plan.batch_size),
             }
+            epoch_loss += values["loss"] * len(pending)
             pending = []
             if log is not None:
                 log.write(done, "train", values)
             bar.update(done, f"loss {values['loss']:.4f}  {values['sequences_per_s']:.1f} seq/s")
+            if end_of_epoch:
+                left = (total - done) / whole.rate(done - begin, keep=True)
+                note = f"loss {epoch_loss / per_epoch:.4f}  {left:.0f} s left"
+                _end_epoch(state, loader, plan, note, done, log, checkpoints, total)
+                clock, epoch_loss = Clock(), 0.0
             if interrupt.signal:
                 _leave(interrupt, state, loader, checkpoints, done)
-            if end_of_epoch:
-                _end_epoch(state, loader, plan, values, done, log, checkpoints, total)
-                clock = Clock()
     return state
 
 
@@ -158,19 +162,19 @@ def _end_epoch(
     state: TrainState,
     loader: Batches,
     plan: Plan,
-    values: Mapping[str, float],
+    note: str,
     done: int,
     log: MetricsLog | None,
     checkpoints: Checkpoints | None,
     total: int,
 ) -> None:
     epoch = done // loader.batches_per_epoch
-    line = f"{plan.name}  epoch {epoch}/{plan.epochs}  loss {values['loss']:.4f}"
+    line = f"{plan.name}  epoch {epoch}/{plan.epochs}  {note}"
     if plan.validate is not None:
         found = dict(plan.validate(state))
-        line += "".join(f"  {name} {value:.4f}" for name, value in found.items())
+        line += "  validation:" + "".join(f" {name} {value:.4f}" for name, value in found.items())
         if log is not None:
             log.write(done, "validation", {"epoch": float(epoch), **found})
-    say(f"{line}  {values['sequences_per_s']:.1f} seq/s")
+    say(line)
     if checkpoints is not None and (epoch % plan.checkpoint_every == 0 or done == total):
         checkpoints.save(state, loader.get_state())

@@ -14,7 +14,7 @@ from train.step import Batch
 _WHOLE, _SPLIT = PartitionSpec(), PartitionSpec(AXIS)
 
 
-def make_mesh(devices: int, batch_size: int) -> Mesh:
+def make_mesh(devices: int, batch_size: int, flag: str = "--batch_size") -> Mesh:
     """A line of devices over which batches of that size are split.
 
     Raises:
@@ -26,7 +26,7 @@ def make_mesh(devices: int, batch_size: int) -> Mesh:
         raise InputError(f"--devices={devices}: this machine has {len(found)} {kind} device(s)")
     if batch_size < 1 or batch_size % devices:
         raise InputError(
-            f"--batch_size={batch_size} cannot be split over {devices} device(s); "
+            f"{flag}={batch_size} cannot be split over {devices} device(s); "
             f"use a multiple of {devices}"
         )
     return Mesh(np.array(found[:devices]), (AXIS,))

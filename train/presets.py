@@ -8,10 +8,9 @@ import tyro
 
 from prernn_jax.data.clip_files import Flow
 from prernn_jax.data.embedded import EmbeddedConfig
+from prernn_jax.data.sampling import Stream
 from train.optim import SPATIAL, TEMPORAL, Schedule
 from train.step import Precision
-
-Stream = Literal["spatial", "temporal"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class ActionConfig:
     stack: int = 4
     crop: int = 64
     windows: int = 1
-    epochs: int = 10
+    epochs: int = 12
     batch_size: int = 16
     schedule: Schedule = _EMBEDDED
     momentum: float = 0.9

@@ -12,15 +12,16 @@ from jax.sharding import Mesh
 
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.data.action import ActionData
+from prernn_jax.data.sampling import Stream, channels
 from prernn_jax.metrics import top1
 from prernn_jax.pretrained import flat_parameters, save_parameters
 from prernn_jax.saved_model import apply_surgery
 from train.action_task import action_task, test_batches, train_batches
-from train.backbone import Backbone, read_resnet, with_channels
+from train.backbone import RGB, Backbone, expecting, read_resnet, with_channels
 from train.log import say
 from train.loop import Plan, evaluate, fit
 from train.optim import Schedule, sgd
-from train.presets import ActionConfig, Stream
+from train.presets import ActionConfig
 from train.run_folder import make_folder
 from train.setup import set_up
 from train.state import TrainState
@@ -40,20 +41,20 @@ def compact_backbone(
       stills: Opens the data of single frames; called only where there is something to train.
       mesh: Devices to train on.
     """
-    channels = 3 if stream == "spatial" else 2 * config.stack
+    inputs = channels(stream, config.stack)
     path = _path(config, stream)
     if path.is_file():
         say(f"stage one: {path} is there and used")
-        return read_resnet(path, channels)._replace(source="stage one")
+        return read_resnet(path, inputs)._replace(source="stage one")
     if stream == "temporal":
-        start = with_channels(compact_backbone(config, "spatial", stills, mesh), channels)
+        start = with_channels(compact_backbone(config, "spatial", stills, mesh), inputs)
     else:
         start = _fresh(config.pretraining.seed)
     data = stills()
     arguments = json.loads(start.metadata["arguments"])
     arguments["num_outputs"] = len(data.names(stream))
     backbone = Backbone(
-        _train(config, stream, start.model, data, mesh),
+        _train(config, stream, start, data, mesh),
         {**start.metadata, "arguments": json.dumps(arguments)},
         "stage one",
     )
@@ -66,7 +67,8 @@ def compact_backbone(
 def _fresh(seed: int) -> Backbone:
     arguments: dict[str, Any] = {"stage_sizes": STAGE_SIZES, "width": WIDTH, "in_channels": 3}
     model = ResNet(**arguments, rngs=nnx.Rngs(seed))
-    return Backbone(model, {"architecture": "resnet", "arguments": json.dumps(arguments)}, "")
+    metadata = {"architecture": "resnet", "arguments": json.dumps(arguments)}
+    return expecting(Backbone(model, metadata, ""), RGB)
 
 
 def _path(config: ActionConfig, stream: Stream) -> Path:
@@ -86,7 +88,7 @@ def _path(config: ActionConfig, stream: Stream) -> Path:
 
 
 def _train(
-    config: ActionConfig, stream: Stream, start: ResNet, data: ActionData, mesh: Mesh
+    config: ActionConfig, stream: Stream, start: Backbone, data: ActionData, mesh: Mesh
 ) -> ResNet:
     settings = config.pretraining
     epochs = settings.rgb_epochs if stream == "spatial" else settings.flow_epochs
@@ -104,8 +106,8 @@ def _train(
     )
     surgery = {"function": "per_frame", "outputs": len(data.names(stream))}
     training = set_up(
-        apply_surgery(start, surgery, rngs=nnx.Rngs(settings.seed)),
-        action_task(stream),
+        apply_surgery(start.model, surgery, rngs=nnx.Rngs(settings.seed)),
+        action_task(start.preprocess),
         optimizer,
         mesh,
         precision=config.precision,

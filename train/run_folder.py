@@ -9,7 +9,8 @@ from typing import IO, Any
 
 from prernn_jax.errors import InputError
 
-_FREE = ("resume", "workdir", "data_dir", "cache_dir", "devices")  # may differ on --resume
+# What may differ on --resume: where things lie and how fast they go.
+_FREE = ("resume", "workdir", "data_dir", "cache_dir", "devices", "workers", "checkpoint_every")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -36,13 +37,24 @@ def make_folder(path: Path) -> None:
         ) from None
 
 
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name, as on the command line."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
 class RunFolder:
     """A run's folder, locked as long as this process holds it.
 
     Args:
       path: The folder.
       config: What the run is, as plain JSON values.
-      resume: Go on with the run that is there; otherwise an earlier one is renamed aside.
+      resume: Go on with the run that is there.
 
     Raises:
       InputError: Another process has it, it cannot be written, or `resume` and the
@@ -52,9 +64,12 @@ class RunFolder:
     def __init__(self, path: Path, config: Mapping[str, Any], *, resume: bool) -> None:
         make_folder(path.parent)
         self.path = path
+        self._config = dict(config)
+        self._resume = resume
         self._lock = self._take_lock()
         try:
-            self._open(config, resume)
+            if resume:
+                self._compare()
         except BaseException:
             self.close()
             raise
@@ -77,22 +92,26 @@ class RunFolder:
         lock.flush()
         return lock
 
-    def _open(self, config: Mapping[str, Any], resume: bool) -> None:
-        file = self.path / "config.json"
-        if resume:
-            if not file.is_file():
-                raise InputError(f"--resume: there is no run in {self.path}; leave --resume out")
-            self._compare(json.loads(file.read_text()), config)
+    def begin(self) -> None:
+        """Makes the folder of a new run; an earlier one is renamed aside.
+
+        Called once all that the run needs is there, so that bad input moves nothing.
+        """
+        if self._resume:
             return
-        if file.exists():
+        if self.path.exists():
             number = 1
             while (aside := self.path.with_name(f"{self.path.name}.previous-{number}")).exists():
                 number += 1
             self.path.rename(aside)
         make_folder(self.path)
-        write_text(file, json.dumps(dict(config), indent=2) + "\n")
+        write_text(self.path / "config.json", json.dumps(self._config, indent=2) + "\n")
 
-    def _compare(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    def _compare(self) -> None:
+        file = self.path / "config.json"
+        if not file.is_file():
+            raise InputError(f"--resume: there is no run in {self.path}; leave --resume out")
+        old, new = _flat(json.loads(file.read_text())), _flat(self._config)
         differing = [
             f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
             for key in sorted({*old, *new})
