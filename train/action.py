@@ -110,6 +110,12 @@ def check(config: ActionConfig) -> None:
             raise InputError(f"--data={config.data} needs --data_dir, the official layout")
         if config.stream == "temporal" and config.flow == "none":
             raise InputError("--stream=temporal needs --flow=dis or --flow=tvl1")
+    if config.preset == "paper" and config.weights is None:
+        raise InputError(
+            "--preset=paper starts from a pre-trained ResNet50: give --weights "
+            "(prernn-port convert resnet50.pth --arch resnet50 --out resnet50.safetensors), or "
+            "--preset=embedded for the compact network"
+        )
     if config.weights is None:
         make_mesh(config.devices, config.pretraining.batch_size, "--pretraining.batch_size")
         if config.stack != config.embedded.stack:
@@ -119,19 +125,13 @@ def check(config: ActionConfig) -> None:
             )
     if not 0 <= config.dropout < 1:
         raise InputError(f"--dropout={config.dropout}: expected 0 or more and less than 1")
-    if config.preset == "paper" and config.weights is None:
-        raise InputError(
-            "--preset=paper starts from a pre-trained ResNet50: give --weights "
-            "(prernn-port convert resnet50.pth --arch resnet50 --out resnet50.safetensors), or "
-            "--preset=embedded for the compact network"
-        )
 
 
 def run(config: ActionConfig) -> dict[str, Any]:
     """Trains and tests; returns the test metrics, which are also in `summary.json`."""
     began = time.perf_counter()
-    check(config)
     mesh = make_mesh(config.devices, config.batch_size)
+    check(config)
     settings = json.loads(json.dumps(asdict(config), default=str))
     with RunFolder(config.workdir / run_name(config), settings, resume=config.resume) as folder:
         # ------------------------------------------------------------------------- data
