@@ -145,6 +145,9 @@ def test_other_models(place, more):
         (["--name=first", "--resume", "--cell=lstm"], "cell was 'gru' and is 'lstm'"),
         (["--name=nothing", "--resume"], "there is no run"),
         (["--freeze=nothing"], "matches the whole name of no parameter"),
+        (["--model=feedforward", "--init=random"], "has no pre-trained layer"),
+        (["--stack=5"], "made for stacks of 4"),
+        (["--seed=-1"], "--seed=-1: expected 0"),
         (["--dropout=1"], "expected 0 or more and less than 1"),
     ],
 )

@@ -103,6 +103,10 @@ def check(config: ActionConfig) -> None:
             raise InputError(f"--{name}={value}: expected 0 to {2**32 - 1}")
     if config.workers < 0:
         raise InputError(f"--workers={config.workers}: expected 0 or more")
+    if config.init == "random" and config.model not in ("pre", "pre_sih"):
+        raise InputError(
+            f"--init=random: --model={config.model} has no pre-trained layer to redraw"
+        )
     if config.data == "embedded" and config.data_dir is not None:
         raise InputError("--data_dir belongs to real data; embedded data lie in --cache_dir")
     if config.data != "embedded":
