@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from prernn_jax import safetensors_file
 from prernn_jax.errors import InputError
-from weights_port.source import open_source
+from weights_port.open_file import open_source
 
 RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(size=(4, 3, 2, 5)).astype(np.float32)

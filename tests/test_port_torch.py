@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from prernn_jax.errors import InputError
-from weights_port.source import nonfinite, open_source
+from weights_port.open_file import open_source
+from weights_port.source import nonfinite
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 

@@ -102,8 +102,8 @@ class FlowInit:
 
 def inspect(options: Inspect) -> int:
     """Run the command `inspect`."""
+    from weights_port.open_file import open_source
     from weights_port.report import print_source
-    from weights_port.source import open_source
 
     print_source(open_source(options.file))
     return 0

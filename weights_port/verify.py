@@ -14,7 +14,8 @@ from weights_port import mapping
 from weights_port.architecture import Architecture
 from weights_port.convert import ARCHITECTURES, context_of
 from weights_port.mapping import Layout
-from weights_port.source import Source, open_source, sha256
+from weights_port.open_file import open_source
+from weights_port.source import Source, sha256
 from weights_port.transforms import TRANSFORMS
 
 
