@@ -19,8 +19,8 @@ from weights_port.architecture import Architecture, scaled
 from weights_port.c3d_tables import C3D
 from weights_port.mapping import Assignment, Layout
 from weights_port.mean_volume import read_mean_volume, with_volume
-from weights_port.resnet50_tables import RESNET50
 from weights_port.open_file import open_source
+from weights_port.resnet50_tables import RESNET50
 from weights_port.source import Source, nonfinite, sha256
 from weights_port.suspects import looks_like
 from weights_port.transforms import TRANSFORMS, Context
