@@ -54,16 +54,19 @@ def shared_data() -> Path:
     return folder
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Remembers what was skipped."""
+def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if report.skipped and isinstance(report.longrepr, tuple):
         _skipped.append(f"{report.nodeid}: {report.longrepr[2]}")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remembers what was skipped."""
+    _note_skip(report)
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
     """Remembers the files that were skipped as a whole."""
-    if report.skipped and isinstance(report.longrepr, tuple):
-        _skipped.append(f"{report.nodeid}: {report.longrepr[2]}")
+    _note_skip(report)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -239,6 +239,7 @@ def run(config: ActionConfig) -> dict[str, Any]:
             title = f"{run_name(config)}: video top-1 {100 * metrics['video_top1']:.1f}%"
             confusion_figure(folder.path / "confusion.png", confusion, data.classes, title)
         finally:
+            batches.close()
             log.close()
             checkpoints.close()
         summary = {

@@ -128,6 +128,9 @@ def _train(
         rate=lambda epoch: schedule.rate(epoch, epochs),
         validate=validate,
     )
-    state = fit(training.state, training.train_step, batches, mesh, plan)
+    try:
+        state = fit(training.state, training.train_step, batches, mesh, plan)
+    finally:
+        batches.close()  # its threads or processes are not left to run beside stage two
     backbone: ResNet = training.model(state).backbone
     return backbone
