@@ -24,7 +24,7 @@ from prernn_jax.metrics import sequence_scores, top1
 from prernn_jax.pretrained import flat_parameters, save_parameters
 from prernn_jax.saved_model import load_model
 from train.action import main
-from train.presets import action_preset, paper
+from train.action_config import action_preset, paper
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"train": 32, "validation": 10, "test": 20, "static_train": 64, "static_validation": 16}
@@ -66,7 +66,7 @@ def test_a_run_leaves_everything(place):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["train", "validation"] * 2 + ["test"]
     assert lines[0]["rate"] > lines[2]["rate"]
-    assert np.sum(lines[-1]["confusion"]) == 20
+    assert np.sum(summary["confusion"]) == 20
     for picture in ("curves.png", "confusion.png"):
         assert cv2.imread(str(run / picture)).std() > 10
     assert list((run / "tensorboard").glob("events*"))
@@ -161,7 +161,7 @@ def test_weights_of_another_architecture(place):
     path = place / "other.safetensors"
     arrays = flat_parameters(C3D(**small, rngs=nnx.Rngs(0)))
     save_parameters(path, arrays, {"architecture": "c3d", "arguments": json.dumps(small)})
-    with pytest.raises(InputError, match="holds a c3d; action recognition needs a resnet"):
+    with pytest.raises(InputError, match="holds a c3d; this application needs a ResNet"):
         main(flags(place, f"--weights={path}"))
 
 

@@ -55,7 +55,7 @@ def training():
 
 
 def plan(epochs):
-    return Plan("tiny", epochs=epochs, batch_size=BATCH, rate=lambda epoch: 0.05)
+    return Plan("tiny", epochs=epochs, batch_size=BATCH, rate=lambda state, epoch: 0.05)
 
 
 def same(a, b):

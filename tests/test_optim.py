@@ -1,10 +1,20 @@
 """Learning rates of SPEC section 1 and the optimiser."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from train.optim import SPATIAL, TEMPORAL, Schedule, sgd
+from train.optim import (
+    FACE,
+    GESTURE,
+    SPATIAL,
+    TEMPORAL,
+    Schedule,
+    has_ended,
+    reduction,
+    sgd,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +54,71 @@ def test_the_rate_in_each_epoch_of_whole_steps():
         for step in (0, 6):
             found = float(TEMPORAL.rate((epoch * steps + step) / steps, 100))
             np.testing.assert_allclose(found, 1e-2 * 0.5 ** (epoch // 10), rtol=1e-6)
+
+
+def test_the_face_schedule_at_every_epoch():
+    # Our reading of "constant for 10 epochs, then x0.5 after each further 5 epochs".
+    wanted = [1e-4] * 15 + [5e-5] * 5 + [2.5e-5] * 5 + [1.25e-5] * 5
+    found = [float(FACE.rate(epoch, 30)) for epoch in range(30)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def train_with_losses(losses, schedule, steps_per_epoch=2, state=None, optimizer=None):
+    """The rate in force behind each epoch whose steps have that loss; the optimiser's state."""
+    optimizer = optimizer or sgd(
+        schedule,
+        epochs=1,
+        steps_per_epoch=steps_per_epoch,
+        momentum=0.9,
+        weight_decay=0.0,
+        clip_norm=None,
+    )
+    params = {"a": jnp.ones(2)}
+    state = optimizer.init(params) if state is None else state
+    update = jax.jit(lambda state, value: optimizer.update(params, state, params, value=value)[1])
+    rates = []
+    for loss in losses:
+        for step in range(steps_per_epoch):
+            # The mean of an epoch counts, not its last step.
+            state = update(state, jnp.float32(loss + (0.5 if step % 2 else -0.5)))
+        rates.append(schedule.base * reduction(state))
+    return rates, state
+
+
+def test_the_gesture_schedule_falls_after_40_epochs_without_improvement_until_it_ends():
+    losses = [1.0, 0.9] + [0.9] * 40 + [0.8] + [0.8] * 40 + [0.9] * 79
+    rates, state = train_with_losses(losses, GESTURE)
+    wanted = [3e-3] * 41 + [3e-4] * 41 + [3e-5] * 40 + [3e-6] * 40
+    np.testing.assert_allclose(rates, wanted, rtol=1e-5)
+    assert not has_ended(GESTURE, state)
+    rates, state = train_with_losses([0.9], GESTURE, state=state)
+    np.testing.assert_allclose(rates, [3e-7], rtol=1e-5)
+    assert has_ended(GESTURE, state)
+    assert not has_ended(TEMPORAL, state)
+
+
+def test_the_plateau_goes_on_where_its_state_was_kept():
+    losses = [1.0] * 60
+    whole, _ = train_with_losses(losses, GESTURE)
+    first, state = train_with_losses(losses[:33], GESTURE)
+    second, _ = train_with_losses(losses[33:], GESTURE, state=state)
+    assert first + second == whole
+    assert whole[39] == pytest.approx(3e-3)
+    assert whole[40] == pytest.approx(3e-4)
+
+
+def test_the_plateau_scales_the_updates():
+    schedule = Schedule(1.0, "plateau", patience=1, factor=0.1)
+    optimizer = sgd(
+        schedule, epochs=1, steps_per_epoch=1, momentum=0.0, weight_decay=0.0, clip_norm=None
+    )
+    params = {"a": jnp.ones(1)}
+    state = optimizer.init(params)
+    steps = []
+    for _ in range(3):
+        updates, state = optimizer.update(params, state, params, value=jnp.float32(1))
+        steps.append(float(updates["a"][0]))
+    np.testing.assert_allclose(steps, [-1.0, -0.1, -0.01], rtol=1e-6)
 
 
 def test_sgd_is_that_of_torch():

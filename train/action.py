@@ -4,16 +4,10 @@ Stage one gives a CNN that knows single frames; surgery makes its last layer rec
 trains everything together; then the test set.
 """
 
-import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
-import jax
-from flax import nnx
-
-from prernn_jax.budget import matched_hidden_for
 from prernn_jax.data.action import (
     ActionData,
     embedded_actions,
@@ -23,23 +17,18 @@ from prernn_jax.data.action import (
 )
 from prernn_jax.data.sampling import channels
 from prernn_jax.errors import InputError
-from prernn_jax.pretrained import flat_parameters
-from prernn_jax.saved_model import apply_surgery, save_model
-from train.action_task import action_task, summarise, test_batches, train_batches
-from train.backbone import Backbone, read_resnet
-from train.checkpoint import Checkpoints
+from prernn_jax.metrics import confusion_matrix
+from train.action_config import ActionConfig, action_preset
+from train.action_pretrain import compact_backbone
+from train.action_task import action_task, measure, of_videos, test_batches, train_batches
+from train.backbone import read_resnet
 from train.command import parse, run_command
-from train.figures import confusion_figure, learning_curves
-from train.log import MetricsLog, console, say
-from train.loop import Plan, evaluate, fit
-from train.optim import sgd
+from train.figures import confusion_figure
+from train.log import say
 from train.parallel import make_mesh
-from train.parameter_table import parameter_table
-from train.presets import ActionConfig, action_preset
-from train.pretrain import compact_backbone
-from train.run_folder import RunFolder, write_text
-from train.setup import set_up
-from train.state import TrainState
+from train.run_config import check_run, run_name
+from train.run_folder import RunFolder
+from train.stage_two import Application, settings_of, train_and_test, write_summary
 
 
 def open_data(config: ActionConfig) -> ActionData:
@@ -62,51 +51,11 @@ def open_data(config: ActionConfig) -> ActionData:
     )
 
 
-def surgery_of(config: ActionConfig, backbone: Backbone, classes: int) -> dict[str, Any]:
-    """The call of `prernn_jax.surgery` that makes the sequence model."""
-    if config.model == "feedforward":
-        return {"function": "per_frame", "outputs": classes}
-    if config.model == "traditional":
-        hidden = matched_hidden_for(backbone.model, cell=config.cell, outputs=classes)
-        return {
-            "function": "stack_recurrent",
-            "cell": config.cell,
-            "hidden": hidden,
-            "outputs": classes,
-        }
-    return {
-        "function": "make_recurrent",
-        "cell": config.cell,
-        "shared": config.model == "pre_sih",
-        "init": config.init,
-        "outputs": classes,
-    }
-
-
-def run_name(config: ActionConfig) -> str:
-    """The name of a run's folder."""
-    parts: list[str] = [config.data, config.stream, config.model]
-    if config.model != "feedforward":
-        parts.append(config.cell)
-    if config.init == "random":
-        parts.append("random")
-    return config.name or "-".join([*parts, f"seed{config.seed}"])
-
-
 def check(config: ActionConfig) -> None:
     """Raises an InputError for values that no run can have."""
-    for name in ("steps", "stack", "crop", "windows", "epochs", "checkpoint_every"):
-        if getattr(config, name) < 1:
-            raise InputError(f"--{name}={getattr(config, name)}: expected 1 or more")
-    for name, value in (("seed", config.seed), ("pretraining.seed", config.pretraining.seed)):
-        if not 0 <= value < 2**32:
-            raise InputError(f"--{name}={value}: expected 0 to {2**32 - 1}")
-    if config.workers < 0:
-        raise InputError(f"--workers={config.workers}: expected 0 or more")
-    if config.init == "random" and config.model not in ("pre", "pre_sih"):
-        raise InputError(
-            f"--init=random: --model={config.model} has no pre-trained layer to redraw"
-        )
+    check_run(config, "steps", "stack", "crop", "windows")
+    if not 0 <= config.pretraining.seed < 2**32:
+        raise InputError(f"--pretraining.seed={config.pretraining.seed}: expected 0 to {2**32 - 1}")
     if config.data == "embedded" and config.data_dir is not None:
         raise InputError("--data_dir belongs to real data; embedded data lie in --cache_dir")
     if config.data != "embedded":
@@ -127,8 +76,6 @@ def check(config: ActionConfig) -> None:
                 f"--stack={config.stack}: the embedded data are made for stacks of "
                 f"{config.embedded.stack}; give --embedded.stack={config.stack} too"
             )
-    if not 0 <= config.dropout < 1:
-        raise InputError(f"--dropout={config.dropout}: expected 0 or more and less than 1")
 
 
 def run(config: ActionConfig) -> dict[str, Any]:
@@ -136,8 +83,8 @@ def run(config: ActionConfig) -> dict[str, Any]:
     began = time.perf_counter()
     mesh = make_mesh(config.devices, config.batch_size)
     check(config)
-    settings = json.loads(json.dumps(asdict(config), default=str))
-    with RunFolder(config.workdir / run_name(config), settings, resume=config.resume) as folder:
+    name = run_name(config, config.data, config.stream)
+    with RunFolder(config.workdir / name, settings_of(config), resume=config.resume) as folder:
         # ------------------------------------------------------------------------- data
         data = open_data(config)
         say(f"data: {config.data}, {len(data.classes)} classes, " + ", ".join(
@@ -154,106 +101,38 @@ def run(config: ActionConfig) -> dict[str, Any]:
                 mesh,
             )
 
-        # ------------------------------------------------------------- made recurrent
-        surgery = surgery_of(config, backbone, len(data.classes))
-        model = apply_surgery(backbone.model, surgery, rngs=nnx.Rngs(config.seed))
-        model.dropout = config.dropout
-
-        # ----------------------------------------------------------- steps and their state
-        batches = train_batches(
-            data,
-            config.stream,
+        # ------------------------------------------------ made recurrent, trained, tested
+        sizes = {"steps": config.steps, "batch_size": config.batch_size}
+        outcome = train_and_test(
             config,
-            steps=config.steps,
-            batch_size=config.batch_size,
-            seed=config.seed,
-        )
-        optimizer = sgd(
-            config.schedule,
-            epochs=config.epochs,
-            steps_per_epoch=batches.batches_per_epoch,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            clip_norm=config.clip_norm,
-        )
-        training = set_up(
-            model,
-            action_task(backbone.preprocess),
-            optimizer,
+            folder,
+            backbone,
+            Application(
+                task=action_task(backbone.preprocess),
+                outputs=len(data.classes),
+                batches=train_batches(data, config.stream, config, seed=config.seed, **sizes),
+                held_out={
+                    name: test_batches(source, config.stream, config, **sizes)
+                    for name, source in data.splits.items()
+                    if name != "train"
+                },
+                measure=measure,
+                curves=["loss", "clip_top1"],
+            ),
             mesh,
-            batch_norm=config.batch_norm,
-            precision=config.precision,
-            freeze=config.freeze,
-            seed=config.seed,
         )
-        folder.begin()
-        state = training.state
-        before = flat_parameters(backbone.model)
-        console.print(parameter_table(state.params, state.frozen, before, backbone.source))
-        parameters = sum(value.size for value in {**state.params, **state.frozen}.values())
 
-        # --------------------------------------------------------------------- training
-        checkpoints = Checkpoints(folder.path / "checkpoints")
-        if config.resume and checkpoints.latest is not None:
-            state, position = checkpoints.restore(state)
-            batches.set_state(position)
-            say(f"resumed at step {int(state.step)}")
-        log = MetricsLog(folder.path, int(state.step))
-
-        def test(state: TrainState, split: str) -> tuple[dict[str, float], Any]:
-            source = test_batches(
-                data.splits[split],
-                config.stream,
-                config,
-                steps=config.steps,
-                batch_size=config.batch_size,
-            )
-            return summarise(evaluate(training.eval_step, state, source, mesh))
-
-        def validate(state: TrainState) -> Mapping[str, float]:
-            return test(state, "validation")[0]
-
-        plan = Plan(
-            name=f"{config.model}, {config.stream}",
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            rate=lambda epoch: config.schedule.rate(epoch, config.epochs),
-            checkpoint_every=config.checkpoint_every,
-            validate=validate if "validation" in data.splits else None,
-        )
-        try:
-            state = fit(state, training.train_step, batches, mesh, plan, log, checkpoints)
-
-            # -------------------------------------------------------------------- test
-            metrics, confusion = test(state, "test")
-            log.write(int(state.step), "test", {**metrics, "confusion": confusion.tolist()})
-            save_model(
-                folder.path / "model.safetensors",
-                training.model(state),
-                backbone.metadata,
-                surgery,
-                overwrite=True,
-            )
-            curves = log.read("train"), log.read("validation")
-            learning_curves(folder.path / "curves.png", *curves, ["loss", "clip_top1"])
-            title = f"{run_name(config)}: video top-1 {100 * metrics['video_top1']:.1f}%"
-            confusion_figure(folder.path / "confusion.png", confusion, data.classes, title)
-        finally:
-            batches.close()
-            log.close()
-            checkpoints.close()
-        summary = {
-            **metrics,
-            "chance": 1 / len(data.classes),
-            "parameters": parameters,
-            "seconds": round(time.perf_counter() - began, 1),
-            "device": jax.devices()[0].device_kind,
-            "folder": str(folder.path),
-        }
-        write_text(folder.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+        # --------------------------------------------------------------------- what it says
+        _, scores, labels = of_videos(outcome.test)
+        counts, top1 = confusion_matrix(scores, labels), outcome.metrics["video_top1"]
+        title = f"{name}: video top-1 {100 * top1:.1f}%"
+        confusion_figure(folder.path / "confusion.png", counts, data.classes, title)
+        chance = 1 / len(data.classes)
+        facts = {"chance": chance, "confusion": counts.tolist()}
+        summary = write_summary(folder, outcome, began, facts)
         say(
-            f"test: video_top1 {metrics['video_top1']:.4f}  clip_top1 {metrics['clip_top1']:.4f}  "
-            f"loss {metrics['loss']:.4f}  (chance {summary['chance']:.4f}; "
+            f"test: video_top1 {top1:.4f}  clip_top1 {summary['clip_top1']:.4f}  "
+            f"loss {summary['loss']:.4f}  (chance {chance:.4f}; "
             f"{summary['seconds']:.0f} s; {folder.path})"
         )
         return summary

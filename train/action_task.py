@@ -3,16 +3,18 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 
 from prernn_jax.data.action import ActionData
 from prernn_jax.data.loader import EvalLoader, TrainLoader, eval_loader, train_loader
 from prernn_jax.data.sampling import Stream
 from prernn_jax.losses import sequence_nll
-from prernn_jax.metrics import confusion_matrix, sequence_scores, top1, video_scores
+from prernn_jax.metrics import sequence_scores, top1, video_scores
 from prernn_jax.preprocess import Preprocessing
+from train.action_config import ActionConfig
 from train.loop import Predictions
-from train.presets import ActionConfig
 from train.step import Batch, Metrics, Task
 
 
@@ -41,22 +43,26 @@ def action_task(preprocess: Preprocessing) -> Task:
     return Task(prepare, loss, predict)
 
 
-def summarise(found: Predictions) -> tuple[dict[str, float], Any]:
-    """Metrics and the videos' confusion matrix.
+def of_videos(found: Predictions) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Videos' numbers (V,), scores (V, K) averaged over their sequences, and labels (V,)."""
+    numbers, scores = video_scores(found["scores"], found["video"])
+    label_of = dict(zip(found["video"].tolist(), found["labels"].tolist(), strict=True))
+    return numbers, scores, np.array([label_of[number] for number in numbers.tolist()])
+
+
+def measure(found: Predictions) -> dict[str, float]:
+    """Metrics of a set.
 
     Returns:
       `video_top1` (scores averaged over the sequences of a video), `clip_top1` (each sequence by
-      itself) and `loss` (negative log likelihood, mean over sequences); counts (K, K).
+      itself) and `loss` (negative log likelihood, mean over sequences).
     """
-    numbers, scores = video_scores(found["scores"], found["video"])
-    label_of = dict(zip(found["video"].tolist(), found["labels"].tolist(), strict=True))
-    labels = [label_of[number] for number in numbers.tolist()]
-    metrics = {
+    _, scores, labels = of_videos(found)
+    return {
         "video_top1": top1(scores, labels),
         "clip_top1": top1(found["scores"], found["labels"]),
         "loss": float(found["nll"].mean()),
     }
-    return metrics, confusion_matrix(scores, labels)
 
 
 def train_batches(

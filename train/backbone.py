@@ -44,6 +44,37 @@ def with_channels(backbone: Backbone, channels: int) -> Backbone:
     return expecting(Backbone(model, metadata, backbone.source), FLOW)
 
 
+def read_backbone(path: Path) -> Backbone:
+    """Reads a pre-trained network; its `preprocess` is what the file says, if it says it.
+
+    Raises:
+      InputError: The file is bad or holds no network that we know.
+    """
+    _, metadata = read_parameters(path)
+    return Backbone(load_pretrained(path), metadata, path.name)
+
+
+def read_weights(path: Path, kind: type, port: str, otherwise: Preprocessing) -> Backbone:
+    """Reads the network that --weights names.
+
+    Args:
+      path: The file.
+      kind: The class that the application needs.
+      port: Its name for `prernn-port convert --arch`.
+      otherwise: How its input is normalised where the file does not say it.
+
+    Raises:
+      InputError: The file is bad or holds another architecture.
+    """
+    backbone = read_backbone(path)
+    if not isinstance(backbone.model, kind):
+        raise InputError(
+            f"--weights {path} holds a {backbone.metadata.get('architecture')}; this application "
+            f"needs a {kind.__name__} (prernn-port convert FILE --arch {port})"
+        )
+    return backbone if hasattr(backbone.model, "preprocess") else expecting(backbone, otherwise)
+
+
 def read_resnet(path: Path, channels: int) -> Backbone:
     """Reads a ResNet for inputs of so many channels.
 
@@ -53,17 +84,8 @@ def read_resnet(path: Path, channels: int) -> Backbone:
     Raises:
       InputError: The file is bad, holds another architecture, or takes other channels.
     """
-    model = load_pretrained(path)
-    _, metadata = read_parameters(path)
-    if not isinstance(model, ResNet):
-        raise InputError(
-            f"--weights {path} holds a {metadata.get('architecture')}; action recognition needs a "
-            "resnet (prernn-port convert FILE --arch resnet50)"
-        )
-    backbone = Backbone(model, metadata, path.name)
-    if not hasattr(model, "preprocess"):
-        backbone = expecting(backbone, RGB if channels == 3 else FLOW)
-    found = model.conv1.in_features
+    backbone = read_weights(path, ResNet, "resnet50", RGB if channels == 3 else FLOW)
+    found = backbone.model.conv1.in_features
     if found == channels:
         return backbone
     if found == 3:

@@ -1,6 +1,7 @@
 """The training loop and the evaluation over a data set."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -44,18 +45,20 @@ class Plan:
       name: Of this stage, for the screen.
       epochs: Passes over the training set.
       batch_size: Sequences a step.
-      rate: Epochs done -> learning rate, to report it.
+      rate: State and epochs done -> learning rate, to report it.
       checkpoint_every: Epochs from one checkpoint to the next.
       validate: State -> metrics of the validation set, after each epoch; None where there is
         none.
+      ended: State -> whether to stop before the last epoch; asked after each.
     """
 
     name: str
     epochs: int
     batch_size: int
-    rate: Callable[[float], Any]
+    rate: Callable[[TrainState, float], Any]
     checkpoint_every: int = 1
     validate: Callable[[TrainState], Mapping[str, float]] | None = None
+    ended: Callable[[TrainState], bool] = lambda _: False
 
 
 def evaluate(
@@ -64,11 +67,15 @@ def evaluate(
     batches: Iterable[Mapping[str, NDArray[Any]]],
     mesh: Mesh,
 ) -> Predictions:
-    """Predictions for a whole set: arrays (N, ...) in its order, without the padding."""
+    """Predictions for a whole set, and what its batches say beside the clips.
+
+    Returns:
+      Arrays (N, ...) in the set's order, without the rows that fill up the last batch.
+    """
     kept: dict[str, list[NDArray[Any]]] = {}
     for batch in batches:
         found = jax.device_get(eval_step(state, split(batch, mesh)))
-        found |= {name: batch[name] for name in ("labels", "video")}
+        found |= {name: batch[name] for name in batch.keys() - {"clips", "mask"}}
         for name, value in found.items():
             kept.setdefault(name, []).append(np.asarray(value)[batch["mask"]])
     return {name: np.concatenate(values) for name, values in kept.items()}
@@ -95,9 +102,13 @@ def fit(
     clock, whole = Clock(), Clock()
     begin, epoch_loss = done, 0.0
     pending: list[Any] = []
+    waited = 0.0
     with watched_signals() as interrupt, Bar(plan.name, total, done).shown() as bar:
-        while done < total:
-            state, metrics = train_step(state, split(next(loader), mesh))
+        while done < total and not (done % per_epoch == 0 and plan.ended(state)):
+            asked = time.perf_counter()
+            batch = next(loader)
+            waited += time.perf_counter() - asked
+            state, metrics = train_step(state, split(batch, mesh))
             pending.append(metrics)
             done += 1
             end_of_epoch = done % per_epoch == 0
@@ -108,18 +119,20 @@ def fit(
             epoch = done / per_epoch
             values |= {
                 "epoch": epoch,
-                "rate": float(plan.rate(epoch)),
+                "rate": float(plan.rate(state, epoch)),
                 "sequences_per_s": clock.rate(len(pending) * plan.batch_size),
+                "data_wait_s": waited / len(pending),
             }
             epoch_loss += values["loss"] * len(pending)
-            pending = []
+            pending, waited = [], 0.0
             if log is not None:
                 log.write(done, "train", values)
             bar.update(done, f"loss {values['loss']:.4f}  {values['sequences_per_s']:.1f} seq/s")
             if end_of_epoch:
                 left = (total - done) / whole.rate(done - begin, keep=True)
                 note = f"loss {epoch_loss / per_epoch:.4f}  {left:.0f} s left"
-                _end_epoch(state, loader, plan, note, done, log, checkpoints, total)
+                last = done == total or plan.ended(state)
+                _end_epoch(state, loader, plan, note, done, log, checkpoints, last)
                 clock, epoch_loss = Clock(), 0.0
             if interrupt.signal:
                 _leave(interrupt, state, loader, checkpoints, done)
@@ -166,7 +179,7 @@ def _end_epoch(
     done: int,
     log: MetricsLog | None,
     checkpoints: Checkpoints | None,
-    total: int,
+    last: bool,
 ) -> None:
     epoch = done // loader.batches_per_epoch
     line = f"{plan.name}  epoch {epoch}/{plan.epochs}  {note}"
@@ -176,5 +189,5 @@ def _end_epoch(
         if log is not None:
             log.write(done, "validation", {"epoch": float(epoch), **found})
     say(line)
-    if checkpoints is not None and (epoch % plan.checkpoint_every == 0 or done == total):
+    if checkpoints is not None and (epoch % plan.checkpoint_every == 0 or last):
         checkpoints.save(state, loader.get_state())

@@ -3,15 +3,18 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 
 from prernn_jax.errors import InputError
 
-Shape = Literal["constant", "halving", "cosine"]
+Shape = Literal["constant", "halving", "cosine", "plateau"]
+
+_SLACK = 1e-5  # of an interval: a quotient of floats may fall just short of a whole number
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,14 @@ class Schedule:
     Attributes:
       base: First learning rate.
       shape: `constant`; `halving`: times 0.5 after each `every` epochs once `hold` epochs are
-        over; `cosine`: half a cosine down to zero at the last epoch.
+        over; `cosine`: half a cosine down to zero at the last epoch; `plateau`: times `factor`
+        whenever the mean training loss of an epoch has not improved for `patience` epochs.
       hold: Epochs at the base rate before the halving counts.
       every: Epochs from one halving to the next.
       warmup: Epochs over which the rate first rises from zero in a line.
+      factor: Of one reduction on a plateau.
+      patience: Epochs in a row without improvement before a reduction.
+      stop: On a plateau: training ends once the rate has fallen to this.
     """
 
     base: float
@@ -32,13 +39,19 @@ class Schedule:
     hold: float = 0.0
     every: float = 10.0
     warmup: float = 0.0
+    factor: float = 0.1
+    patience: int = 40
+    stop: float = 0.0
 
     def rate(self, epoch: Array | float, epochs: float) -> Array:
-        """The rate when `epoch` epochs, possibly not a whole number, are done of `epochs`."""
+        """The rate when `epoch` epochs, possibly not a whole number, are done of `epochs`.
+
+        On a plateau it is further multiplied by what `reduction` finds in the optimiser's state.
+        """
         epoch = jnp.asarray(epoch, jnp.float32)
         rate = jnp.asarray(self.base, jnp.float32)
         if self.shape == "halving":
-            halvings = jnp.floor((epoch - self.hold) / self.every)
+            halvings = jnp.floor((epoch - self.hold) / self.every + _SLACK)
             rate = rate * 0.5 ** jnp.maximum(halvings, 0)
         elif self.shape == "cosine":
             rate = rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(epoch / epochs, 1)))
@@ -47,9 +60,29 @@ class Schedule:
         return rate
 
 
-# SPEC section 1; "halving" with hold 0: 10 epochs at the base rate, 10 at half of it, ...
+# SPEC section 1. "halving" with hold 0: 10 epochs at the base rate, 10 at half of it, ...
 SPATIAL = Schedule(3e-4)
 TEMPORAL = Schedule(1e-2)
+# "Constant for 10 epochs, then x0.5 after each further 5": 15 epochs at the base rate, 5 at half.
+FACE = Schedule(1e-4, hold=10, every=5)
+GESTURE = Schedule(3e-3, "plateau", factor=0.1, patience=40, stop=3e-7)
+
+
+def reduction(opt_state: Any) -> float:
+    """Product of the reductions on plateaus so far; 1 for the other schedules."""
+    for state in jax.tree.leaves(opt_state, is_leaf=_is_plateau):
+        if _is_plateau(state):
+            return float(state.scale)
+    return 1.0
+
+
+def has_ended(schedule: Schedule, opt_state: Any) -> bool:
+    """Whether the rate has fallen to where training stops."""
+    return schedule.base * reduction(opt_state) <= schedule.stop * (1 + _SLACK)
+
+
+def _is_plateau(state: Any) -> bool:
+    return isinstance(state, optax.contrib.ReduceLROnPlateauState)
 
 
 def sgd(
@@ -60,23 +93,39 @@ def sgd(
     momentum: float,
     weight_decay: float,
     clip_norm: float | None,
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """SGD with momentum; the decay is added to the gradient of every trained parameter.
 
     Args:
       schedule: Learning rate over the epochs.
       epochs: Length of the training.
-      steps_per_epoch: Need not be a whole number.
+      steps_per_epoch: Need not be a whole number, except on a plateau, which is rounded to whole
+        steps.
       momentum: 0.9 in the paper.
       weight_decay: 5e-4 in the paper.
       clip_norm: Largest global norm of a gradient; None leaves it as it is.
+
+    Returns:
+      An optimiser whose `update` takes the loss of the step as `value=`, for the plateau.
     """
     clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
-    return optax.chain(
+    plateau = optax.identity()
+    if schedule.shape == "plateau":
+        plateau = optax.contrib.reduce_on_plateau(
+            schedule.factor, schedule.patience, accumulation_size=max(round(steps_per_epoch), 1)
+        )
+    whole = optax.chain(
         clip,
         optax.add_decayed_weights(weight_decay),
         optax.sgd(lambda step: schedule.rate(step / steps_per_epoch, epochs), momentum),
+        plateau,
     )
+
+    def update(grads: Any, state: Any, params: Any = None, **more: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"):  # optax multiplies counts with losses
+            return whole.update(grads, state, params, **more)
+
+    return optax.GradientTransformationExtraArgs(whole.init, update)
 
 
 def split_frozen(

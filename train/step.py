@@ -66,9 +66,11 @@ def make_train_step(
 
         (loss, (metrics, stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         grads = jax.lax.pmean(grads, AXIS)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        metrics = {"loss": loss, **metrics}
-        metrics = {**jax.lax.pmean(metrics, AXIS), "grad_norm": optax.tree.norm(grads)}
+        metrics = jax.lax.pmean({"loss": loss, **metrics}, AXIS)
+        updates, opt_state = optax.with_extra_args_support(optimizer).update(
+            grads, state.opt_state, state.params, value=metrics["loss"]
+        )
+        metrics["grad_norm"] = optax.tree.norm(grads)
         after = state._replace(
             params=optax.apply_updates(state.params, updates),
             batch_stats=stats,

@@ -1,0 +1,185 @@
+"""Stage two of every application: the pre-trained CNN made recurrent, trained and tested."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+from jax.sharding import Mesh
+
+from prernn_jax.data.loader import TrainLoader
+from prernn_jax.pretrained import flat_parameters
+from prernn_jax.saved_model import apply_surgery, save_model
+from train.backbone import Backbone
+from train.checkpoint import Checkpoints
+from train.figures import learning_curves
+from train.log import MetricsLog, console, say
+from train.loop import Plan, Predictions, evaluate, fit
+from train.optim import has_ended, reduction, sgd
+from train.parameter_table import parameter_table
+from train.run_config import RunConfig
+from train.run_folder import RunFolder, write_text
+from train.setup import set_up
+from train.state import TrainState
+from train.step import Batch, Task
+from train.surgery_call import surgery_call
+
+
+@dataclass(frozen=True)
+class Application:
+    """What an application brings to a run.
+
+    Attributes:
+      task: Input, loss and predictions.
+      outputs: Size K of the output layer.
+      batches: Of the training set, without end.
+      held_out: The `test` set and, where there is one, the `validation` set, in batches.
+      measure: Predictions of a set -> its metrics.
+      curves: Metrics to draw over the epochs.
+    """
+
+    task: Task
+    outputs: int
+    batches: TrainLoader
+    held_out: Mapping[str, Iterable[Batch]]
+    measure: Callable[[Predictions], Mapping[str, float]]
+    curves: Sequence[str]
+
+
+class Outcome(NamedTuple):
+    """What a run ends with.
+
+    Attributes:
+      test: Predictions for the test set, and what its batches say beside the clips.
+      metrics: Of the test set.
+      parameters: Number of the model's parameters.
+    """
+
+    test: Predictions
+    metrics: dict[str, float]
+    parameters: int
+
+
+def settings_of(config: RunConfig) -> dict[str, Any]:
+    """A configuration as JSON values, for the run's folder."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
+    return settings
+
+
+def train_and_test(
+    config: RunConfig, folder: RunFolder, backbone: Backbone, given: Application, mesh: Mesh
+) -> Outcome:
+    """Makes the backbone recurrent, trains all of it, tests it and saves the model.
+
+    Args:
+      config: Of the run.
+      folder: The run's; begun here, once all that the run needs is there.
+      backbone: The pre-trained network; left as it was.
+      given: What the application brings; its loader is closed at the end.
+      mesh: Devices to train on.
+    """
+    # -------------------------------------------------------------------- made recurrent
+    surgery = surgery_call(config, backbone, given.outputs)
+    model = apply_surgery(backbone.model, surgery, rngs=nnx.Rngs(config.seed))
+    model.dropout = config.dropout
+
+    # --------------------------------------------------------------- step and its state
+    optimizer = sgd(
+        config.schedule,
+        epochs=config.epochs,
+        steps_per_epoch=given.batches.batches_per_epoch,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
+    training = set_up(
+        model,
+        given.task,
+        optimizer,
+        mesh,
+        batch_norm=config.batch_norm,
+        precision=config.precision,
+        freeze=config.freeze,
+        seed=config.seed,
+    )
+    del model  # its arrays are in the state now
+    folder.begin()
+    state = training.state
+    before = flat_parameters(backbone.model)
+    console.print(parameter_table(state.params, state.frozen, before, backbone.source))
+    parameters = sum(value.size for value in {**state.params, **state.frozen}.values())
+
+    # -------------------------------------------------------------------------- training
+    checkpoints = Checkpoints(folder.path / "checkpoints")
+    log: MetricsLog | None = None
+    try:
+        if config.resume and checkpoints.latest is not None:
+            state, position = checkpoints.restore(state)
+            given.batches.set_state(position)
+            say(f"resumed at step {int(state.step)}")
+        log = MetricsLog(folder.path, int(state.step))
+
+        def predictions(state: TrainState, split: str) -> Predictions:
+            return evaluate(training.eval_step, state, given.held_out[split], mesh)
+
+        def validate(state: TrainState) -> Mapping[str, float]:
+            return given.measure(predictions(state, "validation"))
+
+        plan = Plan(
+            name=f"{config.model}, stage two",
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            rate=lambda state, epoch: (
+                config.schedule.rate(epoch, config.epochs) * reduction(state.opt_state)
+            ),
+            checkpoint_every=config.checkpoint_every,
+            validate=validate if "validation" in given.held_out else None,
+            ended=lambda state: has_ended(config.schedule, state.opt_state),
+        )
+        state = fit(state, training.train_step, given.batches, mesh, plan, log, checkpoints)
+
+        # ------------------------------------------------------------------------- test
+        found = predictions(state, "test")
+        metrics = dict(given.measure(found))
+        log.write(int(state.step), "test", metrics)
+        save_model(
+            folder.path / "model.safetensors",
+            training.model(state),
+            backbone.metadata,
+            surgery,
+            overwrite=True,
+        )
+        curves = log.read("train"), log.read("validation")
+        learning_curves(folder.path / "curves.png", *curves, given.curves)
+    finally:
+        given.batches.close()
+        if log is not None:
+            log.close()
+        checkpoints.close()
+    return Outcome(found, metrics, parameters)
+
+
+def write_summary(
+    folder: RunFolder, outcome: Outcome, began: float, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Writes `summary.json` and returns what is in it.
+
+    Args:
+      folder: The run's.
+      outcome: Of the run.
+      began: `time.perf_counter()` at its start.
+      facts: What the application adds, such as chance.
+    """
+    summary = {
+        **outcome.metrics,
+        **facts,
+        "parameters": outcome.parameters,
+        "seconds": round(time.perf_counter() - began, 1),
+        "device": jax.devices()[0].device_kind,
+        "folder": str(folder.path),
+    }
+    write_text(folder.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary
