@@ -15,7 +15,7 @@ import tyro
 from prernn_jax.data import hmdb51, nvgesture, ucf101
 from prernn_jax.data.clip_files import Flow, Recipe
 from prernn_jax.data.gesture import SHORT_SIDE, Modality, gesture_recipe
-from prernn_jax.data.listed_clips import ListedClips
+from prernn_jax.data.listed_files import ListedFiles
 from prernn_jax.data.prepared import writable
 from prernn_jax.data.prepared_files import write_json
 from prernn_jax.errors import InputError
@@ -58,7 +58,7 @@ class Preparation:
     allow_missing: bool = False
 
 
-def open_clips(config: Preparation) -> ListedClips:
+def open_clips(config: Preparation) -> ListedFiles:
     """Read the lists of a data set.
 
     Raises:
@@ -73,10 +73,10 @@ def open_clips(config: Preparation) -> ListedClips:
         listing = ucf101.read_listing(config.source, config.split)
     else:
         listing = hmdb51.read_listing(config.source, config.split)
-    return ListedClips(config.dataset, listing, config.data_dir, recipe, config.limit)
+    return ListedFiles(config.dataset, listing, config.data_dir, recipe, config.limit)
 
 
-def report(clips: ListedClips, faults: Mapping[str, str]) -> dict[str, Any]:
+def report(clips: ListedFiles, faults: Mapping[str, str]) -> dict[str, Any]:
     """Count what is prepared beside what the lists name.
 
     Returns:
