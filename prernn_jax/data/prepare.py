@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import tyro
 
-from prernn_jax.data import hmdb51, nvgesture, ucf101
+from prernn_jax.data import hmdb51, nvgesture, ucf101, vw300
 from prernn_jax.data.clip_files import Flow, Recipe
+from prernn_jax.data.face_files import FaceRecipe, frame_report
 from prernn_jax.data.gesture import SHORT_SIDE, Modality, gesture_recipe
 from prernn_jax.data.listed_files import ListedFiles
 from prernn_jax.data.prepared import writable
@@ -26,7 +27,7 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Preparation:
-    """Decodes the videos of a data set once, computes their flow, and reports what is missing.
+    """Decodes the videos of a data set once, computes flow, and reports what is missing.
 
     Started again, it goes on with the videos that are not prepared yet.
 
@@ -37,15 +38,15 @@ class Preparation:
       split: UCF101, HMDB51: official split; the videos of all splits are the same.
       modality: NVGesture: color and its flow are prepared together.
       lists: NVGesture: a list to train and one to test on, in place of the official ones.
-      flow: Algorithm of the optical flow, or none.
+      flow: Algorithm of the optical flow, or none; there is none for 300VW and for depth.
       short_side: Height or width, whichever is shorter, of the prepared pictures; by default 256,
-        for NVGesture 128.
+        for NVGesture 128; 300VW is cut to the faces.
       workers: Processes; one a core by default.
       limit: Only the first so many videos of each list, to try it out.
       allow_missing: Use the data set without the videos that are absent or do not decode.
     """
 
-    dataset: tyro.conf.Positional[Literal["ucf101", "hmdb51", "nvgesture"]]
+    dataset: tyro.conf.Positional[Literal["ucf101", "hmdb51", "300vw", "nvgesture"]]
     source: Path
     data_dir: Path | None = None
     split: Literal[1, 2, 3] = 1
@@ -64,6 +65,9 @@ def open_clips(config: Preparation) -> ListedFiles:
     Raises:
       InputError: folders or lists are missing or faulty.
     """
+    if config.dataset == "300vw":
+        faces = vw300.read_listing(config.source)
+        return ListedFiles(config.dataset, faces, config.data_dir, FaceRecipe(), config.limit)
     recipe = Recipe(config.flow, config.short_side or 256)
     if config.dataset == "nvgesture":
         sensor: nvgesture.Sensor = "depth" if config.modality == "depth" else "color"
@@ -81,8 +85,8 @@ def report(clips: ListedFiles, faults: Mapping[str, str]) -> dict[str, Any]:
 
     Returns:
       For each part `prepared`, `listed` and `official` (None for lists of the user's) numbers of
-      videos and the first two of each class; `faults` (name: why) of now and `left_out` of
-      earlier preparations.
+      videos and the first two of each class; `faults` (name: why) of now, `left_out` of earlier
+      preparations, and `notes`.
     """
     usable = {
         part: [item for item in items if item.name not in faults]
@@ -103,7 +107,7 @@ def report(clips: ListedFiles, faults: Mapping[str, str]) -> dict[str, Any]:
             "classes": classes,
         }
     left_out = {name: why for name, why in clips.left_out().items() if name not in faults}
-    return {"parts": parts, "faults": dict(faults), "left_out": left_out}
+    return {"parts": parts, "faults": dict(faults), "left_out": left_out, "notes": {}}
 
 
 def print_report(found: Mapping[str, Any]) -> None:
@@ -112,13 +116,15 @@ def print_report(found: Mapping[str, Any]) -> None:
         official = "" if counts["official"] is None else f", official {counts['official']}"
         print(f"  {part}: {counts['prepared']} videos of {counts['listed']} listed{official}")
         short = {n: c for n, c in counts["classes"].items() if c["prepared"] < c["listed"]}
-        print(f"    {len(counts['classes']) - len(short)} classes are complete")
+        if counts["classes"]:
+            print(f"    {len(counts['classes']) - len(short)} classes are complete")
         for name, numbers in short.items():
             print(f"    {name}: {numbers['prepared']} of {numbers['listed']}")
-    for name, why in list(found["faults"].items())[:SHOWN]:
-        print(f"  {name}: {why}")
-    if len(found["faults"]) > SHOWN:
-        print(f"  and {len(found['faults']) - SHOWN} more")
+    for kind in ("faults", "notes"):
+        for name, why in list(found[kind].items())[:SHOWN]:
+            print(f"  {name}: {why}")
+        if len(found[kind]) > SHOWN:
+            print(f"  and {len(found[kind]) - SHOWN} more {kind}")
     if found["left_out"]:
         print(f"  left out by an earlier preparation: {len(found['left_out'])}")
 
@@ -136,6 +142,12 @@ def prepare(config: Preparation) -> bool:
     faults: dict[str, str] = {}
     clips.prepare(config.workers, faults)
     found = report(clips, faults)
+    if config.dataset == "300vw":
+        every = [item for items in clips.usable().values() for item in items]
+        frames, found["notes"] = frame_report(clips.folder, every)
+        known = clips.left_out()
+        faults |= {name: why for name, why in frames.items() if name not in known}
+        found["faults"] = faults
     if faults and config.allow_missing:
         clips.leave_out(faults)
     with writable(clips.root, clips.name):
