@@ -19,7 +19,8 @@ class FacePretraining(Pretraining):
     """
 
     batch_size: int = 64
-    epochs: int = 10
+    learning_rate: float = 0.125
+    epochs: int = 8
 
 
 _FACES = EmbeddedFacesConfig()

@@ -1,0 +1,154 @@
+"""Sequential face alignment: `python -m train.face`.
+
+Stage one gives a CNN that knows single faces; surgery makes fc6, fc7 or both recurrent; stage two
+trains everything together on sequences; then the test set.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from prernn_jax.backbones.vgg import VGG16
+from prernn_jax.data.face_loader import face_eval_loader, face_train_loader
+from prernn_jax.data.face_sampling import FaceView, read_faces
+from prernn_jax.data.faces import FaceData, embedded_face_stills, embedded_faces
+from prernn_jax.data.records import RandomAccessSource
+from prernn_jax.landmark_metrics import NORMALISERS, landmark_metrics, nme
+from train.backbone import RGB, Backbone, read_backbone, read_weights
+from train.command import parse, run_command
+from train.face_config import FaceConfig, face_preset
+from train.face_film import film_frames, write_film
+from train.face_pretrain import compact_backbone
+from train.face_task import OUTPUTS, face_task, frames_of, measure
+from train.figures import error_curves
+from train.log import say
+from train.loop import Predictions
+from train.parallel import make_mesh
+from train.run_config import check_run, run_name
+from train.run_folder import RunFolder
+from train.stage_two import Application, settings_of, train_and_test, write_summary
+
+_FILM_FRAMES = 60
+
+
+def open_data(config: FaceConfig) -> FaceData:
+    """The data set of a run; generates the embedded one."""
+    return embedded_faces(config.cache_dir, config.embedded)
+
+
+def open_backbone(config: FaceConfig, mesh: Any) -> Backbone:
+    """The pre-trained network: that of --weights, or the compact one of stage one."""
+    if config.weights is None:
+        return compact_backbone(
+            config, lambda: embedded_face_stills(config.cache_dir, config.embedded), mesh
+        )
+    if config.preset == "paper":
+        return read_weights(config.weights, VGG16, "vgg16", RGB)
+    return read_backbone(config.weights)
+
+
+def check(config: FaceConfig) -> None:
+    """Raises an InputError for values that no run can have."""
+    check_run(config, "steps", "size", "film")
+
+
+def brief(metrics: Mapping[str, Any]) -> str:
+    """The main metrics on one line."""
+    return (
+        f"loss {metrics['loss']:.4f}  NME outer eye {100 * metrics['nme_outer_eye']:.2f}%  "
+        f"pupil {100 * metrics['nme_pupil']:.2f}%  "
+        f"box diagonal {100 * metrics['nme_box_diagonal']:.2f}%  "
+        f"AUC {metrics['auc_outer_eye']:.4f}  failures {100 * metrics['failure_outer_eye']:.1f}%"
+    )
+
+
+def by_category(found: Predictions, source: RandomAccessSource) -> dict[str, dict[str, float]]:
+    """Metrics of each test category that the records name."""
+    video, predicted, landmarks = frames_of(found)
+    category = np.array([source[number]["category"] for number in range(len(source))])[video]
+    return {
+        str(name): landmark_metrics(predicted[category == name], landmarks[category == name])
+        for name in np.unique(category)
+        if name
+    }
+
+
+def make_film(found: Predictions, source: RandomAccessSource, config: FaceConfig) -> list[Any]:
+    """The pictures of a film of the first test videos, at most _FILM_FRAMES frames each."""
+    video, predicted, landmarks = frames_of(found)
+    shown = range(min(config.film, len(source)))
+    clips, parts = [], []
+    for number in shown:
+        mine = np.flatnonzero(video == number)[:_FILM_FRAMES]
+        clips.append(read_faces(source[number], 0, len(mine), config.size, FaceView())[0])
+        parts.append(mine)
+    return film_frames(clips, [predicted[p] for p in parts], [landmarks[p] for p in parts])
+
+
+def run(config: FaceConfig) -> dict[str, Any]:
+    """Trains and tests; returns the test metrics, which are also in `summary.json`."""
+    began = time.perf_counter()
+    mesh = make_mesh(config.devices, config.batch_size)
+    check(config)
+    name = run_name(config, config.data)
+    with RunFolder(config.workdir / name, settings_of(config), resume=config.resume) as folder:
+        # ------------------------------------------------------------------------- data
+        data = open_data(config)
+        say(f"data: {config.data}, " + ", ".join(
+            f"{len(source)} {name}" for name, source in data.splits.items()))  # fmt: skip
+
+        # ------------------------------------------------------- the pre-trained network
+        backbone = open_backbone(config, mesh)
+
+        # ------------------------------------------------ made recurrent, trained, tested
+        sizes = {"batch_size": config.batch_size, "steps": config.steps, "size": config.size}
+        outcome = train_and_test(
+            config,
+            folder,
+            backbone,
+            Application(
+                task=face_task(backbone.preprocess),
+                outputs=OUTPUTS,
+                batches=face_train_loader(
+                    data.splits["train"],
+                    augment=config.augmentation,
+                    seed=config.seed,
+                    workers=config.workers,
+                    **sizes,
+                ),
+                held_out={
+                    name: face_eval_loader(source, **sizes)
+                    for name, source in data.splits.items()
+                    if name != "train"
+                },
+                measure=measure,
+                curves=["loss", "nme_outer_eye"],
+            ),
+            mesh,
+        )
+
+        # --------------------------------------------------------------------- what it says
+        test = data.splits["test"]
+        _, predicted, landmarks = frames_of(outcome.test)
+        errors = {kind: nme(predicted, landmarks, kind) for kind in NORMALISERS}
+        error_curves(folder.path / "errors.png", errors, f"{name}, {len(predicted)} test frames")
+        write_film(folder.path / "film.gif", make_film(outcome.test, test, config))
+        categories = by_category(outcome.test, test)
+        facts = {"frames": len(predicted), "categories": categories}
+        summary = write_summary(folder, outcome, began, facts)
+        for category, metrics in categories.items():
+            say(f"test, category {category}: {brief(metrics)}")
+        say(f"test: {brief(summary)}  ({summary['seconds']:.0f} s; {folder.path})")
+        return summary
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command line."""
+    config = parse(FaceConfig, face_preset, ("preset", "data"), argv, str(__doc__).strip())
+    run(config)
+
+
+if __name__ == "__main__":
+    run_command(main)
