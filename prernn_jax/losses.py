@@ -50,8 +50,8 @@ def landmark_loss(predicted: Array, landmarks: Array, lengths: Array) -> Array:
     """
     away = at_least_float32(predicted) - landmarks
     mask = valid_steps(lengths, away.shape[1], away.dtype)  # (B, T)
-    square = jnp.sum(jnp.square(away), axis=(-2, -1))  # (B, T)
     # Padding may hold anything, also NaN, and the root has no gradient at 0.
-    counts = (mask > 0) & (square > 0)
-    distance = jnp.where(counts, jnp.sqrt(jnp.where(counts, square, 1)), 0)
+    away = jnp.where(mask[:, :, None, None] > 0, away, 0)
+    square = jnp.sum(jnp.square(away), axis=(-2, -1))  # (B, T)
+    distance = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
     return jnp.sum(distance, axis=1) / lengths.astype(distance.dtype)
