@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prernn_jax.data.augment import TSN_AUGMENTATION, Augmentation
-from prernn_jax.data.clip_files import Flow, Recipe
+from prernn_jax.data.clip_files import Flow, Recipe, prepared_clips
 from prernn_jax.data.embedded import (
     ACTION_CLASSES,
     SPATIAL_CLASSES,
@@ -13,10 +13,11 @@ from prernn_jax.data.embedded import (
     EmbeddedConfig,
 )
 from prernn_jax.data.embedded_builder import EmbeddedActions, Kind, builder_config
-from prernn_jax.data.listed_clips import ListedClips
+from prernn_jax.data.hmdb51 import read_listing as read_hmdb51
 from prernn_jax.data.prepared import data_folder, prepare_once
 from prernn_jax.data.records import PreparedSplit, RandomAccessSource
 from prernn_jax.data.sampling import Stream
+from prernn_jax.data.ucf101 import read_listing as read_ucf101
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def ucf101(
       stack: flow pairs L that a step should have.
       size: side of the network's input.
       short_side: to which the pictures are brought, 4:3 becomes 341x256.
-      workers: videos prepared at a time; by default one a core.
+      workers: processes that prepare; by default one a core. They import the program that runs,
+        so a script does its work under `if __name__ == "__main__":`.
 
     Returns:
       Splits train and test, without what `prernn_jax.data.prepare --allow-missing` left out.
@@ -121,9 +123,9 @@ def ucf101(
     Raises:
       InputError: something is missing or cannot be read; the message names it.
     """
-    clips = ListedClips("ucf101", source_dir, cache_dir, split, Recipe(flow, short_side))
-    clips.prepare(workers)
-    return ActionData(clips.classes, clips.sources(), stack, size, TSN_AUGMENTATION)
+    listing = read_ucf101(source_dir, split)
+    splits = prepared_clips("ucf101", listing, cache_dir, Recipe(flow, short_side), workers)
+    return ActionData(listing.classes, splits, stack, size, TSN_AUGMENTATION)
 
 
 def hmdb51(
@@ -141,9 +143,9 @@ def hmdb51(
 
     The layout is described in `prernn_jax.data.hmdb51`.
     """
-    clips = ListedClips("hmdb51", source_dir, cache_dir, split, Recipe(flow, short_side))
-    clips.prepare(workers)
-    return ActionData(clips.classes, clips.sources(), stack, size, TSN_AUGMENTATION)
+    listing = read_hmdb51(source_dir, split)
+    splits = prepared_clips("hmdb51", listing, cache_dir, Recipe(flow, short_side), workers)
+    return ActionData(listing.classes, splits, stack, size, TSN_AUGMENTATION)
 
 
 def _embedded(
