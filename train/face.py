@@ -4,18 +4,23 @@ Stage one gives a CNN that knows single faces; surgery makes fc6, fc7 or both re
 trains everything together on sequences; then the test set.
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 
 from prernn_jax.backbones.vgg import VGG16
+from prernn_jax.data.face_boxes import FaceBoxes, read_boxes
 from prernn_jax.data.face_loader import face_eval_loader, face_train_loader
 from prernn_jax.data.face_sampling import FaceView, read_faces
-from prernn_jax.data.faces import FaceData, embedded_face_stills, embedded_faces
+from prernn_jax.data.faces import FaceData, embedded_face_stills, embedded_faces, vw300
 from prernn_jax.data.records import RandomAccessSource
+from prernn_jax.errors import InputError
 from prernn_jax.landmark_metrics import NORMALISERS, landmark_metrics, nme
+from prernn_jax.pretrained import read_parameters
 from train.backbone import RGB, Backbone, read_backbone, read_weights
 from train.command import parse, run_command
 from train.face_config import FaceConfig, face_preset
@@ -34,24 +39,57 @@ _FILM_FRAMES = 60
 
 
 def open_data(config: FaceConfig) -> FaceData:
-    """The data set of a run; generates the embedded one."""
-    return embedded_faces(config.cache_dir, config.embedded)
+    """The data set of a run; generates the embedded one, prepares a real one."""
+    if config.data == "embedded":
+        return embedded_faces(config.cache_dir, config.embedded)
+    assert config.data_dir is not None  # `check` has seen to it
+    given = None if config.boxes is None else read_boxes(config.boxes)
+    boxes = FaceBoxes(config.box, config.enlarge, given)
+    return vw300(config.data_dir, config.cache_dir, boxes=boxes, size=config.size)
 
 
-def open_backbone(config: FaceConfig, mesh: Any) -> Backbone:
-    """The pre-trained network: that of --weights, or the compact one of stage one."""
+def open_backbone(config: FaceConfig, mesh: Mesh) -> Backbone:
+    """The pre-trained network: that of --weights, or the compact one of stage one.
+
+    Raises:
+      InputError: The file is bad, or its network is another or takes pictures of another size.
+    """
     if config.weights is None:
         return compact_backbone(
             config, lambda: embedded_face_stills(config.cache_dir, config.embedded), mesh
         )
-    if config.preset == "paper":
-        return read_weights(config.weights, VGG16, "vgg16", RGB)
-    return read_backbone(config.weights)
+    if read_parameters(config.weights)[1].get("architecture") == "compact_vgg":
+        backbone, size = read_backbone(config.weights), 48
+    else:
+        backbone, size = read_weights(config.weights, VGG16, "vgg16", RGB), 224
+    size = json.loads(backbone.metadata.get("arguments", "{}")).get("image_size", size)
+    if size != config.size:
+        raise InputError(
+            f"--weights {config.weights} takes pictures of {size} pixels; give --size={size} "
+            f"in place of {config.size}"
+        )
+    return backbone
 
 
 def check(config: FaceConfig) -> None:
     """Raises an InputError for values that no run can have."""
-    check_run(config, "steps", "size", "film")
+    check_run(config, "steps", "size", "film", "batch_size")
+    if not 0 <= config.pretraining.seed < 2**32:
+        raise InputError(f"--pretraining.seed={config.pretraining.seed}: expected 0 to {2**32 - 1}")
+    if config.data == "embedded" and (config.data_dir is not None or config.boxes is not None):
+        raise InputError(
+            "--data_dir and --boxes belong to real data; embedded data lie in --cache_dir"
+        )
+    if config.data != "embedded" and config.data_dir is None:
+        raise InputError(f"--data={config.data} needs --data_dir, the official layout")
+    if config.preset == "paper" and config.weights is None:
+        raise InputError(
+            "--preset=paper starts from a pre-trained VGG16: give --weights "
+            "(prernn-port convert vgg16.pth --arch vgg16 --out vgg16.safetensors), or "
+            "--preset=embedded for the compact network"
+        )
+    if config.weights is None:
+        make_mesh(config.devices, config.pretraining.batch_size, "--pretraining.batch_size")
 
 
 def brief(metrics: Mapping[str, Any]) -> str:

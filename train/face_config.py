@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from prernn_jax.data.embedded_faces import EmbeddedFacesConfig
+from prernn_jax.data.face_boxes import BoxSource
 from prernn_jax.data.face_sampling import FaceAugmentation
 from train.optim import FACE, Schedule
 from train.run_config import Pretraining, RunConfig
@@ -34,6 +35,10 @@ class FaceConfig(RunConfig):
 
     Attributes:
       data: `embedded` is generated here; `300vw` is read from --data_dir.
+      box: Where a frame of real data is cut out: around its true landmarks, or around those of
+        the frame before, as a tracker has it.
+      enlarge: Side of that square, in parts of the longer side of the landmarks' box.
+      boxes: JSON file with boxes of another's, such as a detector's, in place of --box.
       embedded: Size and difficulty of the embedded data.
       steps: Consecutive frames T of a sequence.
       size: Side of the network's input in pixels.
@@ -43,6 +48,9 @@ class FaceConfig(RunConfig):
     """
 
     data: Literal["embedded", "300vw"] = "embedded"
+    box: BoxSource = "truth"
+    enlarge: float = 1.3
+    boxes: Path | None = None
     embedded: EmbeddedFacesConfig = _FACES
     steps: int = 10
     size: int = 48
