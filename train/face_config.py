@@ -26,7 +26,7 @@ class FacePretraining(Pretraining):
 
 _FACES = EmbeddedFacesConfig()
 _VARIED = FaceAugmentation()
-_EMBEDDED = Schedule(0.05, "cosine")
+_EMBEDDED = Schedule(0.0375, "cosine")
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,10 @@ class FaceConfig(RunConfig):
     size: int = 48
     augmentation: FaceAugmentation = _VARIED
     film: int = 8
-    epochs: int = 30
+    layers: tuple[str, ...] = ("fc6",)
+    epochs: int = 60
     schedule: Schedule = _EMBEDDED
+    checkpoint_every: int = 10
     pretraining: FacePretraining = FacePretraining()
     workdir: Path = Path("runs/face")
 
@@ -76,6 +78,7 @@ def paper() -> FaceConfig:
         weight_decay=5e-4,
         clip_norm=None,
         workers=8,
+        checkpoint_every=1,
     )
 
 
