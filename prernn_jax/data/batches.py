@@ -99,8 +99,12 @@ def train_batches(
     batch_size: int,
     seed: int,
     workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> TrainLoader:
     """Shuffle, sample and batch records without end.
+
+    A batch depends on the seed and its number alone, not on the workers; its rows are shared out
+    over the shards in turn, so the shards' batches together are the batch of a single one.
 
     Args:
       source: records.
@@ -109,20 +113,30 @@ def train_batches(
       batch_size: B; an epoch's last, incomplete batch is left out (the next epoch shuffles anew).
       seed: of order and augmentation, 0 .. 2**32 - 1.
       workers: processes that decode; 0 means threads of this one. The batches are the same.
+      shard: where several processes train together: the number of this one, from 0, and how many
+        there are (`jax.process_index()`, `jax.process_count()`).
 
     Returns:
-      An iterator of dicts, each array (B, ...).
+      An iterator of dicts, each array (B, ...), or (B / shards, ...) of this shard.
 
     Raises:
-      InputError: fewer records than a batch needs.
+      InputError: fewer records than a batch needs, or a batch that the shards cannot share.
     """
+    number, shards = shard
+    if not 0 <= number < shards or batch_size % shards:
+        raise InputError(
+            f"shard {number} of {shards} of a batch of {batch_size}: expected a number below "
+            f"{shards} and a batch size that {shards} divides"
+        )
     if not 1 <= batch_size <= len(source):
         raise InputError(
             f"a batch of {batch_size} cannot be filled: there are {len(source)} clips to train "
             f"on; give a batch size of 1 to {len(source)}"
         )
     records = grain.MapDataset.source(source).seed(seed).shuffle()
-    batches = records.random_map(_TrainSample(draw)).batch(batch_size, drop_remainder=True)
+    whole = len(source) // batch_size * batch_size
+    rows = records.random_map(_TrainSample(draw))[number:whole:shards]
+    batches = rows.batch(batch_size // shards, drop_remainder=True)
     mark = {"seed": seed, "batch_size": batch_size, "records": len(source)}
     return TrainLoader(batches.repeat(), len(batches), workers, mark)
 

@@ -46,6 +46,7 @@ def face_train_loader(
     augment: FaceAugmentation,
     seed: int,
     workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> TrainLoader:
     """Shuffle, cut out, augment and batch clips of faces without end.
 
@@ -57,6 +58,7 @@ def face_train_loader(
       augment: how clips vary.
       seed: of order and augmentation, 0 .. 2**32 - 1.
       workers: processes that decode; 0 means threads of this one. The batches are the same.
+      shard: see `train_batches`.
 
     Returns:
       An iterator of dicts: `clips` uint8 (B, T, S, S, 3), `landmarks` float32 (B, T, 68, 2) in
@@ -68,7 +70,9 @@ def face_train_loader(
     """
     draw = functools.partial(_draw, steps=steps, size=size, augment=augment)
     windows = _Windows(source, steps)
-    return train_batches(windows, draw, batch_size=batch_size, seed=seed, workers=workers)
+    return train_batches(
+        windows, draw, batch_size=batch_size, seed=seed, workers=workers, shard=shard
+    )
 
 
 def face_eval_loader(

@@ -159,13 +159,20 @@ def prepare(config: Preparation) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 1 if videos are missing, 2 on bad input."""
+    """Run the command line.
+
+    Returns:
+      The exit status: 1 if videos are missing, 2 on bad input, 130 when interrupted.
+    """
     try:
         config = tyro.cli(Preparation, args=arguments, prog="python -m prernn_jax.data.prepare")
         return 0 if prepare(config) else 1
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: what is finished stays; the same command goes on", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
