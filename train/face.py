@@ -14,7 +14,6 @@ from jax.sharding import Mesh
 
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.data.face_boxes import FaceBoxes, read_boxes
-from prernn_jax.data.face_loader import face_eval_loader, face_train_loader
 from prernn_jax.data.face_sampling import FaceView, read_faces
 from prernn_jax.data.faces import FaceData, embedded_face_stills, embedded_faces, vw300
 from prernn_jax.data.records import RandomAccessSource
@@ -26,7 +25,14 @@ from train.command import parse, run_command
 from train.face_config import FaceConfig, face_preset
 from train.face_film import film_frames, write_film
 from train.face_pretrain import compact_backbone
-from train.face_task import OUTPUTS, face_task, frames_of, measure
+from train.face_task import (
+    OUTPUTS,
+    face_task,
+    frames_of,
+    measure,
+    test_batches,
+    train_batches,
+)
 from train.figures import error_curves
 from train.log import say
 from train.loop import Predictions
@@ -141,7 +147,7 @@ def run(config: FaceConfig) -> dict[str, Any]:
         backbone = open_backbone(config, mesh)
 
         # ------------------------------------------------ made recurrent, trained, tested
-        sizes = {"batch_size": config.batch_size, "steps": config.steps, "size": config.size}
+        sizes = {"steps": config.steps, "batch_size": config.batch_size}
         outcome = train_and_test(
             config,
             folder,
@@ -149,15 +155,9 @@ def run(config: FaceConfig) -> dict[str, Any]:
             Application(
                 task=face_task(backbone.preprocess),
                 outputs=OUTPUTS,
-                batches=face_train_loader(
-                    data.splits["train"],
-                    augment=config.augmentation,
-                    seed=config.seed,
-                    workers=config.workers,
-                    **sizes,
-                ),
+                batches=train_batches(data.splits["train"], config, seed=config.seed, **sizes),
                 held_out={
-                    name: face_eval_loader(source, **sizes)
+                    name: test_batches(source, config, **sizes)
                     for name, source in data.splits.items()
                     if name != "train"
                 },

@@ -9,12 +9,11 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from prernn_jax.backbones.compact_vgg import CompactVGG
-from prernn_jax.data.face_loader import face_eval_loader, face_train_loader
 from prernn_jax.data.faces import FaceData
 from prernn_jax.preprocess import Preprocessing
 from train.backbone import Backbone, expecting
 from train.face_config import FaceConfig
-from train.face_task import OUTPUTS, face_task, measure
+from train.face_task import OUTPUTS, face_task, measure, test_batches, train_batches
 from train.stage_one import kept_backbone, train_backbone
 
 CHANNELS, HIDDEN = (16, 32, 64), 128
@@ -51,21 +50,14 @@ def compact_backbone(config: FaceConfig, stills: Callable[[], FaceData], mesh: M
 
 def _train(config: FaceConfig, start: Backbone, data: FaceData, mesh: Mesh) -> Backbone:
     settings = config.pretraining
-    sizes = {"batch_size": settings.batch_size, "steps": 1, "size": config.size}
-    batches = face_train_loader(
-        data.splits["train"],
-        augment=config.augmentation,
-        seed=settings.seed,
-        workers=config.workers,
-        **sizes,
-    )
+    frames = {"steps": 1, "batch_size": settings.batch_size}
     return train_backbone(
         config,
         start,
         face_task(start.preprocess),
         OUTPUTS,
-        batches,
-        face_eval_loader(data.splits["validation"], **sizes),
+        train_batches(data.splits["train"], config, seed=settings.seed, **frames),
+        test_batches(data.splits["validation"], config, **frames),
         lambda found: {"loss": measure(found)["loss"]},
         settings,
         name="single frames",

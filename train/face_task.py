@@ -1,4 +1,4 @@
-"""Face alignment as a task: input, loss, predictions, and what they say about whole videos."""
+"""Face alignment as a task: input, loss, predictions, their metrics, and the batches."""
 
 from typing import Any
 
@@ -7,10 +7,14 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from prernn_jax.data.batches import EvalLoader, TrainLoader
+from prernn_jax.data.face_loader import face_eval_loader, face_train_loader
 from prernn_jax.data.landmarks import POINTS
+from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.landmark_metrics import landmark_metrics
 from prernn_jax.losses import landmark_loss
 from prernn_jax.preprocess import Preprocessing
+from train.face_config import FaceConfig
 from train.loop import Predictions
 from train.step import Batch, Metrics, Task
 
@@ -54,3 +58,25 @@ def measure(found: Predictions) -> dict[str, float]:
     """Metrics pooled over all frames of a set, see `landmark_metrics`."""
     _, predicted, landmarks = frames_of(found)
     return landmark_metrics(predicted, landmarks)
+
+
+def train_batches(
+    source: RandomAccessSource, config: FaceConfig, *, steps: int, batch_size: int, seed: int
+) -> TrainLoader:
+    """Endless augmented batches of the training set."""
+    return face_train_loader(
+        source,
+        batch_size=batch_size,
+        steps=steps,
+        size=config.size,
+        augment=config.augmentation,
+        seed=seed,
+        workers=config.workers,
+    )
+
+
+def test_batches(
+    source: RandomAccessSource, config: FaceConfig, *, steps: int, batch_size: int
+) -> EvalLoader:
+    """Batches of a whole set, every frame once."""
+    return face_eval_loader(source, batch_size=batch_size, steps=steps, size=config.size)
