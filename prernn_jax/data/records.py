@@ -139,4 +139,5 @@ class PreparedSplit:
 
     def __getitem__(self, index: int) -> Record:
         record: Record = self._source[index]
-        return record
+        # TFDS hands out texts as bytes; pictures come as arrays of them.
+        return {k: v.decode() if isinstance(v, bytes) else v for k, v in record.items()}
