@@ -1,22 +1,17 @@
-"""Batches of clips by grain: the same for the same seed, resumable to the exact batch."""
+"""Batches of action clips: labelled sequences of RGB frames or of flow stacks."""
 
 import functools
-import weakref
-from collections.abc import Iterator
 from typing import Any
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 from prernn_jax.data.augment import Augmentation
+from prernn_jax.data.batches import Batch, EvalLoader, TrainLoader, eval_batches, train_batches
 from prernn_jax.data.records import RandomAccessSource, Record
-from prernn_jax.data.sampling import Stream, channels, read_clip
-from prernn_jax.errors import InputError
+from prernn_jax.data.sampling import Stream, read_clip
 
-Batch = dict[str, np.ndarray]
 LABELS: dict[Stream, str] = {"spatial": "spatial_label", "temporal": "label"}
 
 RGB_MEAN = (0.485, 0.456, 0.406)
@@ -45,92 +40,22 @@ def normalise(clips: jax.Array, stream: Stream) -> jax.Array:
     return (values - mean) / std
 
 
-class _TrainSample(grain.transforms.RandomMap):
-    """Record -> augmented clip; the generator depends on seed and position alone."""
-
-    def __init__(
-        self, stream: Stream, steps: int, stack: int, crop: int, augment: Augmentation
-    ) -> None:
-        self.label = LABELS[stream]
-        self.read = functools.partial(
-            read_clip, stream=stream, steps=steps, stack=stack, size=crop, augmentation=augment
-        )
-
-    def random_map(self, element: Record, rng: np.random.Generator) -> Batch:
-        clip, length = self.read(element, offset=rng)
-        return {
-            "clips": clip,
-            "lengths": np.int32(length),  # type: ignore[dict-item]
-            "labels": np.int32(element[self.label]),  # type: ignore[dict-item]
-        }
-
-
-class TrainLoader:
-    """Endless batches; see `train_loader`.
-
-    Attributes:
-      batches_per_epoch: batches in which every record is seen at most once.
-    """
-
-    def __init__(
-        self, batches: grain.MapDataset, batches_per_epoch: int, workers: int, mark: dict[str, int]
-    ) -> None:
-        self._batches = batches
-        self.batches_per_epoch = batches_per_epoch
-        self._workers = workers
-        self._mark = mark
-        self._next = 0
-        self._running: list[Any] = []  # the iterator, while there is one
-        # Threads and workers must end before the interpreter is taken apart.
-        weakref.finalize(self, _stop, self._running)
-
-    def _iterate(self) -> Iterator[Batch]:
-        rest = self._batches[self._next :] if self._next else self._batches
-        options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
-        batches = rest.to_iter_dataset(options)
-        if self._workers:
-            if not flags.FLAGS.is_parsed():  # grain's worker processes read absl's flags
-                flags.FLAGS.mark_as_parsed()
-            batches = batches.mp_prefetch(grain.MultiprocessingOptions(self._workers, 2))
-        return iter(batches)
-
-    def close(self) -> None:
-        """Stop threads and workers; the next batch starts them again."""
-        _stop(self._running)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
-
-    def __next__(self) -> Batch:
-        if not self._running:
-            self._running.append(self._iterate())
-        batch = next(self._running[0])
-        if self._workers:  # what comes from a worker lies in shared memory; free that at once
-            batch = {name: np.array(values) for name, values in batch.items()}
-        self._next += 1
-        return batch
-
-    def get_state(self) -> dict[str, int]:
-        """Return the position: numbers that JSON can hold."""
-        return {"next_batch": self._next, **self._mark}
-
-    def set_state(self, state: dict[str, int]) -> None:
-        """Go to a position; the next batches are those that would have come there.
-
-        Raises:
-          InputError: the state is of another seed, batch size or data set.
-        """
-        differ = [k for k in self._mark if state.get(k) != self._mark[k]]
-        if differ:
-            was = ", ".join(f"{k} {state.get(k)} (now {self._mark[k]})" for k in differ)
-            raise InputError(f"this loader position belongs to other data: {was}")
-        self.close()
-        self._next = int(state["next_batch"])
-
-
-def _stop(running: list[Any]) -> None:
-    while running:
-        running.pop().close()
+def _draw(
+    record: Record,
+    rng: np.random.Generator,
+    *,
+    stream: Stream,
+    steps: int,
+    stack: int,
+    crop: int,
+    augment: Augmentation,
+) -> Batch:
+    clip, length = read_clip(record, stream, steps, stack, crop, rng, augment)
+    return {
+        "clips": clip,
+        "lengths": np.int32(length),
+        "labels": np.int32(record[LABELS[stream]]),
+    }
 
 
 def train_loader(
@@ -164,30 +89,10 @@ def train_loader(
     Raises:
       InputError: fewer records than a batch needs.
     """
-    if not 1 <= batch_size <= len(source):
-        raise InputError(
-            f"a batch of {batch_size} cannot be filled: there are {len(source)} clips to train "
-            f"on; give a batch size of 1 to {len(source)}"
-        )
-    sample = _TrainSample(stream, steps, stack, crop, augment)
-    records = grain.MapDataset.source(source).seed(seed).shuffle()
-    batches = records.random_map(sample).batch(batch_size, drop_remainder=True)
-    mark = {"seed": seed, "batch_size": batch_size, "records": len(source)}
-    return TrainLoader(batches.repeat(), len(batches), workers, mark)
-
-
-class EvalLoader:
-    """A finite pass over all clips in their order; every `iter` starts anew."""
-
-    def __init__(self, batches: grain.MapDataset) -> None:
-        self._batches = batches
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
-        return iter(self._batches.to_iter_dataset(options))
+    draw = functools.partial(
+        _draw, stream=stream, steps=steps, stack=stack, crop=crop, augment=augment
+    )
+    return train_batches(source, draw, batch_size=batch_size, seed=seed, workers=workers)
 
 
 def eval_loader(
@@ -216,23 +121,15 @@ def eval_loader(
       and `mask` bool (B,), False for the filling (whose video is -1).
     """
 
-    def sample(row: int) -> dict[str, Any]:
+    def read(row: int) -> dict[str, Any]:
         video, window = divmod(row, windows)
-        if video >= len(source):
-            shape = (steps, crop, crop, channels(stream, stack))
-            clip, length, label, video = np.zeros(shape, np.uint8), 1, 0, -1
-        else:
-            record = source[video]
-            offset = (window + 0.5) / windows
-            clip, length = read_clip(record, stream, steps, stack, crop, offset)
-            label = int(record[LABELS[stream]])
+        record = source[video]
+        clip, length = read_clip(record, stream, steps, stack, crop, (window + 0.5) / windows)
         return {
             "clips": clip,
             "lengths": np.int32(length),
-            "labels": np.int32(label),
+            "labels": np.int32(record[LABELS[stream]]),
             "video": np.int32(video),
-            "mask": np.bool_(video >= 0),
         }
 
-    rows = -(-len(source) * windows // batch_size) * batch_size
-    return EvalLoader(grain.MapDataset.range(rows).map(sample).batch(batch_size))
+    return eval_batches(len(source) * windows, read, batch_size=batch_size)

@@ -1,0 +1,168 @@
+"""Batches by grain, of whatever a sample is: the same for the same seed, exactly resumable."""
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grain
+import numpy as np
+from absl import flags
+
+from prernn_jax.data.records import RandomAccessSource, Record
+from prernn_jax.errors import InputError
+
+Batch = dict[str, Any]  # arrays; of one sample, or (B, ...) of a batch
+
+
+class _TrainSample(grain.transforms.RandomMap):
+    """Record -> augmented sample; the generator depends on seed and position alone."""
+
+    def __init__(self, draw: Callable[[Record, np.random.Generator], Batch]) -> None:
+        self.draw = draw
+
+    def random_map(self, element: Record, rng: np.random.Generator) -> Batch:
+        return self.draw(element, rng)
+
+
+class TrainLoader:
+    """Endless batches; see `train_batches`.
+
+    Attributes:
+      batches_per_epoch: batches in which every record is seen at most once.
+    """
+
+    def __init__(
+        self, batches: grain.MapDataset, batches_per_epoch: int, workers: int, mark: dict[str, int]
+    ) -> None:
+        self._batches = batches
+        self.batches_per_epoch = batches_per_epoch
+        self._workers = workers
+        self._mark = mark
+        self._next = 0
+        self._running: list[Any] = []  # the iterator, while there is one
+        # Threads and workers must end before the interpreter is taken apart.
+        weakref.finalize(self, _stop, self._running)
+
+    def _iterate(self) -> Iterator[Batch]:
+        rest = self._batches[self._next :] if self._next else self._batches
+        options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+        batches = rest.to_iter_dataset(options)
+        if self._workers:
+            if not flags.FLAGS.is_parsed():  # grain's worker processes read absl's flags
+                flags.FLAGS.mark_as_parsed()
+            batches = batches.mp_prefetch(grain.MultiprocessingOptions(self._workers, 2))
+        return iter(batches)
+
+    def close(self) -> None:
+        """Stop threads and workers; the next batch starts them again."""
+        _stop(self._running)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        if not self._running:
+            self._running.append(self._iterate())
+        batch = next(self._running[0])
+        if self._workers:  # what comes from a worker lies in shared memory; free that at once
+            batch = {name: np.array(values) for name, values in batch.items()}
+        self._next += 1
+        return batch
+
+    def get_state(self) -> dict[str, int]:
+        """Return the position: numbers that JSON can hold."""
+        return {"next_batch": self._next, **self._mark}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        """Go to a position; the next batches are those that would have come there.
+
+        Raises:
+          InputError: the state is of another seed, batch size or data set.
+        """
+        differ = [k for k in self._mark if state.get(k) != self._mark[k]]
+        if differ:
+            was = ", ".join(f"{k} {state.get(k)} (now {self._mark[k]})" for k in differ)
+            raise InputError(f"this loader position belongs to other data: {was}")
+        self.close()
+        self._next = int(state["next_batch"])
+
+
+def _stop(running: list[Any]) -> None:
+    while running:
+        running.pop().close()
+
+
+def train_batches(
+    source: RandomAccessSource,
+    draw: Callable[[Record, np.random.Generator], Batch],
+    *,
+    batch_size: int,
+    seed: int,
+    workers: int = 0,
+) -> TrainLoader:
+    """Shuffle, sample and batch records without end.
+
+    Args:
+      source: records.
+      draw: record and generator -> arrays by name, of the same shapes for every record; must be
+        picklable (no lambda) where there are workers.
+      batch_size: B; an epoch's last, incomplete batch is left out (the next epoch shuffles anew).
+      seed: of order and augmentation, 0 .. 2**32 - 1.
+      workers: processes that decode; 0 means threads of this one. The batches are the same.
+
+    Returns:
+      An iterator of dicts, each array (B, ...).
+
+    Raises:
+      InputError: fewer records than a batch needs.
+    """
+    if not 1 <= batch_size <= len(source):
+        raise InputError(
+            f"a batch of {batch_size} cannot be filled: there are {len(source)} clips to train "
+            f"on; give a batch size of 1 to {len(source)}"
+        )
+    records = grain.MapDataset.source(source).seed(seed).shuffle()
+    batches = records.random_map(_TrainSample(draw)).batch(batch_size, drop_remainder=True)
+    mark = {"seed": seed, "batch_size": batch_size, "records": len(source)}
+    return TrainLoader(batches.repeat(), len(batches), workers, mark)
+
+
+class EvalLoader:
+    """A finite pass over all samples in their order; every `iter` starts anew."""
+
+    def __init__(self, batches: grain.MapDataset) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+        return iter(self._batches.to_iter_dataset(options))
+
+
+def eval_batches(rows: int, read: Callable[[int], Batch], *, batch_size: int) -> EvalLoader:
+    """Batch samples for testing, in their order.
+
+    Args:
+      rows: how many samples there are, at least 1.
+      read: row -> arrays by name, of the same shapes for every row.
+      batch_size: B; the last batch is filled up with zeros, of `lengths` 1 and `video` -1.
+
+    Returns:
+      Re-iterable; dicts of arrays (B, ...), with `mask` bool (B,), False for the filling.
+    """
+
+    def sample(row: int) -> Batch:
+        if row < rows:
+            return {**read(row), "mask": np.bool_(True)}
+        filling = {name: np.zeros_like(value) for name, value in read(0).items()}
+        return {
+            **filling,
+            "lengths": np.int32(1),
+            "video": np.int32(-1),
+            "mask": np.bool_(False),
+        }
+
+    filled = -(-rows // batch_size) * batch_size
+    return EvalLoader(grain.MapDataset.range(filled).map(sample).batch(batch_size))
