@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prernn_jax.data.gestures import (
+from prernn_jax.data.embedded_gestures import (
     GESTURE_CLASSES,
     POSE_CLASSES,
     SPLITS,
