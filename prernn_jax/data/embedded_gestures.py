@@ -57,7 +57,7 @@ class GestureDifficulty:
 
 
 @dataclass(frozen=True)
-class GestureConfig:
+class EmbeddedGesturesConfig:
     """Everything that decides the embedded gestures; its `key` names the files on disk."""
 
     seed: int = 2018

@@ -11,7 +11,7 @@ from prernn_jax.data.embedded_gestures import (
     GESTURE_CLASSES,
     POSE_CLASSES,
     SPLITS,
-    GestureConfig,
+    EmbeddedGesturesConfig,
     GestureDifficulty,
 )
 from prernn_jax.data.hand import Capsules, Hand, Pose, draw_hand, paste_capsules, paste_hand
@@ -50,7 +50,7 @@ class GestureClip:
     origin: dict[str, Any]
 
 
-def make_gesture(config: GestureConfig, split: str, index: int) -> GestureClip:
+def make_gesture(config: EmbeddedGesturesConfig, split: str, index: int) -> GestureClip:
     """Draw clip `index` of a split; classes take turns, so every class is equally frequent.
 
     Args:
@@ -79,7 +79,7 @@ def _generator(seed: list[int]) -> np.random.Generator:
 
 
 @functools.lru_cache(maxsize=512)
-def _hand(config: GestureConfig, number: int, which: int) -> tuple[list[int], Hand]:
+def _hand(config: EmbeddedGesturesConfig, number: int, which: int) -> tuple[list[int], Hand]:
     """Draw one hand of a split; it does many gestures."""
     level = config.difficulty
     seed = [config.seed, _HAND, number, which]
@@ -115,7 +115,7 @@ def _passing(rng: np.random.Generator, frames: int) -> Numbers:
 
 
 def draw_pose(
-    config: GestureConfig, rng: np.random.Generator, kind: str, progress: Numbers
+    config: EmbeddedGesturesConfig, rng: np.random.Generator, kind: str, progress: Numbers
 ) -> Pose:
     """Draw how a hand is held in each frame of a gesture, or of a still shape.
 
@@ -169,7 +169,7 @@ def _sway(rng: np.random.Generator, level: GestureDifficulty, count: int) -> Num
 
 
 def _film(
-    config: GestureConfig, rng: np.random.Generator, hand: Hand, pose: Pose
+    config: EmbeddedGesturesConfig, rng: np.random.Generator, hand: Hand, pose: Pose
 ) -> NDArray[np.uint8]:
     """Put clutter, hand, holes and noise together: (N, S, S)."""
     level, size, count = config.difficulty, config.size, len(pose.x)

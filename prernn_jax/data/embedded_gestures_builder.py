@@ -1,0 +1,47 @@
+"""The embedded gestures as TFDS builders: written once to array_record files, read at random."""
+
+import functools
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import tensorflow_datasets as tfds
+
+from prernn_jax.data.drawn_builder import DrawnBuilder, DrawnConfig, drawn_splits
+from prernn_jax.data.embedded_gestures import GESTURE_CLASSES, POSE_CLASSES, EmbeddedGesturesConfig
+from prernn_jax.data.gesture_clip import make_gesture
+from prernn_jax.data.records import RandomAccessSource, clip_features, clip_record
+
+Kind = Literal["gestures", "poses"]
+_SPLITS = {
+    "gestures": {"train": "train", "validation": "validation", "test": "test"},
+    "poses": {"train": "pose_train", "validation": "pose_validation"},
+}
+
+
+def make_record(settings: EmbeddedGesturesConfig, kind: Kind, split: str, index: int) -> dict[str, Any]:
+    """Draw one clip and encode it as grey JPEG."""
+    stream = _SPLITS[kind][split]
+    clip = make_gesture(settings, stream, index)
+    return clip_record(clip.frames, None, clip.label, f"{stream} {index}")
+
+
+class EmbeddedGestures(DrawnBuilder):
+    """Rendered hands that do a gesture (`gestures`), or single short clips (`poses`)."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = []
+
+
+def embedded_splits(
+    kind: Kind, settings: EmbeddedGesturesConfig, data_dir: Path | None
+) -> dict[str, RandomAccessSource]:
+    """Return the splits of one kind; see `drawn_splits`."""
+    classes = GESTURE_CLASSES if kind == "gestures" else POSE_CLASSES
+    config = DrawnConfig(
+        name=f"{kind}-{settings.key}",
+        description=f"{kind} of {settings}",
+        features=clip_features(classes),
+        counts={name: settings.count(stream) for name, stream in _SPLITS[kind].items()},
+        draw=functools.partial(make_record, settings, kind),
+    )
+    return drawn_splits(EmbeddedGestures, config, data_dir, f"the embedded {kind}")
