@@ -18,10 +18,11 @@ from prernn_jax.data.action import (
 from prernn_jax.data.sampling import channels
 from prernn_jax.errors import InputError
 from prernn_jax.metrics import confusion_matrix
+from train.action_batches import test_batches, train_batches
 from train.action_config import ActionConfig, action_preset
 from train.action_pretrain import compact_backbone
-from train.action_task import action_task, measure, of_videos, test_batches, train_batches
 from train.backbone import read_resnet
+from train.classification import classification_task, measure, of_videos
 from train.command import parse, run_command
 from train.figures import confusion_figure
 from train.log import say
@@ -108,7 +109,7 @@ def run(config: ActionConfig) -> dict[str, Any]:
             folder,
             backbone,
             Application(
-                task=action_task(backbone.preprocess),
+                task=classification_task(backbone.preprocess),
                 outputs=len(data.classes),
                 batches=train_batches(data, config.stream, config, seed=config.seed, **sizes),
                 held_out={

@@ -12,9 +12,10 @@ from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.data.action import ActionData
 from prernn_jax.data.sampling import Stream, channels
 from prernn_jax.metrics import top1
+from train.action_batches import test_batches, train_batches
 from train.action_config import ActionConfig
-from train.action_task import action_task, test_batches, train_batches
 from train.backbone import RGB, Backbone, expecting, with_channels
+from train.classification import classification_task
 from train.loop import Predictions
 from train.stage_one import kept_backbone, train_backbone
 
@@ -70,7 +71,7 @@ def _train(
     return train_backbone(
         config,
         start,
-        action_task(start.preprocess),
+        classification_task(start.preprocess),
         len(data.names(stream)),
         train_batches(data, stream, config, steps=1, batch_size=batch_size, seed=settings.seed),
         test_batches(data.splits["validation"], stream, config, steps=1, batch_size=batch_size),
