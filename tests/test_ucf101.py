@@ -8,7 +8,7 @@ import pytest
 
 from prernn_jax.data.action import ucf101
 from prernn_jax.data.loader import eval_loader
-from prernn_jax.data.ucf101 import read_classes, read_split
+from prernn_jax.data.ucf101 import read_classes, read_listing
 from prernn_jax.errors import InputError
 
 EYES, PITCH = "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01", "BaseballPitch/v_BaseballPitch_g01_c01"
@@ -32,7 +32,7 @@ def layout(tmp_path: Path) -> Path:
 
 def test_lists_give_videos_labels_and_names(layout):
     assert read_classes(layout) == ("ApplyEyeMakeup", "BaseballPitch")
-    train, test = (read_split(layout, 1, part) for part in ("train", "test"))
+    train, test = read_listing(layout, 1).parts.values()
     assert [(item.label, item.name) for item in train] == [(0, EYES), (1, PITCH)]
     assert [(item.label, item.name) for item in test] == [(1, PITCH)]
     assert train[0].video.is_file()
@@ -52,7 +52,8 @@ def test_the_official_lists_have_the_official_counts(shared_data, tmp_path):
                 video.touch()
     counts = [(9537, 3783), (9586, 3734), (9624, 3696)]
     for split, (train, test) in enumerate(counts, start=1):
-        listed = {part: read_split(tmp_path, split, part) for part in ("train", "test")}
+        listed = read_listing(tmp_path, split).parts
+        assert not any(item.fault for part in listed.values() for item in part)
         assert (len(listed["train"]), len(listed["test"])) == (train, test)
         videos = {item.video for part in listed.values() for item in part}
         assert len(videos) == 13320
@@ -67,7 +68,7 @@ def test_two_real_videos_become_batches(shared_data, tmp_path):
     shutil.copy(real / "ucfTrainTestlist" / "classInd.txt", lists)
     for part in ("train", "test"):
         (lists / f"{part}list01.txt").write_text(f"{EYES}.avi 1\n{PITCH}.avi 7\n")
-    data = ucf101(tmp_path, tmp_path / "cache", stack=3, size=48, short_side=60)
+    data = ucf101(tmp_path, tmp_path / "cache", stack=3, size=48, short_side=60, workers=1)
     assert len(data.classes) == 101
     assert (data.stack, data.size) == (3, 48)
     loader = eval_loader(
@@ -78,14 +79,14 @@ def test_two_real_videos_become_batches(shared_data, tmp_path):
     np.testing.assert_array_equal(batch["labels"], [0, 6])
     deviation = batch["clips"].astype(np.float32).std(axis=(1, 2, 3, 4))
     assert np.all(deviation > 0.5)  # something moves
-    again = ucf101(tmp_path, tmp_path / "cache", stack=3, size=48, short_side=60)
+    again = ucf101(tmp_path, tmp_path / "cache", stack=3, size=48, short_side=60, workers=1)
     assert again.splits["train"][1]["name"] == PITCH
 
 
 def test_an_absent_video_is_named_with_list_and_line(layout):
     (layout / "UCF-101" / f"{PITCH}.avi").unlink()
     with pytest.raises(InputError, match=rf"trainlist01\.txt line 2 names {PITCH}\.avi"):
-        read_split(layout, 1, "train")
+        ucf101(layout, layout.parent / "cache")
 
 
 @pytest.mark.parametrize(
@@ -101,19 +102,19 @@ def test_an_absent_video_is_named_with_list_and_line(layout):
 def test_faulty_lists_are_explained(layout, name, text, message):
     (layout / "ucfTrainTestlist" / name).write_text(text)
     with pytest.raises(InputError, match=message):
-        read_split(layout, 1, "train")
+        read_listing(layout, 1)
 
 
 def test_missing_folders_and_lists_are_explained(layout, tmp_path):
     with pytest.raises(InputError, match=r"no folder .*nowhere; expected SOURCE/UCF-101"):
         ucf101(tmp_path / "nowhere", tmp_path)
     with pytest.raises(InputError, match=r"no .*trainlist02\.txt"):
-        read_split(layout, 2, "train")
+        read_listing(layout, 2)
     with pytest.raises(InputError, match="splits 1, 2 and 3, got 4"):
-        read_split(layout, 4, "train")
+        read_listing(layout, 4)
     shutil.rmtree(layout / "UCF-101")
     with pytest.raises(InputError, match=r"no folder .*UCF-101"):
-        read_split(layout, 1, "train")
+        read_listing(layout, 1)
 
 
 def test_an_unreadable_video_is_named(layout, tmp_path):

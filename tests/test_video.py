@@ -1,5 +1,6 @@
 """Reading videos: real files, files that are no videos, and a missing PyAV."""
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prernn_jax.data.clip_files import ClipFiles, Recipe, clip_path, prepare_clips
+from prernn_jax.data.clip_files import ClipFiles, Recipe, write_clip
 from prernn_jax.data.flow import compute_flow, dequantise
+from prernn_jax.data.prepared_files import prepare_files, prepared_path
 from prernn_jax.data.records import decode_picture
 from prernn_jax.data.split_lists import Listed
 from prernn_jax.data.video import read_frames
@@ -60,6 +62,13 @@ def test_a_real_video_is_read(shared_data):
     assert frames[0].shape == (60, 80, 3)
 
 
+def prepare_clips(
+    folder: Path, listed: list[Listed], recipe: Recipe, workers: int | None = 1
+) -> None:
+    write = functools.partial(write_clip, recipe=recipe)
+    prepare_files(folder, listed, write, recipe.facts, workers)
+
+
 def test_prepared_video_holds_frames_and_flow(make_video, tmp_path):
     item = Listed(make_video(), 4, "Class/square")
     recipe = Recipe("dis", short_side=48)
@@ -81,9 +90,9 @@ def test_preparation_goes_on_where_it_stopped(make_video, tmp_path, capsys):
     first = Listed(make_video("one.avi"), 0, "a/one")
     second = Listed(make_video("two.avi", 5), 1, "a/two")
     prepare_clips(tmp_path / "out", [first], recipe)
-    written = clip_path(tmp_path / "out", first).stat().st_mtime_ns
+    written = prepared_path(tmp_path / "out", first).stat().st_mtime_ns
     prepare_clips(tmp_path / "out", [first, second], recipe)
-    assert clip_path(tmp_path / "out", first).stat().st_mtime_ns == written
+    assert prepared_path(tmp_path / "out", first).stat().st_mtime_ns == written
     assert "2 of 2 videos" in capsys.readouterr().err
     records = ClipFiles(tmp_path / "out", [first, second], recipe)
     assert [len(records[k]["frames"]) for k in range(2)] == [8, 5]
@@ -101,7 +110,7 @@ def test_a_failure_leaves_no_file_and_keeps_the_finished_ones(make_video, tmp_pa
 def test_flow_of_two_algorithms_does_not_mix(make_video, tmp_path):
     item = Listed(make_video(), 0, "a/one")
     prepare_clips(tmp_path / "out", [item], Recipe("none", 48))
-    with pytest.raises(InputError, match="prepared with flow none, but tvl1 is wanted"):
+    with pytest.raises(InputError, match="prepared with flow none, but flow tvl1 is wanted"):
         ClipFiles(tmp_path / "out", [item], Recipe("tvl1", 48))[0]
 
 

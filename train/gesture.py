@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from prernn_jax.backbones.c3d import C3D
-from prernn_jax.data.gesture import GestureData, embedded_gestures, embedded_poses, nvgesture
+from prernn_jax.data.embedded_gestures_builder import embedded_gestures, embedded_poses
+from prernn_jax.data.gesture import GestureData, nvgesture
 from prernn_jax.errors import InputError
 from prernn_jax.metrics import confusion_matrix
 from prernn_jax.preprocess import Preprocessing

@@ -13,9 +13,11 @@ from prernn_jax.data.embedded import (
     EmbeddedConfig,
 )
 from prernn_jax.data.embedded_builder import embedded_splits
+from prernn_jax.data.hmdb51 import read_listing as read_hmdb51
 from prernn_jax.data.listed_clips import ListedClips
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.data.sampling import Stream
+from prernn_jax.data.ucf101 import read_listing as read_ucf101
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ def ucf101(
       stack: flow pairs L that a step should have.
       size: side of the network's input.
       short_side: to which the pictures are brought, 4:3 becomes 341x256.
-      workers: videos prepared at a time; by default one a core.
+      workers: processes that prepare; by default one a core. They import the program that runs,
+        so a script does its work under `if __name__ == "__main__":`.
 
     Returns:
       Splits train and test, without what `prernn_jax.data.prepare --allow-missing` left out.
@@ -120,9 +123,10 @@ def ucf101(
     Raises:
       InputError: something is missing or cannot be read; the message names it.
     """
-    clips = ListedClips("ucf101", source_dir, cache_dir, split, Recipe(flow, short_side))
+    listing = read_ucf101(source_dir, split)
+    clips = ListedClips("ucf101", listing, cache_dir, Recipe(flow, short_side))
     clips.prepare(workers)
-    return ActionData(clips.classes, clips.sources(), stack, size, TSN_AUGMENTATION)
+    return ActionData(listing.classes, clips.sources(), stack, size, TSN_AUGMENTATION)
 
 
 def hmdb51(
@@ -140,6 +144,7 @@ def hmdb51(
 
     The layout is described in `prernn_jax.data.hmdb51`.
     """
-    clips = ListedClips("hmdb51", source_dir, cache_dir, split, Recipe(flow, short_side))
+    listing = read_hmdb51(source_dir, split)
+    clips = ListedClips("hmdb51", listing, cache_dir, Recipe(flow, short_side))
     clips.prepare(workers)
-    return ActionData(clips.classes, clips.sources(), stack, size, TSN_AUGMENTATION)
+    return ActionData(listing.classes, clips.sources(), stack, size, TSN_AUGMENTATION)

@@ -7,9 +7,15 @@ from typing import Any, ClassVar, Literal
 import tensorflow_datasets as tfds
 
 from prernn_jax.data.drawn_builder import DrawnBuilder, DrawnConfig, drawn_splits
-from prernn_jax.data.embedded_gestures import GESTURE_CLASSES, POSE_CLASSES, EmbeddedGesturesConfig
+from prernn_jax.data.embedded_gestures import (
+    GESTURE_CLASSES,
+    GESTURE_MIRROR,
+    POSE_CLASSES,
+    EmbeddedGesturesConfig,
+)
+from prernn_jax.data.gesture import GestureData
 from prernn_jax.data.gesture_clip import make_gesture
-from prernn_jax.data.records import RandomAccessSource, clip_features, clip_record
+from prernn_jax.data.records import clip_features, clip_record
 
 Kind = Literal["gestures", "poses"]
 _SPLITS = {
@@ -32,11 +38,45 @@ class EmbeddedGestures(DrawnBuilder):
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = []
 
 
-def embedded_splits(
-    kind: Kind, settings: EmbeddedGesturesConfig, data_dir: Path | None
-) -> dict[str, RandomAccessSource]:
-    """Return the splits of one kind; see `drawn_splits`."""
-    classes = GESTURE_CLASSES if kind == "gestures" else POSE_CLASSES
+def embedded_gestures(
+    data_dir: Path | None = None, config: EmbeddedGesturesConfig | None = None
+) -> GestureData:
+    """Return the embedded gestures; draws them first where that has not been done yet.
+
+    Args:
+      data_dir: where to keep them; by default see `data_folder`.
+      config: what to draw; its key is part of the folder's name.
+
+    Returns:
+      Splits train, validation and test.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    return _open("gestures", GESTURE_CLASSES, config or EmbeddedGesturesConfig(), data_dir)
+
+
+def embedded_poses(
+    data_dir: Path | None = None, config: EmbeddedGesturesConfig | None = None
+) -> GestureData:
+    """Return the set for pre-training: other hands, one short clip a record.
+
+    Args:
+      data_dir: where to keep it; by default see `data_folder`.
+      config: what to draw.
+
+    Returns:
+      Splits train and validation; the classes are ten motions and four still shapes.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    return _open("poses", POSE_CLASSES, config or EmbeddedGesturesConfig(), data_dir)
+
+
+def _open(
+    kind: Kind, classes: tuple[str, ...], settings: EmbeddedGesturesConfig, data_dir: Path | None
+) -> GestureData:
     config = DrawnConfig(
         name=f"{kind}-{settings.key}",
         description=f"{kind} of {settings}",
@@ -44,4 +84,5 @@ def embedded_splits(
         counts={name: settings.count(stream) for name, stream in _SPLITS[kind].items()},
         draw=functools.partial(make_record, settings, kind),
     )
-    return drawn_splits(EmbeddedGestures, config, data_dir, f"the embedded {kind}")
+    splits = drawn_splits(EmbeddedGestures, config, data_dir, f"the embedded {kind}")
+    return GestureData(classes, splits, "depth", GESTURE_MIRROR)

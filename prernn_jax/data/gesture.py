@@ -1,21 +1,20 @@
-"""The gesture data sets as the training program sees them: classes and random-access splits."""
+"""NVGesture as the training program sees it: classes and random-access splits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from prernn_jax.data.augment import Augmentation
-from prernn_jax.data.embedded_gestures import (
-    GESTURE_CLASSES,
-    GESTURE_MIRROR,
-    POSE_CLASSES,
-    EmbeddedGesturesConfig,
-)
-from prernn_jax.data.embedded_gestures_builder import embedded_splits
+from prernn_jax.data.clip_files import ClipFiles, Flow, Recipe
+from prernn_jax.data.listed_clips import ListedClips
+from prernn_jax.data.nvgesture import MIRROR, read_listing
 from prernn_jax.data.records import RandomAccessSource
+from prernn_jax.errors import InputError
 
 Modality = Literal["color", "depth", "flow"]
+SHORT_SIDE = 128
+"""Of prepared gestures: 320x240 become 171x128, of which C3D is given 112x112."""
 
 
 @dataclass(frozen=True)
@@ -38,39 +37,54 @@ class GestureData:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
-def embedded_gestures(
-    data_dir: Path | None = None, config: EmbeddedGesturesConfig | None = None
-) -> GestureData:
-    """Return the embedded gestures; draws them first where that has not been done yet.
-
-    Args:
-      data_dir: where to keep them; by default see `data_folder`.
-      config: what to draw; its key is part of the folder's name.
-
-    Returns:
-      Splits train, validation and test.
+def gesture_recipe(modality: Modality, flow: Flow, short_side: int = SHORT_SIDE) -> Recipe:
+    """Return how a modality is prepared; color and its flow are prepared together.
 
     Raises:
-      InputError: the folder cannot be written.
+      InputError: unknown modality, or flow without an algorithm.
     """
-    splits = embedded_splits("gestures", config or EmbeddedGesturesConfig(), data_dir)
-    return GestureData(GESTURE_CLASSES, splits, "depth", GESTURE_MIRROR)
+    if modality not in get_args(Modality):
+        raise InputError(f"modality is {modality!r}; expected one of {get_args(Modality)}")
+    if modality == "flow" and flow == "none":
+        raise InputError("the modality flow needs an algorithm: dis or tvl1")
+    if modality == "depth":
+        return Recipe("none", short_side, gray=True)
+    return Recipe(flow, short_side)
 
 
-def embedded_poses(
-    data_dir: Path | None = None, config: EmbeddedGesturesConfig | None = None
+def nvgesture(
+    source_dir: Path,
+    cache_dir: Path | None = None,
+    *,
+    modality: Modality,
+    flow: Flow = "dis",
+    lists: tuple[str, str] | None = None,
+    short_side: int = SHORT_SIDE,
+    workers: int | None = None,
 ) -> GestureData:
-    """Return the set for pre-training: other hands, one short clip a record.
+    """Return NVGesture; decodes the videos and computes their flow where that is still to do.
+
+    A record holds the 80 frames of the gesture and no others.
 
     Args:
-      data_dir: where to keep it; by default see `data_folder`.
-      config: what to draw.
+      source_dir: the official layout, see `prernn_jax.data.nvgesture`.
+      cache_dir: where prepared videos are kept; by default see `data_folder`.
+      modality: "color", "depth", or "flow" of color.
+      flow: algorithm for color; "none" where no flow is wanted beside it.
+      lists: lists to train and to test on instead of the official ones, under `source_dir` or
+        with a path of their own.
+      short_side: to which the pictures are brought.
+      workers: as for `prernn_jax.data.action.ucf101`.
 
     Returns:
-      Splits train and validation; the classes are ten motions and four still shapes.
+      Splits train and test, without what `prernn_jax.data.prepare --allow-missing` left out.
 
     Raises:
-      InputError: the folder cannot be written.
+      InputError: something is missing or cannot be read; the message names it.
     """
-    splits = embedded_splits("poses", config or EmbeddedGesturesConfig(), data_dir)
-    return GestureData(POSE_CLASSES, splits, "depth", GESTURE_MIRROR)
+    recipe = gesture_recipe(modality, flow, short_side)
+    listing = read_listing(source_dir, "depth" if modality == "depth" else "color", lists)
+    clips = ListedClips("nvgesture", listing, cache_dir, recipe)
+    clips.prepare(workers)
+    splits: dict[str, ClipFiles] = clips.sources()
+    return GestureData(listing.classes, splits, modality, MIRROR)

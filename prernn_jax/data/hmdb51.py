@@ -9,7 +9,13 @@ beginnings of one another (climb, climb_stairs), so a list's exact ending is cut
 
 from pathlib import Path
 
-from prernn_jax.data.split_lists import Listed, existing_folder, find_videos, numbered_lines
+from prernn_jax.data.split_lists import (
+    Listed,
+    Listing,
+    existing_folder,
+    find_videos,
+    numbered_lines,
+)
 from prernn_jax.errors import InputError
 
 LAYOUT = (
@@ -18,7 +24,7 @@ LAYOUT = (
 )
 COUNTS = dict.fromkeys((1, 2, 3), (3570, 1530))
 """Videos to train and to test on in each official split."""
-_PARTS = {"1": "train", "2": "test", "0": "unused"}
+_PARTS = {"1": "train", "2": "test", "0": None}
 
 
 def read_classes(source: Path) -> tuple[str, ...]:
@@ -35,47 +41,43 @@ def read_classes(source: Path) -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(ending) for name in files))
 
 
-def read_split(
-    source: Path, split: int, part: str, missing: dict[str, str] | None = None
-) -> list[Listed]:
+def read_listing(source: Path, split: int) -> Listing:
     """Read the official lists of one split.
 
     Args:
       source: the folder that holds hmdb51_org and testTrainMulti_7030_splits.
       split: 1, 2 or 3.
-      part: "train" or "test".
-      missing: where given, absent videos are noted here (name: what is wrong) and left out.
 
     Returns:
-      The videos, action by action, in the lists' order.
+      The parts "train" and "test", action by action, in the lists' order; absent videos have a
+      `fault`.
 
     Raises:
-      InputError: a folder or list is missing, or a line is not `<name>.avi <0, 1 or 2>` or
-        names an absent video. The message names list, line and video.
+      InputError: a folder or list is missing, or a line is not `<name>.avi <0, 1 or 2>`. The
+        message names list and line.
     """
-    if split not in (1, 2, 3):
+    if split not in COUNTS:
         raise InputError(f"HMDB51 has the splits 1, 2 and 3, got {split}")
     folder = existing_folder(source / "hmdb51_org", LAYOUT)
     videos = find_videos(folder)
-    listed = []
-    for label, action in enumerate(read_classes(source)):
+    classes = read_classes(source)
+    parts: dict[str, list[Listed]] = {"train": [], "test": []}
+    for label, action in enumerate(classes):
         path = _lists(source) / f"{action}_test_split{split}.txt"
         for line, text in numbered_lines(path, LAYOUT):
             file, _, number = text.rpartition(" ")
             if number not in _PARTS or not file:
                 raise InputError(f"{path} line {line} is {text!r}; expected a video and 0, 1 or 2")
-            if _PARTS[number] != part:
+            part = _PARTS[number]
+            if part is None:
                 continue
             name = f"{action}/{file}"
-            video = videos.get(name.lower())
+            video, fault = videos.get(name.lower()), None
             if video is None:
+                video = folder / name
                 fault = f"{path} line {line} names {file}, which is not in {folder / action}"
-                if missing is None:
-                    raise InputError(fault)
-                missing[name] = fault
-                continue
-            listed.append(Listed(video, label, name.removesuffix(".avi")))
-    return listed
+            parts[part].append(Listed(video, label, name.removesuffix(".avi"), fault=fault))
+    return Listing(classes, parts, dict(zip(parts, COUNTS[split], strict=True)))
 
 
 def _lists(source: Path) -> Path:

@@ -1,61 +1,44 @@
-"""UCF101 and HMDB51 between their official lists and the prepared files."""
+"""A data set of videos between its official lists and the prepared files."""
 
+import functools
 import json
 from pathlib import Path
-from typing import Literal
 
-from prernn_jax.data import hmdb51, ucf101
-from prernn_jax.data.clip_files import ClipFiles, Recipe, prepare_clips
-from prernn_jax.data.prepared import data_folder, writable
-from prernn_jax.data.split_lists import Listed
+from prernn_jax.data.clip_files import ClipFiles, Recipe, write_clip
+from prernn_jax.data.prepared import data_folder, locked, writable
+from prernn_jax.data.prepared_files import prepare_files, write_json
+from prernn_jax.data.split_lists import Listed, Listing
 from prernn_jax.errors import InputError
-
-DatasetName = Literal["ucf101", "hmdb51"]
-_READERS = {"ucf101": ucf101, "hmdb51": hmdb51}
 
 
 class ListedClips:
-    """One split of a data set: which videos it has, where they lie prepared, what is left out.
+    """What the lists name: which videos are there, where they lie prepared, what is left out.
 
     Args:
       name: of the data set.
-      source: its official layout.
+      listing: what its lists say.
       data_dir: where prepared data are kept; None: see `data_folder`.
-      split: 1, 2 or 3.
       recipe: how videos are prepared.
       limit: take the first so many videos of each list only, to try things out.
 
     Attributes:
-      classes: names of the classes.
-      listed: "train" and "test" -> the videos that are there and not left out.
-      missing: videos that lists name and that are not there, with what is wrong.
-      official: numbers of videos to train and to test on.
-
-    Raises:
-      InputError: a folder or list is missing or faulty.
+      listing: what the lists say, up to the limit.
+      folder: where the prepared files go.
     """
 
     def __init__(
         self,
-        name: DatasetName,
-        source: Path,
+        name: str,
+        listing: Listing,
         data_dir: Path | None,
-        split: int,
         recipe: Recipe,
         limit: int | None = None,
     ) -> None:
-        reader = _READERS[name]
         self.name, self.recipe = name, recipe
         self.root = data_folder(data_dir)
         self.folder = self.root / name / recipe.key
-        self.classes = reader.read_classes(source)
-        self.missing: dict[str, str] = {}
-        known = self.left_out()
-        self.listed: dict[str, list[Listed]] = {}
-        for part in ("train", "test"):
-            items = reader.read_split(source, split, part, self.missing)[:limit]
-            self.listed[part] = [item for item in items if item.name not in known]
-        self.official = reader.COUNTS[split]
+        parts = {part: items[:limit] for part, items in listing.parts.items()}
+        self.listing = Listing(listing.classes, parts, listing.official)
 
     def left_out(self) -> dict[str, str]:
         """Return the videos that an earlier preparation was allowed to leave out, and why."""
@@ -64,37 +47,59 @@ class ListedClips:
 
     def leave_out(self, faults: dict[str, str]) -> None:
         """Remember videos without which this data set is to be used."""
-        path = self.folder / "left_out.json"
-        temporary = path.with_name(path.name + ".tmp")
         with writable(self.root, self.name):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({**self.left_out(), **faults}, indent=1))
-            temporary.replace(path)
-        for part, items in self.listed.items():
-            self.listed[part] = [item for item in items if item.name not in faults]
+            write_json(self.folder / "left_out.json", {**self.left_out(), **faults})
+
+    def usable(self) -> dict[str, list[Listed]]:
+        """Return the samples of each part that are there and not left out."""
+        known = self.left_out()
+        return {
+            part: [item for item in items if item.fault is None and item.name not in known]
+            for part, items in self.listing.parts.items()
+        }
+
+    def missing(self) -> dict[str, str]:
+        """Return the samples whose video is not there and that are not left out, and why."""
+        known = self.left_out()
+        found: dict[str, str] = {}
+        for items in self.listing.parts.values():
+            for item in items:
+                if item.fault is not None and item.name not in known:
+                    found.setdefault(item.name, item.fault)
+        return found
 
     def prepare(self, workers: int | None = None, faults: dict[str, str] | None = None) -> None:
         """Decode and compute flow where that is still to do.
 
         Args:
-          workers: videos at a time; None: one a core.
-          faults: where given, videos that cannot be read are noted here (name: why) and the
-            others go on.
+          workers: processes; None: one a core.
+          faults: where given, videos that are missing or cannot be read are noted here (name:
+            why) and the others go on.
 
         Raises:
-          InputError: without `faults`: a video is missing, or cannot be read.
+          InputError: without `faults`: a video is missing, or cannot be read; in any case: nothing
+            can be written.
         """
-        known = self.left_out()
-        absent = [text for name, text in self.missing.items() if name not in known]
-        if faults is None and absent:
-            more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
-            raise InputError(absent[0] + more)
-        every = {item.name: item for items in self.listed.values() for item in items}
+        missing = self.missing()
+        if faults is not None:
+            faults.update(missing)
+        elif missing:
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise InputError(next(iter(missing.values())) + more)
+        every = {item.name: item for items in self.usable().values() for item in items}
+        write = functools.partial(write_clip, recipe=self.recipe)
         with writable(self.root, self.name):
-            prepare_clips(self.folder, list(every.values()), self.recipe, workers, faults)
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = f".{self.name}-{self.recipe.key}.lock".replace("/", "-")
+            with locked(self.root / lock):
+                for remains in self.folder.rglob(".*.tmp"):
+                    remains.unlink()
+                items = list(every.values())
+                prepare_files(self.folder, items, write, self.recipe.facts, workers, faults)
 
     def sources(self) -> dict[str, ClipFiles]:
         """Return the prepared videos of each part."""
         return {
-            part: ClipFiles(self.folder, items, self.recipe) for part, items in self.listed.items()
+            part: ClipFiles(self.folder, items, self.recipe)
+            for part, items in self.usable().items()
         }

@@ -1,6 +1,7 @@
 """Where prepared data are kept, and how several processes agree on who prepares them."""
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -12,6 +13,9 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from prernn_jax.errors import InputError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EIO)
 
 
 def data_folder(data_dir: Path | None = None) -> Path:
@@ -46,7 +50,7 @@ def prepare_once(
         return builder
     with writable(root, what):
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root / f".{builder.name}-{final.parent.name}.lock"), _quiet():
+        with locked(root / f".{builder.name}-{final.parent.name}.lock"), _quiet():
             if not (final / "dataset_info.json").is_file():
                 for remains in final.parent.glob("incomplete.*"):
                     shutil.rmtree(remains)
@@ -60,7 +64,14 @@ def writable(root: Path, what: str) -> Iterator[None]:
     """Turn the system's refusal to write there into an InputError that names the folder."""
     try:
         yield
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+    except OSError as error:
+        if error.errno in _FULL:
+            raise InputError(
+                f"{what} cannot be written to {root}: the disk is full ({error}); make room and "
+                "start again (what is finished stays), or give a folder on another disk"
+            ) from error
+        if error.errno not in _REFUSED:
+            raise
         raise InputError(
             f"{what} cannot be written to {root} ({error}); give a folder that you may write, "
             "or set PRERNN_DATA_DIR"
@@ -68,7 +79,8 @@ def writable(root: Path, what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process holds this lock file, and hold it."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # freed by the system when the process ends
         yield

@@ -1,6 +1,6 @@
 """Reading official split lists: their lines, and the videos that they name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,22 +9,65 @@ from prernn_jax.errors import InputError
 
 @dataclass(frozen=True)
 class Listed:
-    """A video as a split list names it."""
+    """A video, or a part of one, as a split list names it.
+
+    Attributes:
+      video: the file.
+      label: class number, from 0.
+      name: the sample's, also the prepared file's under the data set's folder.
+      start: the first frame, from 0.
+      stop: the frame behind the last one; None: all frames.
+      fault: what is wrong if the video is not there; it names list and line.
+    """
 
     video: Path
     label: int
-    name: str  # also the prepared file's, under the data set's folder
+    name: str
+    start: int = 0
+    stop: int | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the lists of a data set name.
+
+    Attributes:
+      classes: names, by label.
+      parts: part of the data set ("train", "test") -> its samples in the lists' order.
+      official: part -> number of samples in the official lists; empty for lists of the user's.
+    """
+
+    classes: tuple[str, ...]
+    parts: Mapping[str, list[Listed]]
+    official: Mapping[str, int]
 
 
 def existing_folder(path: Path, layout: str) -> Path:
     """Return the path.
 
     Raises:
-      InputError: there is no such folder; the message shows the layout that is expected.
+      InputError: there is no such folder, or the archive was unpacked one folder too deep; the
+        message shows the layout that is expected.
     """
-    if not path.is_dir():
-        raise InputError(f"there is no folder {path}; expected {layout}")
-    return path
+    if path.is_dir() and not (path / path.name).is_dir():
+        return path
+    hint = ""
+    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    deeper = [place for place in beside if (place / path.name).is_dir()]
+    if path.is_dir():
+        raise InputError(
+            f"{path} holds a second folder {path.name}: the archive was unpacked one folder too "
+            f"deep; move what is in {path / path.name} to {path}"
+        )
+    if deeper:
+        hint = (
+            f"; {deeper[0] / path.name} is there, one folder too deep: give {deeper[0]} as the "
+            "source"
+        )
+    elif path.parent.name == path.name:
+        hint = f"; give {path.parent.parent} as the source"
+    raise InputError(f"there is no folder {path}; expected {layout}{hint}")
 
 
 def numbered_lines(path: Path, layout: str) -> Iterator[tuple[int, str]]:

@@ -6,9 +6,16 @@ the folder. Names are matched without regard to case, for the archive and its li
 HandstandPushups / HandStandPushups.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from prernn_jax.data.split_lists import Listed, existing_folder, find_videos, numbered_lines
+from prernn_jax.data.split_lists import (
+    Listed,
+    Listing,
+    existing_folder,
+    find_videos,
+    numbered_lines,
+)
 from prernn_jax.errors import InputError
 
 LAYOUT = "SOURCE/UCF-101/<Class>/*.avi and SOURCE/ucfTrainTestlist/{classInd,trainlist01,...}.txt"
@@ -34,30 +41,36 @@ def read_classes(source: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def read_split(
-    source: Path, split: int, part: str, missing: dict[str, str] | None = None
-) -> list[Listed]:
-    """Read one official list.
+def read_listing(source: Path, split: int) -> Listing:
+    """Read the official lists of one split.
 
     Args:
       source: the folder that holds UCF-101 and ucfTrainTestlist.
       split: 1, 2 or 3.
-      part: "train" or "test".
-      missing: where given, absent videos are noted here (name: what is wrong) and left out.
 
     Returns:
-      The videos in the list's order.
+      The parts "train" and "test"; absent videos have a `fault`.
 
     Raises:
-      InputError: a folder or list is missing, or a line names an absent video, an unknown
-        class, or a number that is not the class's. The message names list, line and video.
+      InputError: a folder or list is missing, or a line names an unknown class, or a number that
+        is not the class's. The message names list, line and video.
     """
-    if split not in (1, 2, 3):
+    if split not in COUNTS:
         raise InputError(f"UCF101 has the splits 1, 2 and 3, got {split}")
-    numbers = {name.lower(): number for number, name in enumerate(read_classes(source))}
-    path = _lists(source) / f"{part}list{split:02d}.txt"
+    classes = read_classes(source)
     folder = existing_folder(source / "UCF-101", LAYOUT)
     videos = find_videos(folder)
+    parts = {}
+    for part in ("train", "test"):
+        path = _lists(source) / f"{part}list{split:02d}.txt"
+        parts[part] = _read_list(path, classes, folder, videos)
+    return Listing(classes, parts, dict(zip(parts, COUNTS[split], strict=True)))
+
+
+def _read_list(
+    path: Path, classes: tuple[str, ...], folder: Path, videos: Mapping[str, Path]
+) -> list[Listed]:
+    numbers = {name.lower(): number for number, name in enumerate(classes)}
     listed = []
     for line, text in numbered_lines(path, LAYOUT):
         name, _, given = text.partition(" ")
@@ -70,15 +83,13 @@ def read_split(
                 f"{where} gives {name} the class {given.strip()}, but classInd.txt says "
                 f"{numbers[kind] + 1}"
             )
-        video = videos.get(name.lower())
+        video, fault = videos.get(name.lower()), None
         if video is None:
+            video = folder / name
             fault = f"{where} names {name}, which is not under {folder}; unpack all of UCF101.rar"
-            if missing is None:
-                raise InputError(fault)
-            missing[name] = fault
-            continue
-        listed.append(Listed(video, numbers[kind], str(Path(name).with_suffix(""))))
-    if not listed and not missing:
+        stem = str(Path(name).with_suffix(""))
+        listed.append(Listed(video, numbers[kind], stem, fault=fault))
+    if not listed:
         raise InputError(f"{path} is empty; expected one video a line")
     return listed
 

@@ -10,19 +10,24 @@ from numpy.typing import NDArray
 from prernn_jax.errors import InputError
 
 
-def read_frames(path: Path, short_side: int | None = None) -> Iterator[NDArray[np.uint8]]:
+def read_frames(
+    path: Path, short_side: int | None = None, start: int = 0, stop: int | None = None
+) -> Iterator[NDArray[np.uint8]]:
     """Decode a video picture by picture; only one is in memory at a time.
 
     Args:
       path: a video file (AVI, MP4, ...).
       short_side: bring the pictures to this height or width, whichever is shorter.
+      start: the first frame, from 0; the video is decoded from its beginning, so this is exact.
+      stop: the frame behind the last one; None: go on to the end.
 
     Yields:
       (H, W, 3) RGB, all of one size.
 
     Raises:
       InputError: PyAV is not installed; the file is absent, empty or no video; it stops decoding
-        before its end, or has far fewer frames than it says. The message names the file.
+        before its end, or has far fewer frames than it says, or fewer than `stop`. The message
+        names the file.
     """
     try:
         import av
@@ -44,13 +49,17 @@ def read_frames(path: Path, short_side: int | None = None) -> Iterator[NDArray[n
             stated = stream.frames  # 0 where the container does not say
             stream.thread_type = "AUTO"
             for frame in container.decode(stream):
+                if count == stop:
+                    return
+                count += 1
+                if count <= start:
+                    continue
                 picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")  # type: ignore[assignment]
                 size = size or _fit(picture.shape[0], picture.shape[1], short_side)
                 if picture.shape[:2] != size:
                     shrinks = size[0] < picture.shape[0]
                     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
                     picture = cv2.resize(picture, size[::-1], interpolation=how)  # type: ignore[assignment]
-                count += 1
                 yield picture
     except av.error.FFmpegError as error:
         raise InputError(
@@ -59,6 +68,12 @@ def read_frames(path: Path, short_side: int | None = None) -> Iterator[NDArray[n
         ) from error
     if count == 0:
         raise InputError(f"the video {path} has no frames")
+    if stop is not None:
+        if count < stop:
+            raise InputError(
+                f"the video {path} has {count} frames; {start} to {stop - 1} are asked for"
+            )
+        return
     if count < stated - max(2.0, 0.05 * stated):  # a header may count a few too many
         raise InputError(f"the video {path} is truncated: {count} of {stated} frames are there")
 
