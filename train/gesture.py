@@ -161,9 +161,7 @@ def run(config: GestureConfig) -> dict[str, Any]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line."""
-    config = parse(
-        GestureConfig, gesture_preset, ("preset", "data"), argv, str(__doc__).strip()
-    )
+    config = parse(GestureConfig, gesture_preset, ("preset", "data"), argv, str(__doc__).strip())
     run(config)
 
 

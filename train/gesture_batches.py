@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from prernn_jax.data.batches import EvalLoader, TrainLoader, eval_batches, train_batches
+from prernn_jax.data.batches import Batch, EvalLoader, TrainLoader, eval_batches, train_batches
 from prernn_jax.data.gesture import GestureData
 from prernn_jax.data.gesture_sampling import read_clips
 from prernn_jax.data.records import Record
 from train.gesture_config import GestureConfig
-from train.step import Batch
 
 
 def _reader(data: GestureData, config: GestureConfig, steps: int, channels: int) -> Any:

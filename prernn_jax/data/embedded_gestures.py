@@ -64,10 +64,10 @@ class EmbeddedGesturesConfig:
     size: int = 48
     frames: int = 28
     clip: int = 4  # frames of a clip for pre-training
-    train: int = 480
-    validation: int = 120
+    train: int = 960
+    validation: int = 240
     test: int = 240
-    pose_train: int = 2800
+    pose_train: int = 5600
     pose_validation: int = 280
     hands: int = 60  # a split
     difficulty: GestureDifficulty = field(default_factory=GestureDifficulty)

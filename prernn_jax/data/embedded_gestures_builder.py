@@ -24,7 +24,9 @@ _SPLITS = {
 }
 
 
-def make_record(settings: EmbeddedGesturesConfig, kind: Kind, split: str, index: int) -> dict[str, Any]:
+def make_record(
+    settings: EmbeddedGesturesConfig, kind: Kind, split: str, index: int
+) -> dict[str, Any]:
     """Draw one clip and encode it as grey JPEG."""
     stream = _SPLITS[kind][split]
     clip = make_gesture(settings, stream, index)

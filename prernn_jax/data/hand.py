@@ -129,7 +129,8 @@ def hand_capsules(hand: Hand, pose: Pose) -> list[Capsules]:
 
 def _axes(angle: Numbers) -> tuple[tuple[Numbers, Numbers], tuple[Numbers, Numbers]]:
     """Directions in the picture (x, y down) across a hand and towards its fingers."""
-    cos, sin = np.round(np.cos(angle), 6), np.round(np.sin(angle), 6)
+    cos = np.asarray(np.round(np.cos(angle), 6), np.float64)
+    sin = np.asarray(np.round(np.sin(angle), 6), np.float64)
     return (cos, sin), (sin, -cos)
 
 
