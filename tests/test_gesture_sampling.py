@@ -1,6 +1,7 @@
 """Clips of a gesture: one after the other, in the video, one view for all; faults are named."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -58,7 +59,10 @@ def test_nvgesture_is_ten_clips_of_eight_frames():
 
 
 @given(
-    frames=st.integers(4, 30), clips=st.integers(1, 5), stride=st.integers(1, 2), seed=st.integers(0, 99)
+    frames=st.integers(4, 30),
+    clips=st.integers(1, 5),
+    stride=st.integers(1, 2),
+    seed=st.integers(0, 99),
 )
 def test_one_view_serves_all_pictures(frames, clips, stride, seed):
     """The pictures differ in their grey value alone, and so do their crops."""
@@ -74,7 +78,7 @@ def test_one_view_serves_all_pictures(frames, clips, stride, seed):
     assert length == wanted
     assert not got[length:].any()
     flat = got[:length].reshape(-1, 16, 16).astype(int)
-    for before, after in zip(flat, flat[1:], strict=False):
+    for before, after in pairwise(flat):
         assert np.abs(after - before - 5 * stride).max() <= 3  # JPEG, and interpolation
 
 
@@ -102,9 +106,9 @@ def test_grey_pictures_for_a_network_of_three_channels_and_the_last_flow_twice()
 
 
 def test_too_few_frames_and_missing_flow_name_the_video():
-    with pytest.raises(InputError, match="'hand 7' has 3 frames; a clip of 4 .* needs 4"):
+    with pytest.raises(InputError, match=r"'hand 7' has 3 frames; a clip of 4 .* needs 4"):
         read_clips(record(3), "frames", 2, 4, SIDE, 1)
-    with pytest.raises(InputError, match="'hand 7' has 9 frames; .* stride of 3 needs 10"):
+    with pytest.raises(InputError, match=r"'hand 7' has 9 frames; .* stride of 3 needs 10"):
         read_clips(record(9), "frames", 2, 4, SIDE, 1, stride=3)
-    with pytest.raises(InputError, match="'hand 7' has no flow_x"):
+    with pytest.raises(InputError, match=r"'hand 7' has no flow_x"):
         read_clips(record(8), "flow", 2, 4, SIDE, 2)

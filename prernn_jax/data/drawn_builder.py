@@ -33,7 +33,7 @@ class DrawnConfig(tfds.core.BuilderConfig):
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class DrawnBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class DrawnBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Writes what its configuration draws, several records at a time."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -40,7 +40,7 @@ SPLITS = {"train": 1, "validation": 2, "test": 3, "pose_train": 4, "pose_validat
 class GestureDifficulty:
     """How hard the embedded gestures are; lengths in pixels at the size of the clips."""
 
-    unit: float = 4.4  # half the width of a palm
+    unit: float = 5.0  # half the width of a palm
     hands: float = 0.15  # relative spread of a hand's sizes and proportions
     travel: tuple[float, float] = (12.0, 20.0)  # of a move's stroke
     approach: tuple[float, float] = (0.30, 0.55)  # change of log size in a push or pull

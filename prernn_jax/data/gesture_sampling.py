@@ -93,11 +93,11 @@ def read_clips(
         for number in np.minimum(wanted.ravel(), last):
             picture = decode_picture(record[kind][number], gray=gray)
             if view is None:
-                shape = picture.shape[:2]
+                height, width = picture.shape[:2]
                 if rng is None or augmentation is None:
-                    view = centre_view(*shape, size)
+                    view = centre_view(height, width, size)
                 else:
-                    view = draw_view(rng, *shape, augmentation)
+                    view = draw_view(rng, height, width, augmentation)
             cut.append(apply_view(picture, view, size))
         plane = np.stack(cut)  # (T' L, S, S[, 3])
         planes.append(flip_flow_x(plane) if kind == "flow_x" and view and view.flip else plane)

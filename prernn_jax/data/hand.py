@@ -17,7 +17,7 @@ THUMB, INDEX, MIDDLE, RING, LITTLE = range(5)
 _BASES = np.array([(-0.75, -0.25), (-0.60, 0.70), (-0.20, 0.85), (0.20, 0.80), (0.60, 0.65)])
 _LENGTHS = np.array([1.15, 1.55, 1.75, 1.60, 1.25])
 _RADII = np.array([0.30, 0.25, 0.25, 0.25, 0.22])
-_SPREAD = np.array([-0.95, -0.28, -0.06, 0.14, 0.38])  # angles of stretched fingers, in radians
+_SPREAD = np.array([-0.95, -0.32, -0.04, 0.15, 0.38])  # angles of stretched fingers, in radians
 _CURLED = 0.12  # length of a bent finger, of its whole length
 _BULGE = 0.05  # nearness of a capsule's middle line over its edge
 
@@ -98,8 +98,8 @@ def nearness(near: Numbers) -> Numbers:
 
 def hand_capsules(hand: Hand, pose: Pose) -> list[Capsules]:
     """Return the parts of a hand from the farthest to the nearest."""
-    scale = hand.unit * np.round(np.exp(pose.near), 6)  # (N,) pixels
-    level = nearness(pose.near)
+    scale: Numbers = hand.unit * np.round(np.exp(pose.near), 6)  # (N,) pixels
+    level: Numbers = nearness(pose.near)
     axes = _axes(pose.angle)
 
     def place(across: Numbers | float, along: Numbers | float) -> tuple[Numbers, Numbers]:
