@@ -4,7 +4,7 @@ python -m prernn_jax.data.show embedded --out sheet.png
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 
 from prernn_jax.data.action import ActionData, embedded_actions, embedded_stills, hmdb51, ucf101
 from prernn_jax.data.clip_files import Flow
+from prernn_jax.data.embedded_gestures_builder import embedded_gestures, embedded_poses
+from prernn_jax.data.gesture import GestureData, Modality, nvgesture
 from prernn_jax.data.records import Record, decode_picture
 from prernn_jax.data.sheet import Shown, contact_sheet
 from prernn_jax.errors import InputError
+
+Dataset = Literal["embedded", "stills", "gestures", "poses", "ucf101", "hmdb51", "nvgesture"]
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,13 @@ class Show:
       columns: Pictures a sample, evenly placed over the clip.
       height: Of a picture on the sheet.
       seed: Of the choice.
-      source: UCF101 and HMDB51: the official layout.
+      source: UCF101, HMDB51 and NVGesture: the official layout.
       data_dir: Where prepared data are kept.
       flow: UCF101 and HMDB51: algorithm.
+      modality: NVGesture: what to show.
     """
 
-    dataset: tyro.conf.Positional[Literal["embedded", "stills", "ucf101", "hmdb51"]]
+    dataset: tyro.conf.Positional[Dataset]
     out: Path = Path("sheet.png")
     split: str = "train"
     count: int = 10
@@ -48,16 +53,23 @@ class Show:
     source: Path | None = None
     data_dir: Path | None = None
     flow: Flow = "dis"
+    modality: Modality = "depth"
 
 
-def open_data(config: Show) -> ActionData:
+def open_data(config: Show) -> ActionData | GestureData:
     """Open the data set; prepares it where that is still to do."""
-    if config.dataset == "embedded":
-        return embedded_actions(config.data_dir)
-    if config.dataset == "stills":
-        return embedded_stills(config.data_dir)
+    drawn: dict[str, Callable[[Path | None], ActionData | GestureData]] = {
+        "embedded": embedded_actions,
+        "stills": embedded_stills,
+        "gestures": embedded_gestures,
+        "poses": embedded_poses,
+    }
+    if config.dataset in drawn:
+        return drawn[config.dataset](config.data_dir)
     if config.source is None:
         raise InputError(f"{config.dataset} needs --source, the folder of the official layout")
+    if config.dataset == "nvgesture":
+        return nvgesture(config.source, config.data_dir, modality=config.modality, flow=config.flow)
     read = ucf101 if config.dataset == "ucf101" else hmdb51
     return read(config.source, config.data_dir, flow=config.flow)
 
