@@ -161,6 +161,23 @@ def test_real_recordings(place, shared_data, tmp_path):
     assert np.isfinite(summary["loss"])
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path:./a depth:sk_depth:1:x label:1", r"train.lst line 1 is 'path:./a .*expected path:"),
+        ("path:./a depth:sk_depth:1:81 label:26", r"train.lst line 1 has the label 26; .*1 to 25"),
+    ],
+)
+def test_faulty_lists_name_file_and_line(place, tmp_path, text, message):
+    (tmp_path / "Video_data").mkdir()
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.lst").write_text(text + "\n")
+    lists = [str(tmp_path / f"{name}.lst") for name in ("train", "test")]
+    with pytest.raises(InputError, match=message):
+        main(flags(place, "--data=nvgesture", "--preset=embedded", f"--data_dir={tmp_path}",
+                   "--lists", *lists))  # fmt: skip
+
+
 def test_the_paper_preset_is_the_papers():
     config = paper()
     schedule = config.schedule

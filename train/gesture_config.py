@@ -23,7 +23,7 @@ class GesturePretraining(Pretraining):
 
 
 _CLIPS = EmbeddedGesturesConfig()
-_EMBEDDED = Schedule(0.05, "cosine", warmup=0.5)
+_EMBEDDED = Schedule(0.025, "cosine", warmup=0.5)
 
 
 @dataclass(frozen=True)
