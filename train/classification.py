@@ -46,6 +46,11 @@ def of_videos(found: Predictions) -> tuple[NDArray[Any], NDArray[Any], NDArray[A
     return numbers, scores, np.array([label_of[number] for number in numbers.tolist()])
 
 
+def measure_clips(found: Predictions) -> dict[str, float]:
+    """`top1` of single frames or clips, each by itself."""
+    return {"top1": top1(found["scores"], found["labels"])}
+
+
 def measure(found: Predictions) -> dict[str, float]:
     """Metrics of a set.
 

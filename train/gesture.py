@@ -15,12 +15,10 @@ from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.embedded_gestures_builder import embedded_gestures, embedded_poses
 from prernn_jax.data.gesture import GestureData, nvgesture
 from prernn_jax.errors import InputError
-from prernn_jax.metrics import confusion_matrix
 from prernn_jax.preprocess import Preprocessing
 from train.backbone import Backbone, read_weights, with_channels
-from train.classification import classification_task, measure, of_videos
+from train.classification import classification_task, measure
 from train.command import parse, run_command
-from train.figures import confusion_figure
 from train.gesture_batches import gesture_test_batches, gesture_train_batches
 from train.gesture_config import GestureConfig, gesture_preset
 from train.gesture_pretrain import compact_backbone
@@ -28,7 +26,8 @@ from train.log import say
 from train.parallel import make_mesh
 from train.run_config import check_run, run_name
 from train.run_folder import RunFolder
-from train.stage_two import Application, settings_of, train_and_test, write_summary
+from train.stage_two import Application, settings_of, train_and_test
+from train.video_report import report_videos
 
 SPORTS1M = Preprocessing(channels="bgr", mean=(90.25, 97.66, 101.41))
 """Means of Sports-1M's mean volume, where a file of weights does not bring it."""
@@ -144,19 +143,7 @@ def run(config: GestureConfig) -> dict[str, Any]:
             mesh,
         )
 
-        # --------------------------------------------------------------------- what it says
-        _, scores, labels = of_videos(outcome.test)
-        counts, top1 = confusion_matrix(scores, labels), outcome.metrics["video_top1"]
-        title = f"{name}: video top-1 {100 * top1:.1f}%"
-        confusion_figure(folder.path / "confusion.png", counts, data.classes, title)
-        chance = 1 / len(data.classes)
-        facts = {"chance": chance, "confusion": counts.tolist()}
-        summary = write_summary(folder, outcome, began, facts)
-        say(
-            f"test: video_top1 {top1:.4f}  loss {summary['loss']:.4f}  "
-            f"(chance {chance:.4f}; {summary['seconds']:.0f} s; {folder.path})"
-        )
-        return summary
+        return report_videos(folder, name, outcome, data.classes, began)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Stage one of gesture recognition: a compact C3D on single clips of rendered hands."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -10,13 +10,11 @@ from jax.sharding import Mesh
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.gesture import GestureData
-from prernn_jax.metrics import top1
 from prernn_jax.preprocess import Preprocessing
 from train.backbone import Backbone, expecting
-from train.classification import classification_task
+from train.classification import classification_task, measure_clips
 from train.gesture_batches import gesture_test_batches, gesture_train_batches
 from train.gesture_config import GestureConfig
-from train.loop import Predictions
 from train.stage_one import kept_backbone, train_backbone
 
 COMPACT: dict[str, Any] = {
@@ -55,10 +53,6 @@ def compact_backbone(
 def _train(config: GestureConfig, start: Backbone, data: GestureData, mesh: Mesh) -> Backbone:
     settings = config.pretraining
     sizes = {"steps": 1, "stride": 1, "batch_size": settings.batch_size}
-
-    def measure(found: Predictions) -> Mapping[str, float]:
-        return {"top1": top1(found["scores"], found["labels"])}
-
     return train_backbone(
         config,
         start,
@@ -66,7 +60,7 @@ def _train(config: GestureConfig, start: Backbone, data: GestureData, mesh: Mesh
         len(data.classes),
         gesture_train_batches(data, config, 1, seed=settings.seed, **sizes),
         gesture_test_batches(data, "validation", config, 1, **sizes),
-        measure,
+        measure_clips,
         settings,
         name="depth",
         epochs=settings.epochs,
