@@ -51,6 +51,8 @@ CLASSES = (
     "OK",
 )
 """Names by label, from 0."""
+MIRROR = {0: 1, 1: 0, 4: 5, 5: 4, 19: 20, 20: 19}
+"""Label that a mirrored recording shows, where it is another one."""
 
 Sensor = Literal["color", "depth"]
 
