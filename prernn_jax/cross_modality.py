@@ -28,18 +28,20 @@ def for_flow(model: Any, channels: int) -> Any:
     """A copy of a network whose first convolution takes `channels` instead of its own.
 
     Args:
-        model: A backbone with a first convolution named `conv1`, such as ResNet.
-        channels: 2L for a stack of L flow fields.
+        model: A backbone with a first convolution named `conv1` or `conv1a`: ResNet, C3D.
+        channels: 2L for a stack of L flow fields; 2 for clips of flow.
 
     Raises:
         InputError: The network has no convolution of that name.
     """
-    if not isinstance(getattr(model, "conv1", None), nnx.Conv):
+    names = [n for n in ("conv1", "conv1a") if isinstance(getattr(model, n, None), nnx.Conv)]
+    if not names:
         raise InputError(
-            f"{type(model).__name__} has no first convolution `conv1`: only a ResNet can be "
-            "turned into a network for flow"
+            f"{type(model).__name__} has no first convolution `conv1` or `conv1a`: only a ResNet "
+            "or a C3D can be turned into a network for flow"
         )
     new = nnx.clone(model)
-    new.conv1.kernel = nnx.Param(repeat_mean_channel(model.conv1.kernel[...], channels))
-    new.conv1.in_features = channels
+    first = getattr(new, names[0])
+    first.kernel = nnx.Param(repeat_mean_channel(first.kernel[...], channels))
+    first.in_features = channels
     return new

@@ -1,5 +1,7 @@
 """C3D: published sizes, Caffe's and the ports' pooling against torch.nn, short clips, errors."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,3 +89,16 @@ def test_wrong_arguments():
         C3D(variant="theano", rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="leave nothing"):
         _model(image_size=8, variant="pytorch")
+
+
+def test_a_compact_network_of_three_stages():
+    sizes = {"clip_length": 4, "image_size": 48, "in_channels": 1, "stage_sizes": (1, 1, 1)}
+    model = _model(**sizes, stride=2)
+    assert [name for names in model.stages for name in names] == ["conv1a", "conv2a", "conv3a"]
+    assert model.fc6.in_features == 4 * 3 * 3
+    clips = jax.random.normal(jax.random.key(0), (2, 4, 48, 48, 1))
+    assert model(clips).shape == (2, 5)
+    arguments = {"num_outputs": 5, "width": 1, "hidden": 7, **sizes, "stride": 2}
+    text = json.dumps(arguments)
+    built = build({"architecture": "c3d", "arguments": text})
+    assert flat_shapes(built) == flat_shapes(model)

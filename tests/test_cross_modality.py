@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from prernn_jax.backbones.c3d import C3D
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.cross_modality import for_flow, repeat_mean_channel
@@ -27,6 +28,14 @@ def test_the_given_network_stays_and_the_new_one_takes_flow():
     assert flow.conv1.in_features == 8
     np.testing.assert_array_equal(model.conv1.kernel[...], before)
     np.testing.assert_array_equal(flow.fc.kernel[...], model.fc.kernel[...])
+
+
+def test_c3d_for_clips_of_flow():
+    sizes = {"width": 2, "hidden": 4, "clip_length": 4, "image_size": 16, "stage_sizes": (1, 1)}
+    model = C3D(**sizes, num_outputs=3, rngs=nnx.Rngs(0))
+    flow = for_flow(model, 2)
+    assert flow(np.ones((2, 4, 16, 16, 2), np.float32)).shape == (2, 3)
+    assert model.conv1a.in_features == 3
 
 
 def test_a_network_without_conv1():

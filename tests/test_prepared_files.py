@@ -13,6 +13,7 @@ import pytest
 from small_videos import numbered_pictures, write_video
 
 from prernn_jax.data import clip_files
+from prernn_jax.data.action import ucf101
 from prernn_jax.data.clip_files import ClipFiles, Recipe
 from prernn_jax.data.prepare import main
 from prernn_jax.data.prepared_files import prepare_files, prepared_path
@@ -33,7 +34,9 @@ def prepare(folder: Path, listed: list[Listed], recipe: Recipe, workers: int = 1
     prepare_files(folder, listed, recipe.write, recipe.facts, workers)
 
 
-def ucf101(source: Path, count: int, size: tuple[int, int] = (48, 64), frames: int = 6) -> Path:
+def make_ucf101(
+    source: Path, count: int, size: tuple[int, int] = (48, 64), frames: int = 6
+) -> Path:
     """An official layout whose videos are noise, which fills disks."""
     rng = np.random.default_rng(0)
     lists = source / "ucfTrainTestlist"
@@ -41,7 +44,7 @@ def ucf101(source: Path, count: int, size: tuple[int, int] = (48, 64), frames: i
     (lists / "classInd.txt").write_text("1 Noise\n")
     names = [f"Noise/v_Noise_g01_c{k:02d}.avi" for k in range(count)]
     for name in names:
-        pictures = rng.integers(0, 256, (frames, *size, 3), dtype=np.uint8)
+        pictures = rng.integers(0, 256, (6, *size, 3), dtype=np.uint8)
         write_video(source / "UCF-101" / name, list(pictures))
     for part in ("train", "test"):
         (lists / f"{part}list01.txt").write_text("\n".join(names))
@@ -69,7 +72,7 @@ def test_a_process_that_dies_is_explained(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_preparation_goes_on(tmp_path, number):
-    source, data = ucf101(tmp_path / "ucf", 30, (240, 320)), tmp_path / "data"
+    source, data = make_ucf101(tmp_path / "ucf", 30, (240, 320)), tmp_path / "data"
     options = ["ucf101", "--source", str(source), "--data-dir", str(data)]
     command = [sys.executable, "-m", "prernn_jax.data.prepare", *options, "--workers", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
@@ -110,7 +113,7 @@ def test_flow_of_two_versions_of_opencv_is_not_mixed(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_explained_and_leaves_no_half_file(tmp_path, small_disk, capsys):
-    source = ucf101(tmp_path / "ucf", 3, (240, 320))
+    source = make_ucf101(tmp_path / "ucf", 3, (240, 320))
     options = ["--flow", "none", "--short-side", "240", "--workers", "1"]
     run = ["ucf101", "--source", str(source), "--data-dir", str(small_disk), *options]
     assert main(run) == 2
@@ -122,15 +125,29 @@ def test_a_full_disk_is_explained_and_leaves_no_half_file(tmp_path, small_disk, 
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
-    source = ucf101(tmp_path / "ucf", 1)
+    source = make_ucf101(tmp_path / "ucf", 1)
     (tmp_path / "file").write_text("in the folder's place")
     run = ["ucf101", "--source", str(source), "--data-dir", str(tmp_path / "file")]
     assert main([*run, "--workers", "1"]) == 2
     assert f"ucf101 cannot be written to {tmp_path / 'file'}" in capsys.readouterr().err
 
 
-def test_a_read_only_disk_is_named(tmp_path, small_disk, capsys):
-    source = ucf101(tmp_path / "ucf", 1)
+def test_a_read_only_disk_is_named_and_can_be_read(tmp_path, small_disk, capsys):
+    source = make_ucf101(tmp_path / "ucf", 2)
+    run = ["ucf101", "--source", str(source), "--data-dir", str(small_disk), "--workers", "1"]
+    assert main([*run, "--limit", "1"]) == 0
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    assert main(["ucf101", "--source", str(source), "--data-dir", str(small_disk)]) == 2
+    capsys.readouterr()
+    assert main(run) == 2
     assert "Read-only file system" in capsys.readouterr().err
+    for part in ("train", "test"):
+        (source / "ucfTrainTestlist" / f"{part}list01.txt").write_text(
+            "Noise/v_Noise_g01_c00.avi\n"
+        )
+    assert len(ucf101(source, small_disk).splits["train"][0]["frames"]) == 6
+
+
+def test_prepared_data_may_lie_in_the_source(tmp_path):
+    source = make_ucf101(tmp_path / "ucf101", 1)
+    for _ in range(2):
+        assert len(ucf101(source, source, short_side=48, workers=1).splits["test"]) == 1

@@ -17,18 +17,18 @@ from prernn_jax.data.action import (
 )
 from prernn_jax.data.sampling import channels
 from prernn_jax.errors import InputError
-from prernn_jax.metrics import confusion_matrix
+from train.action_batches import test_batches, train_batches
 from train.action_config import ActionConfig, action_preset
 from train.action_pretrain import compact_backbone
-from train.action_task import action_task, measure, of_videos, test_batches, train_batches
 from train.backbone import read_resnet
+from train.classification import classification_task, measure
 from train.command import parse, run_command
-from train.figures import confusion_figure
 from train.log import say
 from train.parallel import make_mesh
 from train.run_config import check_run, run_name
 from train.run_folder import RunFolder
-from train.stage_two import Application, settings_of, train_and_test, write_summary
+from train.stage_two import Application, settings_of, train_and_test
+from train.video_report import report_videos
 
 
 def open_data(config: ActionConfig) -> ActionData:
@@ -108,7 +108,7 @@ def run(config: ActionConfig) -> dict[str, Any]:
             folder,
             backbone,
             Application(
-                task=action_task(backbone.preprocess),
+                task=classification_task(backbone.preprocess),
                 outputs=len(data.classes),
                 batches=train_batches(data, config.stream, config, seed=config.seed, **sizes),
                 held_out={
@@ -122,20 +122,7 @@ def run(config: ActionConfig) -> dict[str, Any]:
             mesh,
         )
 
-        # --------------------------------------------------------------------- what it says
-        _, scores, labels = of_videos(outcome.test)
-        counts, top1 = confusion_matrix(scores, labels), outcome.metrics["video_top1"]
-        title = f"{name}: video top-1 {100 * top1:.1f}%"
-        confusion_figure(folder.path / "confusion.png", counts, data.classes, title)
-        chance = 1 / len(data.classes)
-        facts = {"chance": chance, "confusion": counts.tolist()}
-        summary = write_summary(folder, outcome, began, facts)
-        say(
-            f"test: video_top1 {top1:.4f}  clip_top1 {summary['clip_top1']:.4f}  "
-            f"loss {summary['loss']:.4f}  (chance {chance:.4f}; "
-            f"{summary['seconds']:.0f} s; {folder.path})"
-        )
-        return summary
+        return report_videos(folder, name, outcome, data.classes, began)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Stage one of action recognition: a compact ResNet on frames, then on stacks of flow."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -11,11 +11,10 @@ from jax.sharding import Mesh
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.data.action import ActionData
 from prernn_jax.data.sampling import Stream, channels
-from prernn_jax.metrics import top1
+from train.action_batches import test_batches, train_batches
 from train.action_config import ActionConfig
-from train.action_task import action_task, test_batches, train_batches
 from train.backbone import RGB, Backbone, expecting, with_channels
-from train.loop import Predictions
+from train.classification import classification_task, measure_clips
 from train.stage_one import kept_backbone, train_backbone
 
 STAGE_SIZES, WIDTH = (1, 1, 1), 16  # the compact ResNet for images of 64x64
@@ -64,17 +63,14 @@ def _train(
     settings = config.pretraining
     batch_size = settings.batch_size
 
-    def measure(found: Predictions) -> Mapping[str, float]:
-        return {"top1": top1(found["scores"], found["labels"])}
-
     return train_backbone(
         config,
         start,
-        action_task(start.preprocess),
+        classification_task(start.preprocess),
         len(data.names(stream)),
         train_batches(data, stream, config, steps=1, batch_size=batch_size, seed=settings.seed),
         test_batches(data.splits["validation"], stream, config, steps=1, batch_size=batch_size),
-        measure,
+        measure_clips,
         settings,
         name=stream,
         epochs=settings.rgb_epochs if stream == "spatial" else settings.flow_epochs,

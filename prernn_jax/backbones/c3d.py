@@ -4,6 +4,8 @@ Layer names are those of Caffe's Sports-1M model without the `-1`. The network c
 clips (N, L, H, W, C); its fully connected layers can become recurrent (`head`).
 """
 
+from collections.abc import Sequence
+from string import ascii_lowercase
 from typing import Literal
 
 import jax
@@ -14,14 +16,8 @@ from prernn_jax.ops.conv import conv_general_dilated
 from prernn_jax.ops.pool import max_pool
 
 Variant = Literal["caffe", "pytorch"]
-# Convolutions before each pooling with their channels, in units of the first.
-STAGES = (
-    (("conv1a", 1),),
-    (("conv2a", 2),),
-    (("conv3a", 4), ("conv3b", 4)),
-    (("conv4a", 8), ("conv4b", 8)),
-    (("conv5a", 8), ("conv5b", 8)),
-)
+STAGE_SIZES = (1, 1, 2, 2, 2)
+"""Convolutions before each pooling."""
 
 _he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 Padding = tuple[tuple[int, int], ...]
@@ -30,8 +26,8 @@ Padding = tuple[tuple[int, int], ...]
 class C3D(nnx.Module):
     """Eight 3x3x3 convolutions in five stages, then fc6, fc7 and fc8.
 
-    The flattening before fc6 is in L, H, W, C order. Dropout follows fc6 and fc7 when a key is
-    given.
+    The channels double from stage to stage up to eight times those of the first. The flattening
+    before fc6 is in L, H, W, C order. Dropout follows fc6 and fc7 when a key is given.
 
     Args:
       num_outputs: Classes K; 487 in Sports-1M.
@@ -43,8 +39,11 @@ class C3D(nnx.Module):
       in_channels: Channels of a frame.
       dropout: Rate of the dropout.
       variant: Pooling. `caffe` keeps a last half-filled window (ceil mode): pool5 sees rows
-        (0,1), (2,3), (4,5), (6). `pytorch` (the ports) drops it, but pads pool5 by one row and
-        column on both sides: (0), (1,2), (3,4), (5,6). The weights tell which one they need.
+        (0,1), (2,3), (4,5), (6). `pytorch` (the ports) drops it, but pads the last pooling by one
+        row and column on both sides: (0), (1,2), (3,4), (5,6). The weights tell which one they
+        need.
+      stage_sizes: Convolutions in each stage; fewer make a compact network for small clips.
+      stride: Of the first convolution over the image; C3D has 1.
       rngs: Source of the initial weights.
     """
 
@@ -58,23 +57,31 @@ class C3D(nnx.Module):
         in_channels: int = 3,
         dropout: float = 0.5,
         variant: Variant = "caffe",
+        stage_sizes: Sequence[int] = STAGE_SIZES,
+        stride: int = 1,
         *,
         rngs: nnx.Rngs,
     ) -> None:
         if variant not in ("caffe", "pytorch"):
             raise ValueError(f"variant is {variant!r}; expected 'caffe' or 'pytorch'")
         self.variant = variant
+        self.stages = tuple(
+            tuple(f"conv{stage}{letter}" for letter in ascii_lowercase[:size])
+            for stage, size in enumerate(stage_sizes, start=1)
+        )
         image = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-        sizes: tuple[int, ...] = (clip_length, *image)
         inputs = in_channels
-        for stage, convs in enumerate(STAGES, start=1):
-            for name, factor in convs:
+        sizes: tuple[int, ...] = (clip_length, *(-(-side // stride) for side in image))
+        for stage, names in enumerate(self.stages, start=1):
+            channels = width * min(2 ** (stage - 1), 8)
+            for name in names:
+                step = stride if name == "conv1a" else 1
                 conv = nnx.Conv(
-                    inputs, width * factor, (3, 3, 3), padding=1, kernel_init=_he_normal,
-                    conv_general_dilated=conv_general_dilated, rngs=rngs,
+                    inputs, channels, (3, 3, 3), (1, step, step), padding=1,
+                    kernel_init=_he_normal, conv_general_dilated=conv_general_dilated, rngs=rngs,
                 )  # fmt: skip
                 setattr(self, name, conv)
-                inputs = width * factor
+                inputs = channels
             if min(sizes) < 1:
                 raise ValueError(
                     f"clips of {clip_length} frames of {image_size} leave nothing to pool"
@@ -96,9 +103,9 @@ class C3D(nnx.Module):
         if self.variant == "caffe":
             padding = tuple((0, -size % k) for size, k in zip(sizes, window, strict=True))
             return window, padding
-        # A clip too short for the fifth halving keeps its one frame, as in Caffe's ceil mode.
+        # A clip too short for the last halving keeps its one frame, as in Caffe's ceil mode.
         window = (min(window[0], sizes[0]), *window[1:])
-        side = (1, 1) if stage == 5 else (0, 0)
+        side = (1, 1) if stage == len(self.stages) else (0, 0)
         return window, ((0, 0), side, side)
 
     @property
@@ -108,8 +115,8 @@ class C3D(nnx.Module):
 
     def trunk(self, x: jax.Array) -> jax.Array:
         """Clips (N, L, H, W, C) -> the inputs of fc6 (N, D), flattened in L, H, W, C order."""
-        for stage, convs in enumerate(STAGES, start=1):
-            for name, _ in convs:
+        for stage, names in enumerate(self.stages, start=1):
+            for name in names:
                 x = nnx.relu(getattr(self, name)(x))
             window, padding = self._pooling(stage, x.shape[1:4])
             x = max_pool(x, window, window, padding)  # (N, L/2, H/2, W/2, C)

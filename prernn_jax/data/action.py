@@ -12,10 +12,9 @@ from prernn_jax.data.embedded import (
     STATIC_CLASSES,
     EmbeddedConfig,
 )
-from prernn_jax.data.embedded_builder import EmbeddedActions, Kind, builder_config
+from prernn_jax.data.embedded_builder import embedded_splits
 from prernn_jax.data.hmdb51 import read_listing as read_hmdb51
-from prernn_jax.data.prepared import data_folder, prepare_once
-from prernn_jax.data.records import PreparedSplit, RandomAccessSource
+from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.data.sampling import Stream
 from prernn_jax.data.ucf101 import read_listing as read_ucf101
 
@@ -62,7 +61,7 @@ def embedded_actions(
       InputError: the folder cannot be written.
     """
     settings = config or EmbeddedConfig()
-    splits = _embedded("actions", settings, data_dir)
+    splits = embedded_splits("actions", settings, data_dir)
     return ActionData(ACTION_CLASSES, splits, settings.stack, settings.size)
 
 
@@ -83,7 +82,7 @@ def embedded_stills(
       InputError: the folder cannot be written.
     """
     settings = config or EmbeddedConfig()
-    splits = _embedded("stills", settings, data_dir)
+    splits = embedded_splits("stills", settings, data_dir)
     return ActionData(
         STATIC_CLASSES,
         splits,
@@ -146,16 +145,3 @@ def hmdb51(
     listing = read_hmdb51(source_dir, split)
     splits = prepared_clips("hmdb51", listing, cache_dir, Recipe(flow, short_side), workers)
     return ActionData(listing.classes, splits, stack, size, TSN_AUGMENTATION)
-
-
-def _embedded(
-    kind: Kind, settings: EmbeddedConfig, data_dir: Path | None
-) -> dict[str, RandomAccessSource]:
-    root = data_folder(data_dir)
-
-    def make() -> EmbeddedActions:
-        config = builder_config(kind, settings)
-        return EmbeddedActions(data_dir=str(root), config=config, file_format="array_record")
-
-    builder = prepare_once(make, root, f"the embedded {kind}")
-    return {name: PreparedSplit(Path(builder.data_path), name) for name in builder.info.splits}

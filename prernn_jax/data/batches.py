@@ -1,5 +1,6 @@
 """Batches by grain, of whatever a sample is: the same for the same seed, exactly resumable."""
 
+import functools
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +12,18 @@ from absl import flags
 from prernn_jax.data.records import RandomAccessSource, Record
 from prernn_jax.errors import InputError
 
+_LARGEST_KEPT = (32 << 20) - 65536  # just below the largest size that glibc learns to keep
 Batch = dict[str, Any]  # arrays; of one sample, or (B, ...) of a batch
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let this process keep the memory of pictures that are done with, for the next ones.
+
+    The C library gives a freed block of some size back to the system until it has seen that size
+    once; then every picture costs as much in page faults as in decoding.
+    """
+    np.ones(_LARGEST_KEPT, np.uint8)
 
 
 class _TrainSample(grain.transforms.RandomMap):
@@ -21,6 +33,7 @@ class _TrainSample(grain.transforms.RandomMap):
         self.draw = draw
 
     def random_map(self, element: Record, rng: np.random.Generator) -> Batch:
+        keep_freed_memory()
         return self.draw(element, rng)
 
 

@@ -1,12 +1,13 @@
 """NVGesture as the training program sees it: classes and random-access splits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from prernn_jax.data.augment import Augmentation
 from prernn_jax.data.clip_files import Flow, Recipe, prepared_clips
-from prernn_jax.data.nvgesture import read_listing
+from prernn_jax.data.nvgesture import MIRROR, read_listing
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.errors import InputError
 
@@ -24,11 +25,15 @@ class GestureData:
       splits: name of a split -> its records (prernn_jax.data.records).
       modality: what a network is to be given: the records' `frames` (for depth they are grey: one
         channel, which decoding as RGB repeats) or their `flow_x` and `flow_y`.
+      mirror: class that a mirrored clip shows, where it is another one.
+      augmentation: how its training clips are best varied.
     """
 
     classes: tuple[str, ...]
     splits: Mapping[str, RandomAccessSource]
     modality: Modality
+    mirror: Mapping[int, int] = field(default_factory=dict)
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 def gesture_recipe(modality: Modality, flow: Flow, short_side: int = SHORT_SIDE) -> Recipe:
@@ -79,4 +84,4 @@ def nvgesture(
     recipe = gesture_recipe(modality, flow, short_side)
     listing = read_listing(source_dir, "depth" if modality == "depth" else "color", lists)
     splits = prepared_clips("nvgesture", listing, cache_dir, recipe, workers)
-    return GestureData(listing.classes, splits, modality)
+    return GestureData(listing.classes, splits, modality, MIRROR)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from prernn_jax.data.prepared import data_folder, locked, writable
-from prernn_jax.data.prepared_files import prepare_files, write_json
+from prernn_jax.data.prepared_files import prepare_files, prepared_path, write_json
 from prernn_jax.data.split_lists import Listed, Listing
 from prernn_jax.errors import InputError
 
@@ -106,6 +106,8 @@ class ListedFiles:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise InputError(next(iter(missing.values())) + more)
         every = {item.name: item for items in self.usable().values() for item in items}
+        if all(prepared_path(self.folder, item).is_file() for item in every.values()):
+            return  # also where nothing can be written
         with writable(self.root, self.name):
             self.root.mkdir(parents=True, exist_ok=True)
             lock = f".{self.name}-{self.recipe.key}.lock".replace("/", "-")

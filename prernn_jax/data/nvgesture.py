@@ -51,6 +51,8 @@ CLASSES = (
     "OK",
 )
 """Names by label, from 0."""
+MIRROR = {0: 1, 1: 0, 4: 5, 5: 4, 19: 20, 20: 19}
+"""Label that a mirrored recording shows, where it is another one."""
 
 Sensor = Literal["color", "depth"]
 
@@ -73,7 +75,7 @@ def read_listing(source: Path, sensor: Sensor, lists: tuple[str, str] | None = N
     """
     if sensor not in get_args(Sensor):
         raise InputError(f"NVGesture's sensors here are color and depth, got {sensor!r}")
-    existing_folder(source / "Video_data", LAYOUT)
+    existing_folder(source / "Video_data", LAYOUT, archive=True)
     seen: dict[str, str] = {}
     parts = {
         part: [

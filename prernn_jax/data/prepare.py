@@ -63,8 +63,13 @@ def open_clips(config: Preparation) -> ListedFiles:
     """Read the lists of a data set.
 
     Raises:
-      InputError: folders or lists are missing or faulty.
+      InputError: folders or lists are missing or faulty, or an option is another data set's.
     """
+    gestures_only = config.lists is not None or config.modality != "color"
+    if gestures_only and config.dataset != "nvgesture":
+        raise InputError(f"--modality and --lists belong to nvgesture, not to {config.dataset}")
+    if config.split != 1 and config.dataset not in ("ucf101", "hmdb51"):
+        raise InputError(f"{config.dataset} has one official split, got --split {config.split}")
     if config.dataset == "300vw":
         faces = vw300.read_listing(config.source)
         return ListedFiles(config.dataset, faces, config.data_dir, FaceRecipe(), config.limit)

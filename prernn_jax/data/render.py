@@ -90,12 +90,12 @@ def _paint(u: Plane, v: Plane, instance: Instance) -> Plane:
     return np.clip(value, 0.0, 1.0)
 
 
-def _per_frame(values: Numbers, digits: int = 6) -> Plane:
+def per_frame(values: Numbers, digits: int = 6) -> Plane:
     """Rounded, as (N, 1, 1) float32."""
     return np.round(values, digits).astype(np.float32)[:, None, None]
 
 
-def _span(place: Numbers, reach: float, size: int) -> slice:
+def span(place: Numbers, reach: float, size: int) -> slice:
     """The pixels along one axis that lie within `reach` of any of the places."""
     low, high = float(np.min(place)) - reach, float(np.max(place)) + reach
     return slice(min(max(int(low), 0), size), min(max(int(high) + 1, 0), size))
@@ -105,15 +105,15 @@ def paste_object(frames: Plane, instance: Instance, path: Track) -> None:
     """Draw an object over the frames (N, S, S, 3), in place."""
     stretch = max(instance.aspect, 1.0 / instance.aspect)
     reach = _REACH * stretch * instance.radius * float(np.max(path.scale)) + 1.0
-    columns, rows = (_span(place, reach, frames.shape[1]) for place in (path.x, path.y))
+    columns, rows = (span(place, reach, frames.shape[1]) for place in (path.x, path.y))
     frames = frames[:, rows, columns]  # (N, R, C, 3), a view: only what the object can touch
     if frames.size == 0:
         return
     across = np.arange(columns.start, columns.stop, dtype=np.float32) + np.float32(0.5)
     down = np.arange(rows.start, rows.stop, dtype=np.float32) + np.float32(0.5)
-    x, y = _per_frame(path.x, 4), _per_frame(path.y, 4)
-    cos, sin = _per_frame(np.cos(path.angle)), _per_frame(np.sin(path.angle))
-    radius = _per_frame(instance.radius * path.scale)
+    x, y = per_frame(path.x, 4), per_frame(path.y, 4)
+    cos, sin = per_frame(np.cos(path.angle)), per_frame(np.sin(path.angle))
+    radius = per_frame(instance.radius * path.scale)
     dx = (across[None, None, :] - x) / radius  # (N, 1, C)
     dy = (down[None, :, None] - y) / radius  # (N, R, 1)
     u = cos * dx + sin * dy  # (N, R, C)

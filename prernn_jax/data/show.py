@@ -4,7 +4,7 @@ python -m prernn_jax.data.show embedded --out sheet.png
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,19 +14,22 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from prernn_jax.data.action import embedded_actions, embedded_stills, hmdb51, ucf101
+from prernn_jax.data.action import ActionData, embedded_actions, embedded_stills, hmdb51, ucf101
 from prernn_jax.data.clip_files import Flow
+from prernn_jax.data.embedded_gestures_builder import embedded_gestures, embedded_poses
 from prernn_jax.data.face_boxes import FaceBoxes, read_boxes
 from prernn_jax.data.face_sampling import FaceView, read_faces
 from prernn_jax.data.faces import embedded_faces, vw300
-from prernn_jax.data.gesture import Modality, nvgesture
+from prernn_jax.data.gesture import GestureData, Modality, nvgesture
 from prernn_jax.data.landmark_drawing import draw_landmarks
 from prernn_jax.data.prepared import writable
 from prernn_jax.data.records import RandomAccessSource, Record, decode_picture
 from prernn_jax.data.sheet import Shown, contact_sheet
 from prernn_jax.errors import InputError
 
-DatasetName = Literal["embedded", "stills", "faces", "ucf101", "hmdb51", "300vw", "nvgesture"]
+DatasetName = Literal[
+    "embedded", "stills", "gestures", "poses", "faces", "ucf101", "hmdb51", "300vw", "nvgesture"
+]
 GREEN = (90, 220, 90)
 
 
@@ -73,10 +76,15 @@ def open_data(
     """Open the data set, which is prepared where that is still to do: splits, and classes."""
     if config.dataset == "faces":
         return embedded_faces(config.data_dir).splits, None
-    if config.dataset in ("embedded", "stills"):
-        drawn = embedded_actions if config.dataset == "embedded" else embedded_stills
-        data = drawn(config.data_dir)
-        return data.splits, data.classes
+    drawn: dict[str, Callable[[Path | None], ActionData | GestureData]] = {
+        "embedded": embedded_actions,
+        "stills": embedded_stills,
+        "gestures": embedded_gestures,
+        "poses": embedded_poses,
+    }
+    if config.dataset in drawn:
+        embedded = drawn[config.dataset](config.data_dir)
+        return embedded.splits, embedded.classes
     if config.source is None:
         raise InputError(f"{config.dataset} needs --source, the folder of the official layout")
     if config.dataset == "300vw":

@@ -1,4 +1,4 @@
-"""Action recognition as a task: input, loss, predictions, and the batches of a stream."""
+"""Classification of sequences as a task: input, loss, predictions, and the metrics of videos."""
 
 from typing import Any
 
@@ -7,18 +7,14 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from prernn_jax.data.action import ActionData
-from prernn_jax.data.loader import EvalLoader, TrainLoader, eval_loader, train_loader
-from prernn_jax.data.sampling import Stream
 from prernn_jax.losses import sequence_nll
 from prernn_jax.metrics import sequence_scores, top1, video_scores
 from prernn_jax.preprocess import Preprocessing
-from train.action_config import ActionConfig
 from train.loop import Predictions
 from train.step import Batch, Metrics, Task
 
 
-def action_task(preprocess: Preprocessing) -> Task:
+def classification_task(preprocess: Preprocessing) -> Task:
     """Negative log likelihood over the steps of a sequence.
 
     Args:
@@ -50,6 +46,11 @@ def of_videos(found: Predictions) -> tuple[NDArray[Any], NDArray[Any], NDArray[A
     return numbers, scores, np.array([label_of[number] for number in numbers.tolist()])
 
 
+def measure_clips(found: Predictions) -> dict[str, float]:
+    """`top1` of single frames or clips, each by itself."""
+    return {"top1": top1(found["scores"], found["labels"])}
+
+
 def measure(found: Predictions) -> dict[str, float]:
     """Metrics of a set.
 
@@ -63,41 +64,3 @@ def measure(found: Predictions) -> dict[str, float]:
         "clip_top1": top1(found["scores"], found["labels"]),
         "loss": float(found["nll"].mean()),
     }
-
-
-def train_batches(
-    data: ActionData,
-    stream: Stream,
-    config: ActionConfig,
-    *,
-    steps: int,
-    batch_size: int,
-    seed: int,
-) -> TrainLoader:
-    """Endless augmented batches of the training set."""
-    return train_loader(
-        data.splits["train"],
-        stream=stream,
-        batch_size=batch_size,
-        steps=steps,
-        stack=config.stack,
-        crop=config.crop,
-        augment=data.augmentation,
-        seed=seed,
-        workers=config.workers,
-    )
-
-
-def test_batches(
-    source: Any, stream: Stream, config: ActionConfig, *, steps: int, batch_size: int
-) -> EvalLoader:
-    """Batches of a whole set, each video in `config.windows` sequences."""
-    return eval_loader(
-        source,
-        stream=stream,
-        batch_size=batch_size,
-        steps=steps,
-        stack=config.stack,
-        crop=config.crop,
-        windows=1 if steps == 1 else config.windows,
-    )
