@@ -184,5 +184,7 @@ def test_a_moving_real_face_in_300vws_layout_is_learned(place, shared_data, tmp_
     assert set(summary["categories"]) == {"1", "2", "3"}
     losses = [summary["categories"][category]["loss"] for category in "123"]
     assert summary["loss"] == pytest.approx(np.average(losses, weights=[9, 8, 8]))
-    # The true box is around the true landmarks, so the mean face is not far off to begin with.
-    assert summary["nme_outer_eye"] < 0.15
+    lines = map(json.loads, read(place, "real", "metrics.jsonl").splitlines())
+    losses = [line["loss"] for line in lines if line["kind"] == "train"]
+    assert losses[-1] < 0.25 * losses[0]
+    assert summary["nme_outer_eye"] < 0.1  # 0.057 when this was written

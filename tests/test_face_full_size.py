@@ -46,7 +46,7 @@ def test_two_steps_on_random_data():
     }
     state = training.state
     assert state.params["backbone.fc6.kernel"].shape == (25088, 4096)
-    assert state.params["backbone.fc7.recurrent_kernel"].shape == (4096, 4096)
+    assert state.params["backbone.fc7.recurrent_kernel"].shape == (1, 4096, 4096)
     losses = []
     for _ in range(2):
         state, metrics = training.train_step(state, split(batch, mesh))
