@@ -5,7 +5,7 @@ The arrays carry the flat names of the network's variables (`conv1_1.kernel`,
 
 | key | value |
 | --- | --- |
-| `architecture` | `vgg16`, `c3d` or `resnet` |
+| `architecture` | `vgg16`, `c3d`, `resnet` or `compact_vgg` |
 | `arguments` | the constructor's arguments as a JSON object; `{}` is the published network |
 | `variant` | optional: the constructor's `variant`, where the weights' origin decides it |
 | `preprocessing` | optional: what these weights expect of images, see `preprocess.py` |
@@ -77,8 +77,8 @@ def load_pretrained(path: str | os.PathLike[str]) -> nnx.Module:
     """Build the network that a file describes and fill it with the file's arrays.
 
     Returns:
-        VGG16, C3D or ResNet, with `model.preprocess` set when the file says what its weights
-        expect: `model(model.preprocess(frames))` takes uint8 RGB frames (..., H, W, 3).
+        VGG16, C3D, ResNet or CompactVGG, with `model.preprocess` set when the file says what its
+        weights expect: `model(model.preprocess(frames))` takes uint8 RGB frames (..., H, W, 3).
 
     Raises:
         InputError: the file is bad, does not say what it holds, or does not fit the network.
@@ -111,10 +111,16 @@ def constructor(
         InputError: the metadata name no network that we have, or are no JSON.
     """
     from prernn_jax.backbones.c3d import C3D
+    from prernn_jax.backbones.compact_vgg import CompactVGG
     from prernn_jax.backbones.resnet import ResNet
     from prernn_jax.backbones.vgg import VGG16
 
-    classes: dict[str, Any] = {"vgg16": VGG16, "c3d": C3D, "resnet": ResNet}
+    classes: dict[str, Any] = {
+        "vgg16": VGG16,
+        "c3d": C3D,
+        "resnet": ResNet,
+        "compact_vgg": CompactVGG,
+    }
     architecture = metadata.get("architecture")
     if architecture not in classes:
         raise InputError(

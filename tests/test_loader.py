@@ -24,7 +24,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> RandomAccessSource:
 
 
 def make_loader(
-    source: RandomAccessSource, stream: Stream = "temporal", seed: int = 1, workers: int = 0
+    source: RandomAccessSource,
+    stream: Stream = "temporal",
+    seed: int = 1,
+    workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> TrainLoader:
     return train_loader(
         source,
@@ -36,6 +40,7 @@ def make_loader(
         augment=Augmentation(),
         seed=seed,
         workers=workers,
+        shard=shard,
     )
 
 
@@ -93,8 +98,22 @@ def test_a_position_is_restored_exactly(source, position):
     assert_same(take(restored, 3), expected)
 
 
-def test_worker_processes_give_the_same_batches(source):
-    assert_same(take(make_loader(source, workers=1), 3), take(make_loader(source), 3))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_processes_give_the_same_batches(source, workers):
+    assert_same(take(make_loader(source, workers=workers), 5), take(make_loader(source), 5))
+
+
+def test_shards_share_out_the_rows_of_a_batch(source):
+    whole = take(make_loader(source), 5)  # into the third epoch
+    parts = [take(make_loader(source, shard=(number, 2)), 5) for number in range(2)]
+    for first, second, expected in zip(*parts, whole, strict=True):
+        for name, rows in expected.items():
+            np.testing.assert_array_equal(first[name], rows[0::2])
+            np.testing.assert_array_equal(second[name], rows[1::2])
+    with pytest.raises(InputError, match="shard 0 of 3 of a batch of 4"):
+        make_loader(source, shard=(0, 3))
+    with pytest.raises(InputError, match="shard 2 of 2"):
+        make_loader(source, shard=(2, 2))
 
 
 def test_a_position_of_other_data_is_refused(source):

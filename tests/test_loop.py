@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 
 import jax
 import numpy as np
@@ -122,18 +121,6 @@ def test_a_loss_that_is_not_finite_stops_and_the_last_good_checkpoint_stays(trai
     assert checkpoints.latest == 2
     same(fit(first(), step, Batches(), mesh, plan(1)), checkpoints.restore(first())[0])
     checkpoints.close()
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 600 kB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("only root can make the small file system that this test fills")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 # orbax leaves its event loop behind when a write fails: the collector complains, nobody else.

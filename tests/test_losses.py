@@ -1,11 +1,11 @@
-"""The negative log likelihood over the steps of a sequence."""
+"""The losses over the steps of a sequence: by hand, padding, gradients."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prernn_jax.losses import sequence_nll
+from prernn_jax.losses import landmark_loss, sequence_nll
 
 
 @pytest.fixture
@@ -51,3 +51,35 @@ def test_zero_logits_give_log_of_the_classes(case):
     _, labels, lengths = map(jnp.asarray, case)
     nll = sequence_nll(jnp.zeros((3, 4, 5)), labels, lengths)
     np.testing.assert_allclose(nll, np.full(3, np.log(5)), rtol=1e-6)
+
+
+@pytest.fixture
+def faces():
+    rng = np.random.default_rng(0)
+    predicted = rng.normal(size=(3, 4, 68, 2)).astype(np.float32)
+    landmarks = rng.normal(size=(3, 4, 68, 2)).astype(np.float32)
+    return predicted, landmarks, np.array([4, 1, 3], np.int32)
+
+
+def test_landmark_loss_is_the_distance_of_the_vectors(faces):
+    predicted, landmarks, lengths = faces
+    expected = [
+        np.mean([np.linalg.norm((p - t).ravel()) for p, t in zip(ps[:n], ts[:n], strict=True)])
+        for ps, ts, n in zip(predicted.astype(np.float64), landmarks, lengths, strict=True)
+    ]
+    found = landmark_loss(*map(jnp.asarray, faces))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    half = landmark_loss(jnp.asarray(predicted, jnp.bfloat16), *map(jnp.asarray, faces[1:]))
+    assert half.dtype == jnp.float32
+
+
+def test_landmark_loss_ignores_padding_and_has_a_gradient_everywhere(faces):
+    predicted, landmarks, lengths = map(jnp.asarray, faces)
+    predicted = predicted.at[1, 1:].set(jnp.nan)  # behind the end of sequence 1
+    predicted = predicted.at[0, 0].set(landmarks[0, 0])  # exactly right
+    gradient = jax.grad(lambda p: jnp.sum(landmark_loss(p, landmarks, lengths)))(predicted)
+    assert np.isfinite(gradient).all()
+    assert not gradient[1, 1:].any()
+    assert not gradient[0, 0].any()
+    # The distance of a vector has a gradient of length 1; the mean over 3 steps a third of it.
+    np.testing.assert_allclose(np.linalg.norm(gradient[2, 1]), 1 / 3, rtol=1e-5)

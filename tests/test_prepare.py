@@ -1,5 +1,6 @@
 """The preparation's command line, and HMDB51's lists."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -132,3 +133,21 @@ def test_bad_layouts_end_with_status_two(layout, capsys, change, message):
     assert error.startswith("error: ")
     with pytest.raises(InputError, match=message):
         read_listing(layout, 1)
+
+
+def test_options_of_another_data_set_are_refused(layout, capsys):
+    assert run(layout, "--modality", "depth") == 2
+    assert "belong to nvgesture, not to hmdb51" in capsys.readouterr().err
+    assert main(["nvgesture", "--source", str(layout), "--split", "2"]) == 2
+    assert "nvgesture has one official split" in capsys.readouterr().err
+
+
+def test_the_report_counts_classes(layout):
+    (layout / "hmdb51_org" / "climb" / "up.avi").unlink()
+    assert run(layout, "--flow", "none") == 1
+    report = json.loads(next((layout.parent / "data").rglob("report.json")).read_text())
+    test = report["parts"]["test"]
+    assert (test["prepared"], test["listed"], test["official"]) == (1, 2, 1530)
+    assert test["classes"]["climb"] == {"prepared": 0, "listed": 1}
+    assert test["classes"]["climb_stairs"] == {"prepared": 1, "listed": 1}
+    assert list(report["faults"]) == ["climb/up"]

@@ -2,8 +2,12 @@
 
 import shutil
 
+import numpy as np
+from moved_face import moved_face, write_300vw_video
+
+from prernn_jax.data.prepare import main as prepare
 from prernn_jax.data.records import decode_picture
-from prernn_jax.data.show import main
+from prernn_jax.data.show import GREEN, main
 
 CLIP = "BaseballPitch/v_BaseballPitch_g01_c01.avi"
 
@@ -21,10 +25,34 @@ def test_a_sheet_of_real_videos(shared_data, tmp_path, capsys):
     where = ["--source", str(source), "--data-dir", str(tmp_path / "data"), "--out", str(out)]
     assert main(["ucf101", *where, "--columns", "5", "--flow", "none"]) == 0
     assert decode_picture(out.read_bytes()).shape == (16 + 64 + 4, 5 * 85, 3)
-    assert main(["ucf101", *where, "--split", "validation", "--flow", "none"]) == 2
+    assert main(["ucf101", *where, "--part", "validation", "--flow", "none"]) == 2
     assert "there are train, test" in capsys.readouterr().err
 
 
 def test_the_layout_must_be_given(tmp_path, capsys):
     assert main(["hmdb51", "--out", str(tmp_path / "sheet.png")]) == 2
     assert "needs --source" in capsys.readouterr().err
+
+
+def test_faces_have_their_landmarks_drawn(shared_data, tmp_path):
+    source, out = tmp_path / "300vw", tmp_path / "sheet.png"
+    for name in ("001", "401"):
+        write_300vw_video(source / name, *moved_face(shared_data / "faces", 4))
+    where = ["300vw", "--source", str(source), "--data-dir", str(tmp_path / "data")]
+    assert prepare([*where, "--allow-missing", "--workers", "1"]) == 0
+    assert main([*where, "--part", "test", "--out", str(out), "--columns", "3"]) == 0
+    sheet = decode_picture(out.read_bytes())
+    assert sheet.shape == (16 + 128 + 4, 3 * 128, 3)
+    assert np.all(np.abs(sheet.astype(int) - GREEN) < 30, axis=-1).sum() > 100
+
+
+def test_gestures_of_the_users_lists(shared_data, tmp_path):
+    source = shared_data / "nvgesture"
+    first = (source / "nvgesture_train_correct_cvpr2016_v2_mini.lst").read_text().splitlines()
+    for name, line in zip(("train.lst", "test.lst"), first, strict=False):
+        (tmp_path / name).write_text(line)
+    lists = ["--lists", str(tmp_path / "train.lst"), str(tmp_path / "test.lst")]
+    out = tmp_path / "sheet.png"
+    where = ["--source", str(source), "--data-dir", str(tmp_path / "data"), "--out", str(out)]
+    assert main(["nvgesture", *where, *lists, "--modality", "depth", "--columns", "4"]) == 0
+    assert decode_picture(out.read_bytes()).shape == (16 + 64 + 4, 4 * 86, 3)

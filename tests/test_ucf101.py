@@ -120,3 +120,13 @@ def test_missing_folders_and_lists_are_explained(layout, tmp_path):
 def test_an_unreadable_video_is_named(layout, tmp_path):
     with pytest.raises(InputError, match=r"g01_c01\.avi is empty"):
         ucf101(layout, tmp_path / "cache")
+
+
+def test_an_archive_in_a_folder_of_its_own_is_explained(layout):
+    shutil.move(layout / "UCF-101", layout / "inner")
+    (layout / "UCF-101").mkdir()
+    shutil.move(layout / "inner", layout / "UCF-101" / "UCF-101")
+    with pytest.raises(InputError, match=r"move what is in .*UCF-101/UCF-101 to .*UCF-101"):
+        read_listing(layout, 1)
+    with pytest.raises(InputError, match=rf"one folder too deep: give {layout} as the source"):
+        read_listing(layout.parent, 1)

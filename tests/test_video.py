@@ -1,6 +1,5 @@
 """Reading videos: real files, files that are no videos, and a missing PyAV."""
 
-import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prernn_jax.data.clip_files import ClipFiles, Recipe, write_clip
+from prernn_jax.data.clip_files import ClipFiles, Recipe
 from prernn_jax.data.flow import compute_flow, dequantise
 from prernn_jax.data.prepared_files import prepare_files, prepared_path
 from prernn_jax.data.records import decode_picture
@@ -65,8 +64,7 @@ def test_a_real_video_is_read(shared_data):
 def prepare_clips(
     folder: Path, listed: list[Listed], recipe: Recipe, workers: int | None = 1
 ) -> None:
-    write = functools.partial(write_clip, recipe=recipe)
-    prepare_files(folder, listed, write, recipe.facts, workers)
+    prepare_files(folder, listed, recipe.write, recipe.facts, workers)
 
 
 def test_prepared_video_holds_frames_and_flow(make_video, tmp_path):

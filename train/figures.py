@@ -1,13 +1,16 @@
-"""Pictures of a run: learning curves and the confusion matrix."""
+"""Pictures of a run: learning curves, the confusion matrix, cumulative errors."""
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from prernn_jax.landmark_metrics import THRESHOLD, auc, cumulative_errors, failure_rate
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -58,4 +61,31 @@ def confusion_figure(path: Path, counts: NDArray[Any], classes: Sequence[str], t
     axes.set_ylabel("true")
     axes.set_title(title, fontsize=9)
     figure.colorbar(image, fraction=0.04)
+    _save(figure, path)
+
+
+def error_curves(path: Path, errors: Mapping[Any, NDArray[Any]], title: str) -> None:
+    """Draws cumulative error curves and writes a PNG.
+
+    Args:
+      path: The PNG.
+      errors: Name of the normaliser -> a frame's normalised error (N,).
+      title: Of the picture.
+    """
+    figure = Figure(figsize=(5.0, 3.8), layout="constrained")
+    axes = figure.subplots()
+    # As far as all curves but their last frames reach; the threshold of the AUC is always shown.
+    reach = max(2 * THRESHOLD, *(float(np.quantile(e, 0.98)) for e in errors.values()))
+    places = np.linspace(0.0, reach, 400)
+    for name, values in errors.items():
+        label = f"{name}: AUC {auc(values):.3f}, failures {100 * failure_rate(values):.1f}%"
+        axes.plot(places, cumulative_errors(values, places), label=label)
+    axes.axvline(THRESHOLD, color="gray", linewidth=0.8, linestyle="--")
+    axes.set_xlim(0, reach)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("normalised mean error of a frame")
+    axes.set_ylabel("share of frames")
+    axes.set_title(title, fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="lower right")
     _save(figure, path)

@@ -109,8 +109,7 @@ def run_name(config: RunConfig, *kind: str) -> str:
     """
     parts: list[str] = [*kind, config.model]
     if config.model != "feedforward":
-        parts.append(config.cell)
-    parts += config.layers
+        parts += [config.cell, *config.layers]
     if config.model == "traditional":
         if config.stacked > 1:
             parts.append(f"{config.stacked}layers")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prernn_jax.data.augment import TSN_AUGMENTATION, Augmentation
-from prernn_jax.data.clip_files import Flow, Recipe
+from prernn_jax.data.clip_files import Flow, Recipe, prepared_clips
 from prernn_jax.data.embedded import (
     ACTION_CLASSES,
     SPATIAL_CLASSES,
@@ -14,7 +14,6 @@ from prernn_jax.data.embedded import (
 )
 from prernn_jax.data.embedded_builder import embedded_splits
 from prernn_jax.data.hmdb51 import read_listing as read_hmdb51
-from prernn_jax.data.listed_clips import ListedClips
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.data.sampling import Stream
 from prernn_jax.data.ucf101 import read_listing as read_ucf101
@@ -124,9 +123,8 @@ def ucf101(
       InputError: something is missing or cannot be read; the message names it.
     """
     listing = read_ucf101(source_dir, split)
-    clips = ListedClips("ucf101", listing, cache_dir, Recipe(flow, short_side))
-    clips.prepare(workers)
-    return ActionData(listing.classes, clips.sources(), stack, size, TSN_AUGMENTATION)
+    splits = prepared_clips("ucf101", listing, cache_dir, Recipe(flow, short_side), workers)
+    return ActionData(listing.classes, splits, stack, size, TSN_AUGMENTATION)
 
 
 def hmdb51(
@@ -145,6 +143,5 @@ def hmdb51(
     The layout is described in `prernn_jax.data.hmdb51`.
     """
     listing = read_hmdb51(source_dir, split)
-    clips = ListedClips("hmdb51", listing, cache_dir, Recipe(flow, short_side))
-    clips.prepare(workers)
-    return ActionData(listing.classes, clips.sources(), stack, size, TSN_AUGMENTATION)
+    splits = prepared_clips("hmdb51", listing, cache_dir, Recipe(flow, short_side), workers)
+    return ActionData(listing.classes, splits, stack, size, TSN_AUGMENTATION)

@@ -83,4 +83,4 @@ def apply_view(picture: NDArray[np.uint8], view: View, size: int) -> NDArray[np.
     part = picture[rows, view.left : view.left + view.width]
     if part.shape[:2] != (size, size):
         part = cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
-    return part[:, ::-1] if view.flip else part
+    return cv2.flip(part, 1) if view.flip else part  # type: ignore[return-value]

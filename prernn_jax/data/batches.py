@@ -1,5 +1,6 @@
 """Batches by grain, of whatever a sample is: the same for the same seed, exactly resumable."""
 
+import functools
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +12,18 @@ from absl import flags
 from prernn_jax.data.records import RandomAccessSource, Record
 from prernn_jax.errors import InputError
 
+_LARGEST_KEPT = (32 << 20) - 65536  # just below the largest size that glibc learns to keep
 Batch = dict[str, Any]  # arrays; of one sample, or (B, ...) of a batch
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let this process keep the memory of pictures that are done with, for the next ones.
+
+    The C library gives a freed block of some size back to the system until it has seen that size
+    once; then every picture costs as much in page faults as in decoding.
+    """
+    np.ones(_LARGEST_KEPT, np.uint8)
 
 
 class _TrainSample(grain.transforms.RandomMap):
@@ -21,6 +33,7 @@ class _TrainSample(grain.transforms.RandomMap):
         self.draw = draw
 
     def random_map(self, element: Record, rng: np.random.Generator) -> Batch:
+        keep_freed_memory()
         return self.draw(element, rng)
 
 
@@ -99,8 +112,12 @@ def train_batches(
     batch_size: int,
     seed: int,
     workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> TrainLoader:
     """Shuffle, sample and batch records without end.
+
+    A batch depends on the seed and its number alone, not on the workers; its rows are shared out
+    over the shards in turn, so the shards' batches together are the batch of a single one.
 
     Args:
       source: records.
@@ -109,20 +126,30 @@ def train_batches(
       batch_size: B; an epoch's last, incomplete batch is left out (the next epoch shuffles anew).
       seed: of order and augmentation, 0 .. 2**32 - 1.
       workers: processes that decode; 0 means threads of this one. The batches are the same.
+      shard: where several processes train together: the number of this one, from 0, and how many
+        there are (`jax.process_index()`, `jax.process_count()`).
 
     Returns:
-      An iterator of dicts, each array (B, ...).
+      An iterator of dicts, each array (B, ...), or (B / shards, ...) of this shard.
 
     Raises:
-      InputError: fewer records than a batch needs.
+      InputError: fewer records than a batch needs, or a batch that the shards cannot share.
     """
+    number, shards = shard
+    if not 0 <= number < shards or batch_size % shards:
+        raise InputError(
+            f"shard {number} of {shards} of a batch of {batch_size}: expected a number below "
+            f"{shards} and a batch size that {shards} divides"
+        )
     if not 1 <= batch_size <= len(source):
         raise InputError(
             f"a batch of {batch_size} cannot be filled: there are {len(source)} clips to train "
             f"on; give a batch size of 1 to {len(source)}"
         )
     records = grain.MapDataset.source(source).seed(seed).shuffle()
-    batches = records.random_map(_TrainSample(draw)).batch(batch_size, drop_remainder=True)
+    whole = len(source) // batch_size * batch_size
+    rows = records.random_map(_TrainSample(draw))[number:whole:shards]
+    batches = rows.batch(batch_size // shards, drop_remainder=True)
     mark = {"seed": seed, "batch_size": batch_size, "records": len(source)}
     return TrainLoader(batches.repeat(), len(batches), workers, mark)
 

@@ -3,10 +3,9 @@
 python -m prernn_jax.data.check DIR --out check.json
 """
 
-import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,11 @@ from typing import Any
 
 import tyro
 
+from prernn_jax.data.prepared import writable
+from prernn_jax.data.prepared_files import write_json
+from prernn_jax.data.progress import with_progress
 from prernn_jax.data.video import read_frames
+from prernn_jax.data.vw300 import read_annotations
 from prernn_jax.errors import InputError
 
 ENDINGS = (".avi", ".mp4", ".mpg", ".mkv", ".webm")
@@ -23,6 +26,8 @@ ENDINGS = (".avi", ".mp4", ".mpg", ".mkv", ".webm")
 @dataclass(frozen=True)
 class Check:
     """Decodes all videos under a folder and reports those that cannot be used.
+
+    For 300VW (a folder annot beside the video) the landmark files are read too.
 
     Attributes:
       folder: Where to look, in all folders below too.
@@ -45,9 +50,22 @@ def check_video(path: Path, shortest: int) -> dict[str, Any]:
             count, size = count + 1, frame.shape[:2]
         if count < shortest:
             fault = f"short: {count} frames, fewer than {shortest}"
+        elif (path.parent / "annot").is_dir():
+            fault = _landmark_fault(path.parent / "annot", count)
     except InputError as error:
         fault = str(error)
     return {"frames": count, "height": size[0], "width": size[1], "fault": fault}
+
+
+def _landmark_fault(annot: Path, frames: int) -> str | None:
+    landmarks, faults = read_annotations(annot)
+    beyond = [number for number in landmarks if not 1 <= number <= frames]
+    if beyond:
+        faults.append(f"{len(beyond)} landmark files have no frame, first {beyond[0]:06d}.pts")
+    bare = frames - (len(landmarks) - len(beyond))
+    if bare:
+        faults.append(f"{bare} of {frames} frames have no landmarks that can be used")
+    return "; ".join(faults) or None
 
 
 def check(config: Check) -> dict[str, dict[str, Any]]:
@@ -65,9 +83,23 @@ def check(config: Check) -> dict[str, dict[str, Any]]:
     if not videos:
         raise InputError(f"there is no video ({', '.join(ENDINGS)}) under {config.folder}")
     with ThreadPoolExecutor(max_workers=config.workers or os.cpu_count() or 1) as pool:
-        found = list(pool.map(lambda path: check_video(path, config.shortest), videos))
+        results = pool.map(lambda path: check_video(path, config.shortest), videos)
+        found = list(with_progress(results, len(videos), f"checking {config.folder}"))
     names = [path.relative_to(config.folder).as_posix() for path in videos]
     return dict(zip(names, found, strict=True))
+
+
+def print_table(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print the videos with faults, and how many there are in all."""
+    faults = {name: facts for name, facts in found.items() if facts["fault"]}
+    if faults:
+        wide = max(len(name) for name in faults)
+        print(f"{'video':{wide}}  frames       size  fault")
+        for name, facts in faults.items():
+            size = f"{facts['width']}x{facts['height']}"
+            print(f"{name:{wide}}  {facts['frames']:6}  {size:>9}  {facts['fault']}")
+    frames = sum(facts["frames"] for facts in found.values())
+    print(f"{len(found)} videos, {frames} frames, {len(faults)} with faults")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,18 +108,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = tyro.cli(Check, args=arguments, prog="python -m prernn_jax.data.check")
         found = check(config)
         if config.out is not None:
-            temporary = config.out.with_name(config.out.name + ".tmp")
-            temporary.write_text(json.dumps(found, indent=1))
-            temporary.replace(config.out)
+            with writable(config.out.parent, config.out.name):
+                write_json(config.out, found)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    faults = {name: facts["fault"] for name, facts in found.items() if facts["fault"]}
-    for name, fault in faults.items():
-        print(f"{name}: {fault}")
-    frames = sum(facts["frames"] for facts in found.values())
-    print(f"{len(found)} videos, {frames} frames, {len(faults)} with faults")
-    return 1 if faults else 0
+    print_table(found)
+    return 1 if any(facts["fault"] for facts in found.values()) else 0
 
 
 if __name__ == "__main__":

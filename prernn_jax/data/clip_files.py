@@ -1,34 +1,30 @@
-"""Prepared clips on disk, one array_record file each: how they are written and read.
+"""Prepared clips on disk: how they are written and read.
 
 In a file stand, in turn, frame i, flow_x i and flow_y i as encoded pictures (frames only where
-no flow was wanted), and at the end a JSON record that says how they were made. A file appears
-under its name when it is complete.
+no flow was wanted), and at the end a JSON record that says how they were made.
 """
 
-import contextlib
-import errno
 import functools
-import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
-from array_record.python import array_record_module
 from numpy.typing import NDArray
 
 from prernn_jax.data.flow import BOUND, FlowAlgorithm, flow_estimator, quantise
+from prernn_jax.data.listed_files import ListedFiles
 from prernn_jax.data.prepared_files import prepared_path, read_facts, refuse_to_mix
+from prernn_jax.data.record_file import RecordFile, closing_record, record_writer
 from prernn_jax.data.records import Record, encode_picture
-from prernn_jax.data.split_lists import Listed
+from prernn_jax.data.split_lists import Listed, Listing
 from prernn_jax.data.video import read_frames
 from prernn_jax.errors import InputError
 
-OPENCV: str = cv2.__version__
 Flow = FlowAlgorithm | Literal["none"]
+OPENCV: str = cv2.__version__
 
 
 @dataclass(frozen=True)
@@ -52,70 +48,23 @@ class Recipe:
         facts = asdict(self)
         return facts if self.flow == "none" else {**facts, "bound": BOUND, "opencv": OPENCV}
 
+    def write(self, item: Listed, target: Path) -> None:
+        """Decode a clip, compute its flow, and write both; nothing is left behind on failure.
 
-class _Pictures(Sequence[bytes]):
-    """Encoded pictures of one kind, read from the file one by one."""
-
-    def __init__(self, reader: Any, first: int, step: int, count: int) -> None:
-        self._reader, self._places = reader, range(first, first + step * count, step)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._reader.read([self._places[int(index)]])[0]
-
-
-def write_clip(item: Listed, target: Path, recipe: Recipe) -> None:
-    """Decode a clip, compute its flow, and write both; nothing is left behind on failure.
-
-    Args:
-      item: the video and which of its frames.
-      target: the prepared file.
-      recipe: flow algorithm, size, quality.
-
-    Raises:
-      InputError: the video does not decode, has not all the frames, or has fewer than two while
-        flow is wanted.
-      OSError: the file cannot be written.
-    """
-    with record_writer(target) as write:
-        count = 0
-        for pictures in _encoded(item, recipe):
-            for data in pictures:
-                write(data)
-            count += 1
-        if count < 2 and recipe.flow != "none":
-            raise InputError(f"the video {item.video} has 1 frame; optical flow needs 2")
-        write(json.dumps({"frames": count, **recipe.facts}).encode())
-
-
-@contextlib.contextmanager
-def record_writer(target: Path) -> Iterator[Callable[[bytes], Any]]:
-    """Write an array_record file that appears under its name when it is complete.
-
-    Yields:
-      A function that appends a record.
-
-    Raises:
-      OSError: the file cannot be written, for instance since the disk is full.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        # No compression: the pictures are JPEG already. Groups of one give access to each.
-        writer = array_record_module.ArrayRecordWriter(str(temporary), "group_size:1,uncompressed")
-        try:
-            yield writer.write
-        finally:
-            try:
-                writer.close()  # faults of earlier writes are told here too
-            except RuntimeError as error:
-                full = "No space left" in str(error)
-                raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        Raises:
+          InputError: the video does not decode, has not all the frames, or has fewer than two
+            while flow is wanted.
+          OSError: the file cannot be written.
+        """
+        with record_writer(target) as write:
+            count = 0
+            for pictures in _encoded(item, self):
+                for data in pictures:
+                    write(data)
+                count += 1
+            if count < 2 and self.flow != "none":
+                raise InputError(f"the video {item.video} has 1 frame; optical flow needs 2")
+            write(closing_record({"frames": count, **self.facts}))
 
 
 def _encoded(item: Listed, recipe: Recipe) -> Iterator[list[bytes]]:
@@ -155,16 +104,38 @@ class ClipFiles:
     def __getitem__(self, index: int) -> Record:
         item = self._listed[index]
         path = prepared_path(self._folder, item)
-        reader = array_record_module.ArrayRecordReader(str(path), "readahead_buffer_size:0")
-        facts = json.loads(reader.read([reader.num_records() - 1])[0])
-        frames = int(facts.pop("frames"))
-        refuse_to_mix(path, facts, self._facts)
-        step, pairs = (1, 0) if facts["flow"] == "none" else (3, frames - 1)
+        file = RecordFile(path)
+        refuse_to_mix(path, file.facts, self._facts)
+        frames = int(file.facts["frames"])
+        step, pairs = (1, 0) if file.facts["flow"] == "none" else (3, frames - 1)
         return {
-            "frames": _Pictures(reader, 0, step, frames),
-            "flow_x": _Pictures(reader, 1, 3, pairs),
-            "flow_y": _Pictures(reader, 2, 3, pairs),
+            "frames": file.pictures(0, step, frames),
+            "flow_x": file.pictures(1, 3, pairs),
+            "flow_y": file.pictures(2, 3, pairs),
             "label": item.label,
             "spatial_label": item.label,
             "name": item.name,
         }
+
+
+def prepared_clips(
+    name: str, listing: Listing, data_dir: Path | None, recipe: Recipe, workers: int | None
+) -> dict[str, ClipFiles]:
+    """Prepare what is still to do of a data set, and open it.
+
+    Args:
+      name: of the data set.
+      listing: what its lists say.
+      data_dir: where prepared data are kept; None: see `data_folder`.
+      recipe: how clips are prepared.
+      workers: processes; None: one a core.
+
+    Returns:
+      Name of a part -> its clips, without what was left out.
+
+    Raises:
+      InputError: a video is missing or cannot be read, or nothing can be written.
+    """
+    files = ListedFiles(name, listing, data_dir, recipe)
+    files.prepare(workers)
+    return {part: ClipFiles(files.folder, items, recipe) for part, items in files.usable().items()}

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from prernn_jax.data.augment import Augmentation
-from prernn_jax.data.clip_files import ClipFiles, Flow, Recipe
-from prernn_jax.data.listed_clips import ListedClips
+from prernn_jax.data.clip_files import Flow, Recipe, prepared_clips
 from prernn_jax.data.nvgesture import MIRROR, read_listing
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.errors import InputError
@@ -84,7 +83,5 @@ def nvgesture(
     """
     recipe = gesture_recipe(modality, flow, short_side)
     listing = read_listing(source_dir, "depth" if modality == "depth" else "color", lists)
-    clips = ListedClips("nvgesture", listing, cache_dir, recipe)
-    clips.prepare(workers)
-    splits: dict[str, ClipFiles] = clips.sources()
+    splits = prepared_clips("nvgesture", listing, cache_dir, recipe, workers)
     return GestureData(listing.classes, splits, modality, MIRROR)

@@ -58,7 +58,7 @@ def read_listing(source: Path, split: int) -> Listing:
     """
     if split not in COUNTS:
         raise InputError(f"HMDB51 has the splits 1, 2 and 3, got {split}")
-    folder = existing_folder(source / "hmdb51_org", LAYOUT)
+    folder = existing_folder(source / "hmdb51_org", LAYOUT, archive=True)
     videos = find_videos(folder)
     classes = read_classes(source)
     parts: dict[str, list[Listed]] = {"train": [], "test": []}

@@ -69,6 +69,7 @@ def train_loader(
     augment: Augmentation,
     seed: int,
     workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> TrainLoader:
     """Shuffle, augment and batch clips without end.
 
@@ -82,6 +83,7 @@ def train_loader(
       augment: how clips vary.
       seed: of order and augmentation, 0 .. 2**32 - 1.
       workers: processes that decode; 0 means threads of this one. The batches are the same.
+      shard: see `train_batches`.
 
     Returns:
       An iterator of dicts: `clips` uint8 (B, T, crop, crop, C), `lengths` and `labels` int32 (B,).
@@ -92,7 +94,9 @@ def train_loader(
     draw = functools.partial(
         _draw, stream=stream, steps=steps, stack=stack, crop=crop, augment=augment
     )
-    return train_batches(source, draw, batch_size=batch_size, seed=seed, workers=workers)
+    return train_batches(
+        source, draw, batch_size=batch_size, seed=seed, workers=workers, shard=shard
+    )
 
 
 def eval_loader(

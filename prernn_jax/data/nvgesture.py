@@ -75,7 +75,7 @@ def read_listing(source: Path, sensor: Sensor, lists: tuple[str, str] | None = N
     """
     if sensor not in get_args(Sensor):
         raise InputError(f"NVGesture's sensors here are color and depth, got {sensor!r}")
-    existing_folder(source / "Video_data", LAYOUT)
+    existing_folder(source / "Video_data", LAYOUT, archive=True)
     seen: dict[str, str] = {}
     parts = {
         part: [

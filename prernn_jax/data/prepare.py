@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 import tyro
 
-from prernn_jax.data import hmdb51, nvgesture, ucf101
+from prernn_jax.data import hmdb51, nvgesture, ucf101, vw300
 from prernn_jax.data.clip_files import Flow, Recipe
+from prernn_jax.data.face_files import FaceRecipe, frame_report
 from prernn_jax.data.gesture import SHORT_SIDE, Modality, gesture_recipe
-from prernn_jax.data.listed_clips import ListedClips
+from prernn_jax.data.listed_files import ListedFiles
 from prernn_jax.data.prepared import writable
 from prernn_jax.data.prepared_files import write_json
 from prernn_jax.errors import InputError
@@ -26,7 +27,7 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Preparation:
-    """Decodes the videos of a data set once, computes their flow, and reports what is missing.
+    """Decodes the videos of a data set once, computes flow, and reports what is missing.
 
     Started again, it goes on with the videos that are not prepared yet.
 
@@ -37,15 +38,15 @@ class Preparation:
       split: UCF101, HMDB51: official split; the videos of all splits are the same.
       modality: NVGesture: color and its flow are prepared together.
       lists: NVGesture: a list to train and one to test on, in place of the official ones.
-      flow: Algorithm of the optical flow, or none.
+      flow: Algorithm of the optical flow, or none; there is none for 300VW and for depth.
       short_side: Height or width, whichever is shorter, of the prepared pictures; by default 256,
-        for NVGesture 128.
+        for NVGesture 128; 300VW is cut to the faces.
       workers: Processes; one a core by default.
       limit: Only the first so many videos of each list, to try it out.
       allow_missing: Use the data set without the videos that are absent or do not decode.
     """
 
-    dataset: tyro.conf.Positional[Literal["ucf101", "hmdb51", "nvgesture"]]
+    dataset: tyro.conf.Positional[Literal["ucf101", "hmdb51", "300vw", "nvgesture"]]
     source: Path
     data_dir: Path | None = None
     split: Literal[1, 2, 3] = 1
@@ -58,12 +59,20 @@ class Preparation:
     allow_missing: bool = False
 
 
-def open_clips(config: Preparation) -> ListedClips:
+def open_clips(config: Preparation) -> ListedFiles:
     """Read the lists of a data set.
 
     Raises:
-      InputError: folders or lists are missing or faulty.
+      InputError: folders or lists are missing or faulty, or an option is another data set's.
     """
+    gestures_only = config.lists is not None or config.modality != "color"
+    if gestures_only and config.dataset != "nvgesture":
+        raise InputError(f"--modality and --lists belong to nvgesture, not to {config.dataset}")
+    if config.split != 1 and config.dataset not in ("ucf101", "hmdb51"):
+        raise InputError(f"{config.dataset} has one official split, got --split {config.split}")
+    if config.dataset == "300vw":
+        faces = vw300.read_listing(config.source)
+        return ListedFiles(config.dataset, faces, config.data_dir, FaceRecipe(), config.limit)
     recipe = Recipe(config.flow, config.short_side or 256)
     if config.dataset == "nvgesture":
         sensor: nvgesture.Sensor = "depth" if config.modality == "depth" else "color"
@@ -73,16 +82,16 @@ def open_clips(config: Preparation) -> ListedClips:
         listing = ucf101.read_listing(config.source, config.split)
     else:
         listing = hmdb51.read_listing(config.source, config.split)
-    return ListedClips(config.dataset, listing, config.data_dir, recipe, config.limit)
+    return ListedFiles(config.dataset, listing, config.data_dir, recipe, config.limit)
 
 
-def report(clips: ListedClips, faults: Mapping[str, str]) -> dict[str, Any]:
+def report(clips: ListedFiles, faults: Mapping[str, str]) -> dict[str, Any]:
     """Count what is prepared beside what the lists name.
 
     Returns:
       For each part `prepared`, `listed` and `official` (None for lists of the user's) numbers of
-      videos and the first two of each class; `faults` (name: why) of now and `left_out` of
-      earlier preparations.
+      videos and the first two of each class; `faults` (name: why) of now, `left_out` of earlier
+      preparations, and `notes`.
     """
     usable = {
         part: [item for item in items if item.name not in faults]
@@ -103,7 +112,7 @@ def report(clips: ListedClips, faults: Mapping[str, str]) -> dict[str, Any]:
             "classes": classes,
         }
     left_out = {name: why for name, why in clips.left_out().items() if name not in faults}
-    return {"parts": parts, "faults": dict(faults), "left_out": left_out}
+    return {"parts": parts, "faults": dict(faults), "left_out": left_out, "notes": {}}
 
 
 def print_report(found: Mapping[str, Any]) -> None:
@@ -112,13 +121,15 @@ def print_report(found: Mapping[str, Any]) -> None:
         official = "" if counts["official"] is None else f", official {counts['official']}"
         print(f"  {part}: {counts['prepared']} videos of {counts['listed']} listed{official}")
         short = {n: c for n, c in counts["classes"].items() if c["prepared"] < c["listed"]}
-        print(f"    {len(counts['classes']) - len(short)} classes are complete")
+        if counts["classes"]:
+            print(f"    {len(counts['classes']) - len(short)} classes are complete")
         for name, numbers in short.items():
             print(f"    {name}: {numbers['prepared']} of {numbers['listed']}")
-    for name, why in list(found["faults"].items())[:SHOWN]:
-        print(f"  {name}: {why}")
-    if len(found["faults"]) > SHOWN:
-        print(f"  and {len(found['faults']) - SHOWN} more")
+    for kind in ("faults", "notes"):
+        for name, why in list(found[kind].items())[:SHOWN]:
+            print(f"  {name}: {why}")
+        if len(found[kind]) > SHOWN:
+            print(f"  and {len(found[kind]) - SHOWN} more {kind}")
     if found["left_out"]:
         print(f"  left out by an earlier preparation: {len(found['left_out'])}")
 
@@ -136,6 +147,12 @@ def prepare(config: Preparation) -> bool:
     faults: dict[str, str] = {}
     clips.prepare(config.workers, faults)
     found = report(clips, faults)
+    if config.dataset == "300vw":
+        every = [item for items in clips.usable().values() for item in items]
+        frames, found["notes"] = frame_report(clips.folder, every)
+        known = clips.left_out()
+        faults |= {name: why for name, why in frames.items() if name not in known}
+        found["faults"] = faults
     if faults and config.allow_missing:
         clips.leave_out(faults)
     with writable(clips.root, clips.name):
@@ -147,13 +164,20 @@ def prepare(config: Preparation) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 1 if videos are missing, 2 on bad input."""
+    """Run the command line.
+
+    Returns:
+      The exit status: 1 if videos are missing, 2 on bad input, 130 when interrupted.
+    """
     try:
         config = tyro.cli(Preparation, args=arguments, prog="python -m prernn_jax.data.prepare")
         return 0 if prepare(config) else 1
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: what is finished stays; the same command goes on", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
-import time
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from prernn_jax.data.flow import one_thread
+from prernn_jax.data.progress import with_progress
 from prernn_jax.data.split_lists import Listed
 from prernn_jax.errors import InputError
 
@@ -87,18 +87,13 @@ def prepare_files(
     if not todo:
         return
     write_json(folder / "recipe.json", facts)
-    done, start, shown = len(listed) - len(todo), time.monotonic(), 0.0
-    for number, (item, fault) in enumerate(_outcomes(folder, todo, write, workers), start=1):
+    outcomes = _outcomes(folder, todo, write, workers)
+    done = len(listed) - len(todo)
+    for item, fault in with_progress(outcomes, len(listed), f"preparing {folder}", done):
         if fault is not None:
             if faults is None:
                 raise InputError(fault)
             faults[item.name] = fault
-        now = time.monotonic()
-        if now - shown > 5.0 or number == len(todo):
-            shown, rate = now, number / (now - start)
-            left = (len(todo) - number) / rate / 60.0
-            text = f"{done + number} of {len(listed)} videos, {rate:.1f}/s, {left:.0f} min left"
-            print(f"preparing {folder}: {text}", file=sys.stderr, flush=True)
 
 
 def _outcomes(
@@ -111,7 +106,7 @@ def _outcomes(
         return
     # Not forked: JAX has threads by now.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, _leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(processes, context, _end_with_the_parent)
     try:
         jobs = {pool.submit(_attempt, write, item, folder): item for item in todo}
         for job in as_completed(jobs):
@@ -125,8 +120,17 @@ def _outcomes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _end_with_the_parent() -> None:
+    """An interrupt ends a process at once, also in the middle of a video; so does its parent's."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _attempt(write: Write, item: Listed, folder: Path) -> str | None:

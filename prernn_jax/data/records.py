@@ -127,8 +127,8 @@ class PreparedSplit:
 
     @functools.cached_property
     def _source(self) -> Any:
-        keep = {name: _KeepEncoded() for name in PICTURES}
         builder = tfds.builder_from_directory(str(self._folder))
+        keep = {name: _KeepEncoded() for name in PICTURES if name in builder.info.features}
         return builder.as_data_source(split=self._split, decoders=keep)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -139,4 +139,5 @@ class PreparedSplit:
 
     def __getitem__(self, index: int) -> Record:
         record: Record = self._source[index]
-        return record
+        # TFDS hands out texts as bytes; pictures come as arrays of them.
+        return {k: v.decode() if isinstance(v, bytes) else v for k, v in record.items()}

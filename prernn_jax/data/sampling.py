@@ -73,27 +73,28 @@ def read_clip(
         )
     starts = step_starts(max(total - span + 1, 1), steps, offset)
     wanted = np.minimum(starts[:, None] + np.arange(span), total - 1)  # (T', span)
+    clip = np.empty((steps, size, size, channels(stream, stack)), np.uint8)
+    clip[len(starts) :] = 0
+    view: View | None = None
+    if stream == "spatial":
+        for step, number in enumerate(wanted[:, 0]):
+            picture = decode_picture(record["frames"][number])
+            view = view or _choose_view(picture, size, offset, augmentation)
+            clip[step] = apply_view(picture, view, size)
+        return clip, len(starts)
     unique, where = np.unique(wanted, return_inverse=True)
     where = where.reshape(wanted.shape)
-    view: View | None = None
-    read: dict[str, Clip] = {}
-    for kind in kinds:
-        cut = []
-        for number in unique:
-            picture = decode_picture(record[kind][number], gray=stream == "temporal")
-            if view is None:
-                view = _choose_view(picture, size, offset, augmentation)
-            cut.append(apply_view(picture, view, size))
-        read[kind] = np.stack(cut)  # (U, S, S[, 3])
-    if stream == "spatial":
-        clip = read["frames"][where[:, 0]]  # (T', S, S, 3)
-    else:
-        flow_x = flip_flow_x(read["flow_x"]) if view and view.flip else read["flow_x"]
-        clip = stack_flow(flow_x[where], read["flow_y"][where])  # (T', S, S, 2 L)
-    if len(clip) < steps:
-        empty = np.zeros((steps - len(clip), *clip.shape[1:]), np.uint8)
-        return np.concatenate([clip, empty]), len(clip)
-    return clip, steps
+    flow = np.empty((2, len(unique), size, size), np.uint8)
+    for direction, kind in enumerate(kinds):
+        for place, number in enumerate(unique):
+            picture = decode_picture(record[kind][number], gray=True)
+            view = view or _choose_view(picture, size, offset, augmentation)
+            flow[direction, place] = apply_view(picture, view, size)
+    if view is not None and view.flip:
+        flow[0] = flip_flow_x(flow[0])
+    for step, places in enumerate(where):
+        clip[step] = stack_flow(flow[0, places], flow[1, places])  # (S, S, 2 L)
+    return clip, len(starts)
 
 
 def _choose_view(

@@ -33,7 +33,11 @@ def contact_sheet(samples: Sequence[Shown], path: Path, columns: int = 13) -> No
             flow = np.stack([dequantise(flow_x[pairs]), dequantise(flow_y[pairs])], axis=-1)
             rows.append(np.concatenate(list(flow_to_color(flow, full=4.0)), axis=1))
         rows.append(np.full((4, columns * width, 3), height % 2 + 200, np.uint8))
-    sheet = np.concatenate(rows, axis=0)
+    wide = max(row.shape[1] for row in rows)  # videos may differ in shape
+    margins = [((0, 0), (0, wide - row.shape[1]), (0, 0)) for row in rows]
+    sheet = np.concatenate(
+        [np.pad(row, m, constant_values=255) for row, m in zip(rows, margins, strict=True)]
+    )
     ok, png = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     if not ok:
         raise RuntimeError("OpenCV could not write the contact sheet as PNG")

@@ -4,7 +4,7 @@ python -m prernn_jax.data.show embedded --out sheet.png
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,47 +17,65 @@ from numpy.typing import NDArray
 from prernn_jax.data.action import ActionData, embedded_actions, embedded_stills, hmdb51, ucf101
 from prernn_jax.data.clip_files import Flow
 from prernn_jax.data.embedded_gestures_builder import embedded_gestures, embedded_poses
+from prernn_jax.data.face_boxes import FaceBoxes, read_boxes
+from prernn_jax.data.face_sampling import FaceView, read_faces
+from prernn_jax.data.faces import embedded_faces, vw300
 from prernn_jax.data.gesture import GestureData, Modality, nvgesture
-from prernn_jax.data.records import Record, decode_picture
+from prernn_jax.data.landmark_drawing import draw_landmarks
+from prernn_jax.data.prepared import writable
+from prernn_jax.data.records import RandomAccessSource, Record, decode_picture
 from prernn_jax.data.sheet import Shown, contact_sheet
 from prernn_jax.errors import InputError
 
-Dataset = Literal["embedded", "stills", "gestures", "poses", "ucf101", "hmdb51", "nvgesture"]
+DatasetName = Literal[
+    "embedded", "stills", "gestures", "poses", "faces", "ucf101", "hmdb51", "300vw", "nvgesture"
+]
+GREEN = (90, 220, 90)
 
 
 @dataclass(frozen=True)
 class Show:
-    """Draws random samples of a data set: pictures, and flow in colour, under their class.
+    """Draws random samples of a data set: pictures, flow in colour, landmarks, under their class.
 
     Attributes:
       dataset: Which one.
       out: The PNG to write.
-      split: Of the data set: train, test or, for the embedded ones, validation.
+      part: Of the data set: train, test or, for the embedded ones, validation.
+      split: UCF101 and HMDB51: official split.
       count: Samples.
       columns: Pictures a sample, evenly placed over the clip.
-      height: Of a picture on the sheet.
+      height: Of a picture on the sheet; by default 64, for faces 128.
       seed: Of the choice.
-      source: UCF101, HMDB51 and NVGesture: the official layout.
+      source: UCF101, HMDB51, 300VW and NVGesture: the official layout.
       data_dir: Where prepared data are kept.
-      flow: UCF101 and HMDB51: algorithm.
-      modality: NVGesture: what to show.
+      flow: UCF101, HMDB51, NVGesture: algorithm.
+      modality: NVGesture: color and flow show both.
+      lists: NVGesture: a list to train and one to test on, in place of the official ones.
+      boxes: 300VW: a file of face boxes (prernn_jax.data.face_boxes).
     """
 
-    dataset: tyro.conf.Positional[Dataset]
+    dataset: tyro.conf.Positional[DatasetName]
     out: Path = Path("sheet.png")
-    split: str = "train"
+    part: str = "train"
+    split: Literal[1, 2, 3] = 1
     count: int = 10
     columns: int = 13
-    height: int = 64
+    height: int | None = None
     seed: int = 0
     source: Path | None = None
     data_dir: Path | None = None
     flow: Flow = "dis"
-    modality: Modality = "depth"
+    modality: Modality = "color"
+    lists: tuple[str, str] | None = None
+    boxes: Path | None = None
 
 
-def open_data(config: Show) -> ActionData | GestureData:
-    """Open the data set; prepares it where that is still to do."""
+def open_data(
+    config: Show,
+) -> tuple[Mapping[str, RandomAccessSource], tuple[str, ...] | None]:
+    """Open the data set, which is prepared where that is still to do: splits, and classes."""
+    if config.dataset == "faces":
+        return embedded_faces(config.data_dir).splits, None
     drawn: dict[str, Callable[[Path | None], ActionData | GestureData]] = {
         "embedded": embedded_actions,
         "stills": embedded_stills,
@@ -65,13 +83,25 @@ def open_data(config: Show) -> ActionData | GestureData:
         "poses": embedded_poses,
     }
     if config.dataset in drawn:
-        return drawn[config.dataset](config.data_dir)
+        embedded = drawn[config.dataset](config.data_dir)
+        return embedded.splits, embedded.classes
     if config.source is None:
         raise InputError(f"{config.dataset} needs --source, the folder of the official layout")
+    if config.dataset == "300vw":
+        given = None if config.boxes is None else read_boxes(config.boxes)
+        return vw300(config.source, config.data_dir, boxes=FaceBoxes(given=given)).splits, None
     if config.dataset == "nvgesture":
-        return nvgesture(config.source, config.data_dir, modality=config.modality, flow=config.flow)
+        gestures = nvgesture(
+            config.source,
+            config.data_dir,
+            modality=config.modality,
+            flow=config.flow,
+            lists=config.lists,
+        )
+        return gestures.splits, gestures.classes
     read = ucf101 if config.dataset == "ucf101" else hmdb51
-    return read(config.source, config.data_dir, flow=config.flow)
+    data = read(config.source, config.data_dir, split=config.split, flow=config.flow)
+    return data.splits, data.classes
 
 
 def sample(record: Record, title: str, columns: int, height: int) -> Shown:
@@ -94,27 +124,52 @@ def _decode(record: Record, kind: str, count: int, columns: int, height: int) ->
     return np.stack(shown).astype(np.uint8)
 
 
+def face_sample(record: Record, columns: int, height: int) -> Shown:
+    """Decode evenly placed pictures of a face, cut to their boxes, with its landmarks drawn."""
+    shown = []
+    for number in np.linspace(0, len(record["frames"]) - 1, columns).round().astype(int):
+        clip, landmarks, _ = read_faces(record, int(number), 1, height, FaceView())
+        draw_landmarks(clip[0], landmarks[0], GREEN)
+        shown.append(clip[0])
+    category = f", category {record['category']}" if record["category"] else ""
+    return f"{record['name']}{category}", np.stack(shown), None, None
+
+
+def show(config: Show) -> int:
+    """Draw the sheet; returns how many samples it shows.
+
+    Raises:
+      InputError: the data cannot be opened, have no such part, or the PNG cannot be written.
+    """
+    splits, classes = open_data(config)
+    if config.part not in splits:
+        raise InputError(f"no part {config.part!r}; there are {', '.join(splits)}")
+    source = splits[config.part]
+    numbers = np.random.default_rng(config.seed).permutation(len(source))[: config.count]
+    if len(numbers) == 0:
+        raise InputError(f"there is nothing to show in the part {config.part}")
+    samples = []
+    for number in numbers:
+        record = source[int(number)]
+        if classes is None:
+            samples.append(face_sample(record, config.columns, config.height or 128))
+        else:
+            title = f"{classes[int(record['label'])]}   {record['name']}"
+            samples.append(sample(record, title, config.columns, config.height or 64))
+    with writable(config.out.parent, config.out.name):
+        contact_sheet(samples, config.out, config.columns)
+    return len(samples)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 2 on bad input."""
     try:
         config = tyro.cli(Show, args=arguments, prog="python -m prernn_jax.data.show")
-        data = open_data(config)
-        if config.split not in data.splits:
-            raise InputError(f"no split {config.split!r}; there are {', '.join(data.splits)}")
-        source = data.splits[config.split]
-        rng = np.random.default_rng(config.seed)
-        numbers = rng.permutation(len(source))[: config.count]
-        records = [source[int(number)] for number in numbers]
-        titles = [data.classes[int(record["label"])] for record in records]
-        samples = [
-            sample(record, title, config.columns, config.height)
-            for record, title in zip(records, titles, strict=True)
-        ]
-        contact_sheet(samples, config.out, config.columns)
+        count = show(config)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{len(samples)} samples of {config.dataset}, {config.split}: {config.out}")
+    print(f"{count} samples of {config.dataset}, {config.part}: {config.out}")
     return 0
 
 

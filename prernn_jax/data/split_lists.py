@@ -43,28 +43,31 @@ class Listing:
     official: Mapping[str, int]
 
 
-def existing_folder(path: Path, layout: str) -> Path:
+def existing_folder(path: Path, layout: str, archive: bool = False) -> Path:
     """Return the path.
+
+    Args:
+      path: a folder.
+      layout: what is expected, for the message.
+      archive: this is what an archive unpacks to, so a folder of its own name in it is a mistake.
 
     Raises:
       InputError: there is no such folder, or the archive was unpacked one folder too deep; the
-        message shows the layout that is expected.
+        message shows the layout that is expected, and what to give instead.
     """
-    if path.is_dir() and not (path / path.name).is_dir():
+    inner = path / path.name
+    if path.is_dir() and not (archive and inner.is_dir()):
         return path
-    hint = ""
-    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
-    deeper = [place for place in beside if (place / path.name).is_dir()]
     if path.is_dir():
         raise InputError(
             f"{path} holds a second folder {path.name}: the archive was unpacked one folder too "
-            f"deep; move what is in {path / path.name} to {path}"
+            f"deep; move what is in {inner} to {path}"
         )
+    hint = ""
+    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    deeper = [place / path.name for place in beside if (place / path.name).is_dir()]
     if deeper:
-        hint = (
-            f"; {deeper[0] / path.name} is there, one folder too deep: give {deeper[0]} as the "
-            "source"
-        )
+        hint = f"; {deeper[0]} is there, one folder too deep: give {deeper[0].parent} as the source"
     elif path.parent.name == path.name:
         hint = f"; give {path.parent.parent} as the source"
     raise InputError(f"there is no folder {path}; expected {layout}{hint}")

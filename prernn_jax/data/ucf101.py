@@ -58,7 +58,7 @@ def read_listing(source: Path, split: int) -> Listing:
     if split not in COUNTS:
         raise InputError(f"UCF101 has the splits 1, 2 and 3, got {split}")
     classes = read_classes(source)
-    folder = existing_folder(source / "UCF-101", LAYOUT)
+    folder = existing_folder(source / "UCF-101", LAYOUT, archive=True)
     videos = find_videos(folder)
     parts = {}
     for part in ("train", "test"):
@@ -95,4 +95,4 @@ def _read_list(
 
 
 def _lists(source: Path) -> Path:
-    return existing_folder(source, LAYOUT) / "ucfTrainTestlist"
+    return existing_folder(existing_folder(source, LAYOUT) / "ucfTrainTestlist", LAYOUT)

@@ -1,17 +1,36 @@
 """A data set of videos between its official lists and the prepared files."""
 
-import functools
 import json
 from pathlib import Path
+from typing import Any, Protocol
 
-from prernn_jax.data.clip_files import ClipFiles, Recipe, write_clip
 from prernn_jax.data.prepared import data_folder, locked, writable
-from prernn_jax.data.prepared_files import prepare_files, write_json
+from prernn_jax.data.prepared_files import prepare_files, prepared_path, write_json
 from prernn_jax.data.split_lists import Listed, Listing
 from prernn_jax.errors import InputError
 
 
-class ListedClips:
+class Recipe(Protocol):
+    """How the prepared file of a video is made; can be sent to another process."""
+
+    @property
+    def key(self) -> str:
+        """A folder name."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything that must be the same for all files of a folder."""
+
+    def write(self, item: Listed, target: Path) -> None:
+        """Make the prepared file of a video.
+
+        Raises:
+          InputError: the video has a fault.
+          OSError: the file cannot be written.
+        """
+
+
+class ListedFiles:
     """What the lists name: which videos are there, where they lie prepared, what is left out.
 
     Args:
@@ -87,19 +106,13 @@ class ListedClips:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise InputError(next(iter(missing.values())) + more)
         every = {item.name: item for items in self.usable().values() for item in items}
-        write = functools.partial(write_clip, recipe=self.recipe)
+        if all(prepared_path(self.folder, item).is_file() for item in every.values()):
+            return  # also where nothing can be written
         with writable(self.root, self.name):
             self.root.mkdir(parents=True, exist_ok=True)
             lock = f".{self.name}-{self.recipe.key}.lock".replace("/", "-")
             with locked(self.root / lock):
                 for remains in self.folder.rglob(".*.tmp"):
                     remains.unlink()
-                items = list(every.values())
-                prepare_files(self.folder, items, write, self.recipe.facts, workers, faults)
-
-    def sources(self) -> dict[str, ClipFiles]:
-        """Return the prepared videos of each part."""
-        return {
-            part: ClipFiles(self.folder, items, self.recipe)
-            for part, items in self.usable().items()
-        }
+                items, make = list(every.values()), self.recipe.write
+                prepare_files(self.folder, items, make, self.recipe.facts, workers, faults)

@@ -1,0 +1,67 @@
+"""A network of VGG16's form for small pictures: few convolutions, then fc6, fc7 and fc8."""
+
+import jax
+from flax import nnx
+
+from prernn_jax.backbones.head import HeadLayer
+from prernn_jax.ops.conv import conv_general_dilated
+
+_he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+_he_fan_in = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+class CompactVGG(nnx.Module):
+    """3x3 convolutions of stride 2, `conv1`, `conv2`, ..., then fc6, fc7 and fc8.
+
+    The flattening before fc6 is in H, W, C order, as in `VGG16`.
+
+    Args:
+      num_outputs: Outputs K.
+      channels: Of the convolutions; each halves height and width (rounded up).
+      hidden: Features of fc6 and fc7.
+      image_size: Height and width of the images in pixels.
+      in_channels: Channels of the input.
+      rngs: Source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        num_outputs: int = 136,
+        channels: tuple[int, ...] = (16, 32, 64),
+        hidden: int = 128,
+        image_size: int = 48,
+        in_channels: int = 3,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.convs = tuple(f"conv{number}" for number in range(1, len(channels) + 1))
+        inputs, side = in_channels, image_size
+        for name, outputs in zip(self.convs, channels, strict=True):
+            conv = nnx.Conv(
+                inputs, outputs, (3, 3), 2, padding=1, kernel_init=_he_normal,
+                conv_general_dilated=conv_general_dilated, rngs=rngs,
+            )  # fmt: skip
+            setattr(self, name, conv)
+            inputs, side = outputs, (side + 1) // 2
+        self.fc6 = nnx.Linear(side * side * inputs, hidden, kernel_init=_he_fan_in, rngs=rngs)
+        self.fc7 = nnx.Linear(hidden, hidden, kernel_init=_he_fan_in, rngs=rngs)
+        self.fc8 = nnx.Linear(hidden, num_outputs, rngs=rngs)
+
+    @property
+    def head(self) -> tuple[HeadLayer, ...]:
+        """The fully connected layers."""
+        return HeadLayer("fc6", nnx.relu), HeadLayer("fc7", nnx.relu), HeadLayer("fc8")
+
+    def trunk(self, x: jax.Array) -> jax.Array:
+        """Images (N, H, W, C) -> the inputs of fc6 (N, D), flattened in H, W, C order."""
+        for name in self.convs:
+            x = nnx.relu(getattr(self, name)(x))  # (N, H/2, W/2, C')
+        return x.reshape(x.shape[0], -1)  # (N, D)
+
+    def features(self, x: jax.Array) -> jax.Array:
+        """Images (N, H, W, C) -> the features of fc7 (N, F)."""
+        return nnx.relu(self.fc7(nnx.relu(self.fc6(self.trunk(x)))))  # (N, F)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Images (N, H, W, C) -> outputs (N, K)."""
+        return self.fc8(self.features(x))

@@ -1,0 +1,110 @@
+"""The face data sets as the training program sees them: random-access splits of records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from prernn_jax.data.embedded_faces import EmbeddedFacesConfig
+from prernn_jax.data.embedded_faces_builder import EmbeddedFaces, Kind, builder_config
+from prernn_jax.data.face_boxes import FaceBoxes
+from prernn_jax.data.face_files import FaceFiles, FaceRecipe
+from prernn_jax.data.listed_files import ListedFiles
+from prernn_jax.data.prepared import data_folder, prepare_once
+from prernn_jax.data.records import PreparedSplit, RandomAccessSource
+from prernn_jax.data.vw300 import read_listing
+
+
+@dataclass(frozen=True)
+class FaceData:
+    """A data set of face videos.
+
+    Attributes:
+      splits: name of a split -> its records (prernn_jax.data.face_records).
+      size: side in pixels of the square picture that a network should be given.
+    """
+
+    splits: Mapping[str, RandomAccessSource]
+    size: int
+
+
+def embedded_faces(
+    data_dir: Path | None = None, config: EmbeddedFacesConfig | None = None
+) -> FaceData:
+    """Return the embedded faces; draws them first where that has not been done yet.
+
+    Args:
+      data_dir: where to keep them; by default see `data_folder`.
+      config: what to draw; its key is part of the folder's name.
+
+    Returns:
+      Splits train, validation and test.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    return _embedded("faces", config or EmbeddedFacesConfig(), data_dir)
+
+
+def embedded_face_stills(
+    data_dir: Path | None = None, config: EmbeddedFacesConfig | None = None
+) -> FaceData:
+    """Return single frames of other people for pre-training; splits train and validation.
+
+    Arguments and errors are those of `embedded_faces`.
+    """
+    return _embedded("faces_stills", config or EmbeddedFacesConfig(), data_dir)
+
+
+def vw300(
+    source_dir: Path,
+    cache_dir: Path | None = None,
+    *,
+    boxes: FaceBoxes | None = None,
+    size: int = 224,
+    workers: int | None = None,
+) -> FaceData:
+    """Return 300VW; decodes the videos where that is still to do.
+
+    Args:
+      source_dir: the official layout, see `prernn_jax.data.vw300`.
+      cache_dir: where prepared videos are kept; by default see `data_folder`.
+      boxes: how the square of each frame is chosen; by default around its true landmarks, 1.3
+        times as large.
+      size: side of the network's input.
+      workers: as for `prernn_jax.data.action.ucf101`.
+
+    Returns:
+      Splits train and test; the test has the three categories, and not the badly annotated frames.
+      Without what `prernn_jax.data.prepare --allow-missing` left out.
+
+    Raises:
+      InputError: something is missing or cannot be read, or a box of `boxes.given` is missing or
+        shares nothing with the picture around the face; the message names it.
+    """
+    recipe, choice = FaceRecipe(), boxes or FaceBoxes()
+    files = ListedFiles("300vw", read_listing(source_dir), cache_dir, recipe)
+    files.prepare(workers)
+    usable = files.usable()
+    train = usable.pop("train")
+    test = [item for items in usable.values() for item in items]
+    splits = {
+        name: FaceFiles(files.folder, items, recipe, choice)
+        for name, items in (("train", train), ("test", test))
+    }
+    if choice.given is not None:
+        for source in splits.values():
+            for video in range(len(source)):
+                source[video]  # raises where a box cannot be used
+    return FaceData(splits, size)
+
+
+def _embedded(kind: Kind, settings: EmbeddedFacesConfig, data_dir: Path | None) -> FaceData:
+    root = data_folder(data_dir)
+
+    def make() -> EmbeddedFaces:
+        config = builder_config(kind, settings)
+        return EmbeddedFaces(data_dir=str(root), config=config, file_format="array_record")
+
+    builder = prepare_once(make, root, f"the embedded {kind}")
+    splits = {name: PreparedSplit(Path(builder.data_path), name) for name in builder.info.splits}
+    return FaceData(splits, settings.size)

@@ -1,0 +1,78 @@
+"""Files of encoded pictures, one a sample (array_record), written whole and read piece by piece."""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from array_record.python import array_record_module
+
+
+class RecordFile:
+    """An array_record file whose last record is a JSON object that says how it was made.
+
+    Attributes:
+      facts: that object.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._reader = array_record_module.ArrayRecordReader(str(path), "readahead_buffer_size:0")
+        self.facts: dict[str, Any] = json.loads(self.read(self._reader.num_records() - 1))
+
+    def read(self, number: int) -> bytes:
+        """Return one record."""
+        data: bytes = self._reader.read([number])[0]
+        return data
+
+    def pictures(self, first: int, step: int, count: int) -> Sequence[bytes]:
+        """Return every `step`-th record from `first` on; each is read when it is asked for."""
+        return _Pictures(self, range(first, first + step * count, step))
+
+
+class _Pictures(Sequence[bytes]):
+    """Encoded pictures of one kind."""
+
+    def __init__(self, file: RecordFile, places: range) -> None:
+        self._file, self._places = file, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._file.read(self._places[int(index)])
+
+
+@contextlib.contextmanager
+def record_writer(target: Path) -> Iterator[Callable[[bytes], Any]]:
+    """Write an array_record file that appears under its name when it is complete.
+
+    Yields:
+      A function that appends a record; the last one is to be `closing_record`.
+
+    Raises:
+      OSError: the file cannot be written, for instance since the disk is full.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        # No compression: the pictures are JPEG already. Groups of one give access to each.
+        writer = array_record_module.ArrayRecordWriter(str(temporary), "group_size:1,uncompressed")
+        try:
+            yield writer.write
+        finally:
+            try:
+                writer.close()  # faults of earlier writes are told here too
+            except RuntimeError as error:
+                full = "No space left" in str(error)
+                raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def closing_record(facts: Mapping[str, Any]) -> bytes:
+    """Return the last record of a file."""
+    return json.dumps(facts).encode()

@@ -1,0 +1,66 @@
+"""Stage one of face alignment: a compact VGG on single frames of other people."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from flax import nnx
+from jax.sharding import Mesh
+
+from prernn_jax.backbones.compact_vgg import CompactVGG
+from prernn_jax.data.faces import FaceData
+from prernn_jax.preprocess import Preprocessing
+from train.backbone import Backbone, expecting
+from train.face_config import FaceConfig
+from train.face_task import OUTPUTS, face_task, measure, test_batches, train_batches
+from train.stage_one import kept_backbone, train_backbone
+
+CHANNELS, HIDDEN = (16, 32, 64), 128
+INPUT = Preprocessing(scale=1 / 255, mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+def compact_backbone(config: FaceConfig, stills: Callable[[], FaceData], mesh: Mesh) -> Backbone:
+    """The compact CNN: read when it is there, else trained and written.
+
+    Args:
+      config: Says how it is trained and where it is kept.
+      stills: Opens the data of single frames; called only where there is something to train.
+      mesh: Devices to train on.
+    """
+    arguments: dict[str, Any] = {
+        "channels": CHANNELS,
+        "hidden": HIDDEN,
+        "image_size": config.size,
+        "in_channels": 3,
+    }
+    settings = asdict(config.pretraining) | {
+        "data": config.embedded.key,
+        "network": arguments,
+        "augmentation": asdict(config.augmentation),
+    }
+
+    def make() -> Backbone:
+        model = CompactVGG(**arguments, rngs=nnx.Rngs(config.pretraining.seed))
+        metadata = {"architecture": "compact_vgg", "arguments": json.dumps(arguments)}
+        return _train(config, expecting(Backbone(model, metadata, ""), INPUT), stills(), mesh)
+
+    return kept_backbone(config, "face", settings, make)
+
+
+def _train(config: FaceConfig, start: Backbone, data: FaceData, mesh: Mesh) -> Backbone:
+    settings = config.pretraining
+    frames = {"steps": 1, "batch_size": settings.batch_size}
+    return train_backbone(
+        config,
+        start,
+        face_task(start.preprocess),
+        OUTPUTS,
+        train_batches(data.splits["train"], config, seed=settings.seed, **frames),
+        test_batches(data.splits["validation"], config, **frames),
+        lambda found: {"loss": measure(found)["loss"]},
+        settings,
+        name="single frames",
+        epochs=settings.epochs,
+        mesh=mesh,
+    )
