@@ -4,8 +4,8 @@ One step is: forward, loss, backward, SGD with momentum and weight decay, on seq
 paper's sizes with the layers named below made recurrent (PreGRU). PyTorch runs the same model from
 the same weights (`weights_port.torch_sequence`) in both memory formats, and the ratio is to the
 faster. Each side has its own process, in which freed memory is kept (`prernn_jax.memory`; PyTorch
-gains by it too), and takes float32 clips that are already normalised. Ratios are their time divided by
-ours; `loss` is that of each side's last step.
+gains by it too), and takes float32 clips that are already normalised. Ratios are their time
+divided by ours; `loss` is that of each side's last step.
 """
 
 import argparse
