@@ -15,6 +15,7 @@ from flax.nnx.nn.dtypes import promote_dtype
 
 from prernn_jax.cells import get_cell
 from prernn_jax.errors import InputError
+from prernn_jax.ops.dense import dense
 from prernn_jax.unroll import unroll
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -135,7 +136,7 @@ class Recurrent(nnx.Module):
         x, kernel, bias = promote_dtype(
             (x, self.kernel[...], self.bias[...]), dtype=self.dtype, inexact=True
         )
-        return x @ kernel + bias.reshape(1, 1, -1)
+        return dense(x, kernel) + bias.reshape(1, 1, -1)
 
     def __call__(
         self, x: Any, carry: Carry | None = None, lengths: jax.Array | None = None

@@ -10,6 +10,7 @@ from flax.nnx.nn.dtypes import promote_dtype
 from prernn_jax.batch_norm import BatchNorm, reset, tile
 from prernn_jax.cells import get_cell
 from prernn_jax.errors import InputError
+from prernn_jax.ops.dense import dense
 from prernn_jax.recurrent import Activation, Recurrent
 
 
@@ -101,7 +102,7 @@ class RecurrentConv(Recurrent):
         inputs, kernel = promote_dtype((inputs, self.kernel[...]), dtype=self.dtype, inexact=True)
         if self.norm.use_running_average:
             # Pooling commutes with W and with a fixed affine map: h·w times less work.
-            state = self.norm(jnp.mean(inputs, axis=(2, 3)) @ kernel)  # (B, T, G·F)
+            state = self.norm(dense(jnp.mean(inputs, axis=(2, 3)), kernel))  # (B, T, G·F)
         else:
-            state = jnp.mean(self.norm(inputs @ kernel), axis=(2, 3))  # (B, T, G·F)
+            state = jnp.mean(self.norm(dense(inputs, kernel)), axis=(2, 3))  # (B, T, G·F)
         return state + jnp.tile(jnp.mean(shortcut, axis=(2, 3)), (1, 1, self.blocks))

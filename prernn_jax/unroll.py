@@ -8,7 +8,8 @@ Only the hidden-to-hidden weights U work inside the scan; what makes that fast:
 - The forward pass keeps the carries and the pre-activations; the backward pass runs the cell's
   own step on them again, element-wise, and has no product in it but the one with U transposed.
 - On a CPU a thin product is bound by how U lies in memory: the state is (F, B) there, and the
-  backward pass multiplies with a transposed copy of U, made once. A GPU needs neither: (B, F).
+  backward pass multiplies with a transposed copy of U, made once, unless there are so few steps or
+  sequences that the copy would cost more than it saves. A GPU needs neither: (B, F).
 """
 
 from collections.abc import Callable

@@ -9,6 +9,7 @@ import tyro
 
 from prernn_jax.errors import InputError
 from train.interrupt import RunStopped
+from train.memory import keep_freed_memory
 
 Config = TypeVar("Config")
 
@@ -44,6 +45,7 @@ def parse(
 
 def run_command(main: Callable[[Sequence[str]], None]) -> None:
     """Runs a program on sys.argv and leaves with its status: 2 for what the user can mend."""
+    keep_freed_memory()
     try:
         main(sys.argv[1:])
     except InputError as error:

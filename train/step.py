@@ -39,6 +39,11 @@ def cast(tree: Any, precision: Precision) -> Any:
     return jax.tree.map(lambda x: x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x, tree)
 
 
+def _mean(tree: Any) -> Any:
+    """Averages over the devices; XLA would copy every array where there is one only."""
+    return tree if jax.lax.axis_size(AXIS) == 1 else jax.lax.pmean(tree, AXIS)
+
+
 def make_train_step(
     network: Network,
     task: Task,
@@ -65,8 +70,8 @@ def make_train_step(
             return loss, (metrics, named_arrays(model, nnx.BatchStat)[0])
 
         (loss, (metrics, stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        grads = jax.lax.pmean(grads, AXIS)
-        metrics = jax.lax.pmean({"loss": loss, **metrics}, AXIS)
+        grads = _mean(grads)
+        metrics = _mean({"loss": loss, **metrics})
         updates, opt_state = optax.with_extra_args_support(optimizer).update(
             grads, state.opt_state, state.params, value=metrics["loss"]
         )

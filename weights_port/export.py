@@ -49,7 +49,7 @@ def export(path: Path, out: Path, *, overwrite: bool = False) -> list[str]:
     model = saved_model.build_model if sequence else pretrained.build
     wanted = pretrained.flat_shapes(model(metadata, where=str(path)))
     pretrained.check_fit(arrays, wanted, where=str(path))
-    state, layout = (_sequence if sequence else _backbone)(arrays, metadata)
+    state, layout = (sequence_state if sequence else _backbone)(arrays, metadata)
     kept = {key: metadata[key] for key in _KEPT if key in metadata} | {"layout": layout}
     _write(out, state, kept, bare=not sequence, overwrite=overwrite)
     kind = "sequence model" if sequence else "backbone"
@@ -88,7 +88,7 @@ def _backbone(
     return state, layout.name
 
 
-def _sequence(
+def sequence_state(
     arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> tuple[dict[str, np.ndarray], str]:
     """Arrays under the keys of `torch_sequence.TorchSequence`."""

@@ -5,6 +5,7 @@ clips (N, L, H, W, C); its fully connected layers can become recurrent (`head`).
 """
 
 from collections.abc import Sequence
+from functools import partial
 from string import ascii_lowercase
 from typing import Literal
 
@@ -13,6 +14,7 @@ from flax import nnx
 
 from prernn_jax.backbones.head import HeadLayer
 from prernn_jax.ops.conv import conv_general_dilated
+from prernn_jax.ops.dense import dot_general
 from prernn_jax.ops.pool import max_pool
 
 Variant = Literal["caffe", "pytorch"]
@@ -92,9 +94,10 @@ class C3D(nnx.Module):
                 for size, k, (low, high) in zip(sizes, window, padding, strict=True)
             )
         features = inputs * sizes[0] * sizes[1] * sizes[2]
-        self.fc6 = nnx.Linear(features, hidden, rngs=rngs)
-        self.fc7 = nnx.Linear(hidden, hidden, rngs=rngs)
-        self.fc8 = nnx.Linear(hidden, num_outputs, rngs=rngs)
+        dense = partial(nnx.Linear, dot_general=dot_general, rngs=rngs)
+        self.fc6 = dense(features, hidden)
+        self.fc7 = dense(hidden, hidden)
+        self.fc8 = dense(hidden, num_outputs)
         self.dropout = nnx.Dropout(dropout)
 
     def _pooling(self, stage: int, sizes: tuple[int, ...]) -> tuple[tuple[int, ...], Padding]:

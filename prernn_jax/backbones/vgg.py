@@ -4,6 +4,7 @@ Layer names are those of Caffe's `VGG_ILSVRC_16_layers`. The network classifies 
 (N, H, W, C); its fully connected layers can become recurrent (`head`).
 """
 
+from functools import partial
 from typing import Literal
 
 import jax
@@ -11,6 +12,7 @@ from flax import nnx
 
 from prernn_jax.backbones.head import HeadLayer
 from prernn_jax.ops.conv import conv_general_dilated
+from prernn_jax.ops.dense import dot_general
 from prernn_jax.ops.pool import max_pool
 
 Variant = Literal["torchvision", "caffe"]
@@ -68,9 +70,10 @@ class VGG16(nnx.Module):
             height, breadth = self._pooled(height), self._pooled(breadth)
         if height * breadth == 0:
             raise ValueError(f"image_size {image_size} leaves nothing after five poolings")
-        self.fc6 = nnx.Linear(height * breadth * inputs, hidden, rngs=rngs)
-        self.fc7 = nnx.Linear(hidden, hidden, rngs=rngs)
-        self.fc8 = nnx.Linear(hidden, num_outputs, rngs=rngs)
+        dense = partial(nnx.Linear, dot_general=dot_general, rngs=rngs)
+        self.fc6 = dense(height * breadth * inputs, hidden)
+        self.fc7 = dense(hidden, hidden)
+        self.fc8 = dense(hidden, num_outputs)
         self.dropout = nnx.Dropout(dropout)
 
     def _pooled(self, size: int) -> int:

@@ -6,6 +6,7 @@ input gradient as one over a zero-stuffed image; neither has a fast path on a CP
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -15,7 +16,10 @@ Pads = Sequence[tuple[int, int]]
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _CHUNK = 128_000  # elements of a piece of the larger operand: it and a shifted copy stay in cache
 _POSITIONS = 1024  # of a piece with many channels: fewer, and adding up the sums costs too much
-_FEW_CHANNELS = 16  # below, the taps' slices are joined: one product instead of many narrow ones
+_FEW_CHANNELS = 16  # below, all taps' slices are joined: one product instead of many narrow ones
+_JOINED_CHANNELS = 256  # up to here those of a row of taps are
+_JOINED_POSITIONS = 1600  # of a piece then, and ...
+_JOINED_CHUNK = 307_200  # ... elements of its input
 _NARROW = 32  # up to so many channels on both sides ...
 _BATCH = 8  # ... and from so many images on, XLA's own weight gradient is the faster one
 
@@ -35,8 +39,9 @@ def weight_gradient(
 ) -> Array:
     """Gradient of a convolution's kernel as products over shifted slices of its input.
 
-    The output's cotangent is transposed once a piece and multiplies one slice of the input for
-    every place of the window; pieces (some images, or some rows of one) keep both in cache.
+    The output's cotangent is transposed once a piece (some images, or some rows of one, which
+    stay in cache) and multiplies, for each row of the window, the slices of the input that its
+    taps meet, side by side; with many channels each tap by itself, with few all taps together.
 
     Args:
         lhs: The convolution's input (N, H, W, I).
@@ -53,33 +58,44 @@ def weight_gradient(
     lhs = lax.pad(lhs, zero, [(0, 0, 0), *((a, b, 0) for a, b in padding), (0, 0, 0)])
     images, height, width, outputs = grad.shape
     inputs = lhs.shape[-1]
-    taps = [(i, j) for i in range(window[0]) for j in range(window[1])]
-    joined = inputs < _FEW_CHANNELS and len(taps) > 1
     wide = jnp.float64 if grad.dtype == jnp.float64 else jnp.float32
+    if window == (1, 1):
+        return _of_one_tap(lhs, grad, strides, precision, wide)
+    if inputs < _FEW_CHANNELS:
+        joined = window[0] * window[1]
+    else:
+        joined = window[1] if inputs <= _JOINED_CHANNELS else 1
 
     def products(piece: Array, grad: Array) -> list[Array]:
-        number, rows = grad.shape[:2]
+        rows = grad.shape[1]
         stop = (rows - 1) * strides[0] + 1, (width - 1) * strides[1] + 1
         # Without the barrier XLA folds the transpose back into every product.
         grad = lax.optimization_barrier(grad.reshape(-1, outputs).T)  # (O, n*h*w)
-        slices = [
-            lax.slice(
-                piece,
-                (0, i, j, 0),
-                (number, i + stop[0], j + stop[1], inputs),
-                (1, *strides, 1),
-            ).reshape(-1, inputs)  # (n*h*w, I)
-            for i, j in taps
-        ]
-        if joined:
+
+        def columns(j: int) -> Array:
+            return lax.slice_in_dim(piece, j, j + stop[1], strides[1], axis=2)
+
+        def rows_of(array: Array, i: int) -> Array:  # (n, H', w, C) -> (n*h*w, C)
+            part = lax.slice_in_dim(array, i, i + stop[0], strides[0], axis=1)
+            return part.reshape(-1, array.shape[-1])
+
+        shifted = [columns(j) for j in range(window[1])]
+        if joined == window[1]:
+            # Side by side once for all rows of taps: (n, H', w, kw*I)
+            shifted = [lax.optimization_barrier(jnp.concatenate(shifted, axis=-1))]
+        slices = [rows_of(array, i) for i in range(window[0]) for array in shifted]
+        if joined > window[1]:
             slices = [jnp.concatenate(slices, axis=1)]  # (n*h*w, kh*kw*I)
         return [
             jnp.matmul(grad, part, precision=precision, preferred_element_type=wide)
             for part in slices
         ]
 
-    limit = max(_CHUNK, _POSITIONS * min(inputs, outputs))
-    number, rows = _piece(images, height, height * width * max(inputs, outputs), limit)
+    if joined == window[1] > 1:
+        limit = min(_JOINED_POSITIONS, _JOINED_CHUNK // inputs)
+    else:
+        limit = max(_CHUNK, _POSITIONS * min(inputs, outputs)) // max(inputs, outputs)
+    number, rows = _piece(images, height, width, limit)
     if (number, rows) == (images, height):
         blocks = products(lhs, grad)
     else:
@@ -95,19 +111,34 @@ def weight_gradient(
             parts = products(piece, part)
             return [old + new for old, new in zip(sums, parts, strict=True)], None
 
-        block = (outputs, inputs * (len(taps) if joined else 1))
-        start = [jnp.zeros(block, wide) for _ in range(1 if joined else len(taps))]
+        taps = window[0] * window[1]
+        start = [jnp.zeros((outputs, joined * inputs), wide) for _ in range(taps // joined)]
         indices = jnp.arange(images // number * per_image, dtype=jnp.int32)
         blocks, _ = lax.scan(body, start, indices)
     kernel = jnp.concatenate(blocks, axis=1).reshape(outputs, *window, inputs)
     return kernel.transpose(1, 2, 3, 0).astype(lhs.dtype)  # (kh, kw, I, O)
 
 
-def _piece(images: int, height: int, size: int, limit: int) -> tuple[int, int]:
-    """How many images and how many rows of each make a piece; an image has `size` elements."""
-    if size <= limit:
+def _of_one_tap(
+    lhs: Array, grad: Array, strides: Sequence[int], precision: lax.PrecisionLike, wide: Any
+) -> Array:
+    """The same for a 1x1 window: one product, its first operand transposed in memory."""
+    images, height, width, outputs = grad.shape
+    stop = (images, (height - 1) * strides[0] + 1, (width - 1) * strides[1] + 1, lhs.shape[-1])
+    lhs = lax.slice(lhs, (0, 0, 0, 0), stop, (1, *strides, 1))
+    lhs = lax.optimization_barrier(lhs.reshape(-1, lhs.shape[-1]).T)  # (I, N*h*w)
+    kernel = jnp.matmul(
+        lhs, grad.reshape(-1, outputs), precision=precision, preferred_element_type=wide
+    )
+    return kernel[None, None].astype(grad.dtype)  # (1, 1, I, O)
+
+
+def _piece(images: int, height: int, width: int, limit: int) -> tuple[int, int]:
+    """How many images and how many rows of each make a piece of at most `limit` positions."""
+    if height * width <= limit:
+        size = height * width
         return max(d for d in range(1, images + 1) if images % d == 0 and d * size <= limit), height
-    fits = [d for d in range(1, height + 1) if height % d == 0 and d * size <= limit * height]
+    fits = [d for d in range(1, height + 1) if height % d == 0 and d * width <= limit]
     return 1, max(fits, default=1)
 
 

@@ -12,6 +12,8 @@ from jax import Array, lax
 
 from prernn_jax.cells import Carry, Cell
 
+_SHORT, _THIN = 8, 2  # steps and sequences up to which the backward pass multiplies with U itself
+
 
 class How(NamedTuple):
     """What is fixed when the scan is traced."""
@@ -142,8 +144,10 @@ def backward_scan(
 ) -> tuple[Array, Array, Carry]:
     """Cotangents of projected, kernel and carry from those of y and of the last carry."""
     cell, state = how.cell, grad_carry[0].dtype
-    batch, _, width = projected.shape
+    batch, steps, width = projected.shape
     features = kernel.shape[-1]
+    # Transposing U in memory takes as long as several thin products with it as it lies.
+    copied = by_features and steps > _SHORT and batch > _THIN
     shape = (features, batch) if by_features else (batch, features)
     groups = groups_of(cell)
     parts = {(i, j): kernel[i:j] for i, j in groups} if how.remat else {}
@@ -151,7 +155,7 @@ def backward_scan(
     def transposed(start: int, stop: int) -> Array:
         flat = kernel[start:stop].reshape(-1, features)  # (n*F, F)
         # Without the barrier XLA folds the transpose back into each step's product.
-        return lax.optimization_barrier(flat.T) if by_features else flat
+        return lax.optimization_barrier(flat.T) if copied else flat
 
     back = {(i, j): transposed(i, j) for i, j in groups}
 
@@ -160,6 +164,9 @@ def backward_scan(
         grads = grads.astype(kernel.dtype)
         if by_features:
             grads = grads.reshape(-1, batch)  # (n*F, B)
+            if not copied:
+                rows = jnp.matmul(grads.T, flat, preferred_element_type=state)  # (B, F)
+                return lax.optimization_barrier(rows).T
             return jnp.matmul(flat, grads, preferred_element_type=state)
         blocks = flat.reshape(-1, features, features)
         return jnp.einsum("gbo,goi->bi", grads, blocks, preferred_element_type=state)
