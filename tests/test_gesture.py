@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from small_videos import numbered_pictures, write_video
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.embedded_gestures import EmbeddedGesturesConfig
@@ -159,6 +160,28 @@ def test_real_recordings(place, shared_data, tmp_path):
     assert summary["chance"] == 1 / 25
     assert np.sum(summary["confusion"]) == 2
     assert np.isfinite(summary["loss"])
+
+
+def test_flow_of_colour_videos(place, weights, tmp_path):
+    pytest.importorskip("av")
+    takes = ("class_02/subject3_r0", "class_25/subject5_r1")
+    for take in takes:
+        write_video(tmp_path / "Video_data" / take / "sk_color.avi", numbered_pictures(12))
+    for part, take, label in zip(("train", "test"), takes, (2, 25), strict=True):
+        line = f"path:./Video_data/{take} color:sk_color:2:11 label:{label}\n"
+        (tmp_path / f"{part}.lst").write_text(line)
+    more = ["--data=nvgesture", "--preset=embedded", f"--data_dir={tmp_path}", "--stride=1",
+            "--lists", str(tmp_path / "train.lst"), str(tmp_path / "test.lst"), "--crop=16",
+            "--epochs=1", "--batch_size=1", f"--weights={weights}", "--name=flow"]  # fmt: skip
+    main(flags(place, *more, "--modality=flow"))
+    model = place / "runs" / "flow" / "model.safetensors"
+    assert load_model(model).backbone.conv1a.in_features == 2
+    for_flow = tmp_path / "flow.safetensors"
+    sizes = {"width": 2, "hidden": 4, "image_size": 16, "clip_length": 4, "in_channels": 2}
+    arrays = flat_parameters(C3D(**sizes, rngs=nnx.Rngs(0)))
+    save_parameters(for_flow, arrays, {"architecture": "c3d", "arguments": json.dumps(sizes)})
+    with pytest.raises(InputError, match="takes 2 channels; --modality=color"):
+        main(flags(place, *more, "--modality=color", f"--weights={for_flow}"))
 
 
 @pytest.mark.parametrize(

@@ -161,3 +161,14 @@ def test_a_folder_too_deep_is_explained(layout, tmp_path):
     shutil.move(tmp_path / "inner", videos / "Video_data")
     with pytest.raises(InputError, match="holds a second folder Video_data"):
         read_listing(videos.parent, "color")
+
+
+def test_other_frames_of_a_prepared_recording_are_refused(layout):
+    folder = layout.parent / "data"
+    nvgesture(layout, folder, modality="depth", short_side=48, workers=1)
+    (layout / "other.lst").write_text(line(1, "subject3_r0", 12, 3, 3))
+    other = nvgesture(
+        layout, folder, modality="depth", lists=("other.lst", LISTS[1]), short_side=48, workers=1
+    )
+    with pytest.raises(InputError, match="was prepared with start 11, stop 31, but start 3, stop"):
+        other.splits["train"][0]

@@ -135,7 +135,9 @@ def test_bad_layouts_end_with_status_two(layout, capsys, change, message):
         read_listing(layout, 1)
 
 
-def test_options_of_another_data_set_are_refused(layout, capsys):
+def test_options_that_make_no_sense_are_refused(layout, capsys):
+    assert run(layout, "--limit", "0") == 2
+    assert "--limit 0: expected 1 or more" in capsys.readouterr().err
     assert run(layout, "--modality", "depth") == 2
     assert "belong to nvgesture, not to hmdb51" in capsys.readouterr().err
     assert main(["nvgesture", "--source", str(layout), "--split", "2"]) == 2

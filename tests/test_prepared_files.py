@@ -112,6 +112,19 @@ def test_flow_of_two_versions_of_opencv_is_not_mixed(tmp_path, monkeypatch):
         ClipFiles(tmp_path / "out", listed, Recipe("dis", 48))[1]
 
 
+@pytest.mark.parametrize("content", [None, b"", b"no record", "half"])
+def test_a_damaged_prepared_file_is_named(tmp_path, content):
+    (item,), recipe = videos(tmp_path, 1), Recipe("none", 48)
+    prepare(tmp_path / "out", [item], recipe)
+    path = prepared_path(tmp_path / "out", item)
+    whole = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    with pytest.raises(InputError, match=r"a/0\.array_record is absent or damaged; delete it"):
+        ClipFiles(tmp_path / "out", [item], recipe)[0]
+
+
 def test_a_full_disk_is_explained_and_leaves_no_half_file(tmp_path, small_disk, capsys):
     source = make_ucf101(tmp_path / "ucf", 3, (240, 320))
     options = ["--flow", "none", "--short-side", "240", "--workers", "1"]

@@ -8,8 +8,8 @@ from typing import TypeVar
 import tyro
 
 from prernn_jax.errors import InputError
+from prernn_jax.memory import keep_freed_memory
 from train.interrupt import RunStopped
-from train.memory import keep_freed_memory
 
 Config = TypeVar("Config")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.embedded_gestures_builder import embedded_gestures, embedded_poses
@@ -48,7 +49,7 @@ def open_data(config: GestureConfig) -> GestureData:
 
 
 def read_c3d(config: GestureConfig) -> Backbone:
-    """The C3D that --weights names, for flow with two channels made from its own.
+    """The C3D that --weights names.
 
     Raises:
       InputError: The file is bad or holds another architecture, or its network does not take
@@ -64,6 +65,31 @@ def read_c3d(config: GestureConfig) -> Backbone:
             f"--weights {config.weights}: fc6 takes {model.fc6.in_features} features, and clips of "
             f"{config.clip_length} frames of {side}x{side} give {given}; give the --crop and "
             "--clip_length that the network was made for"
+        )
+    return backbone
+
+
+def open_backbone(config: GestureConfig, mesh: Mesh) -> Backbone:
+    """The pre-trained network: that of --weights, or the compact one of stage one.
+
+    For flow it has two channels, made from its own where they are others.
+
+    Raises:
+      InputError: The file is bad, or its network is another or takes other clips.
+    """
+    if config.weights is not None:
+        backbone = read_c3d(config)
+    else:
+        backbone = compact_backbone(
+            config, lambda: embedded_poses(config.cache_dir, config.embedded), mesh
+        )
+    channels = backbone.model.conv1a.in_features
+    if config.modality == "flow":
+        return backbone if channels == 2 else with_channels(backbone, 2)
+    if channels not in (1, 3):
+        raise InputError(
+            f"--weights {config.weights} takes {channels} channels; --modality={config.modality} "
+            "needs a network for 1 or 3"
         )
     return backbone
 
@@ -108,14 +134,7 @@ def run(config: GestureConfig) -> dict[str, Any]:
             f"{len(source)} {name}" for name, source in data.splits.items()))  # fmt: skip
 
         # ------------------------------------------------------- the pre-trained network
-        if config.weights is not None:
-            backbone = read_c3d(config)
-        else:
-            backbone = compact_backbone(
-                config, lambda: embedded_poses(config.cache_dir, config.embedded), mesh
-            )
-        if config.modality == "flow" and backbone.model.conv1a.in_features != 2:
-            backbone = with_channels(backbone, 2)
+        backbone = open_backbone(config, mesh)
         channels = backbone.model.conv1a.in_features
 
         # ------------------------------------------------ made recurrent, trained, tested
@@ -142,7 +161,6 @@ def run(config: GestureConfig) -> dict[str, Any]:
             ),
             mesh,
         )
-
         return report_videos(folder, name, outcome, data.classes, began)
 
 

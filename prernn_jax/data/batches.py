@@ -1,6 +1,5 @@
 """Batches by grain, of whatever a sample is: the same for the same seed, exactly resumable."""
 
-import functools
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,19 +10,9 @@ from absl import flags
 
 from prernn_jax.data.records import RandomAccessSource, Record
 from prernn_jax.errors import InputError
+from prernn_jax.memory import keep_freed_memory
 
-_LARGEST_KEPT = (32 << 20) - 65536  # just below the largest size that glibc learns to keep
 Batch = dict[str, Any]  # arrays; of one sample, or (B, ...) of a batch
-
-
-@functools.cache
-def keep_freed_memory() -> None:
-    """Let this process keep the memory of pictures that are done with, for the next ones.
-
-    The C library gives a freed block of some size back to the system until it has seen that size
-    once; then every picture costs as much in page faults as in decoding.
-    """
-    np.ones(_LARGEST_KEPT, np.uint8)
 
 
 class _TrainSample(grain.transforms.RandomMap):
@@ -33,7 +22,6 @@ class _TrainSample(grain.transforms.RandomMap):
         self.draw = draw
 
     def random_map(self, element: Record, rng: np.random.Generator) -> Batch:
-        keep_freed_memory()
         return self.draw(element, rng)
 
 
@@ -63,7 +51,8 @@ class TrainLoader:
         if self._workers:
             if not flags.FLAGS.is_parsed():  # grain's worker processes read absl's flags
                 flags.FLAGS.mark_as_parsed()
-            batches = batches.mp_prefetch(grain.MultiprocessingOptions(self._workers, 2))
+            options = grain.MultiprocessingOptions(self._workers, 2)
+            batches = batches.mp_prefetch(options, worker_init_fn=_start_worker)
         return iter(batches)
 
     def close(self) -> None:
@@ -98,6 +87,11 @@ class TrainLoader:
             raise InputError(f"this loader position belongs to other data: {was}")
         self.close()
         self._next = int(state["next_batch"])
+
+
+def _start_worker(number: int, count: int) -> None:
+    # Else every picture costs as much in page faults as in decoding.
+    keep_freed_memory()
 
 
 def _stop(running: list[Any]) -> None:

@@ -64,7 +64,8 @@ class Recipe:
                 count += 1
             if count < 2 and self.flow != "none":
                 raise InputError(f"the video {item.video} has 1 frame; optical flow needs 2")
-            write(closing_record({"frames": count, **self.facts}))
+            part = {"start": item.start, "stop": item.stop}
+            write(closing_record({"frames": count, **part, **self.facts}))
 
 
 def _encoded(item: Listed, recipe: Recipe) -> Iterator[list[bytes]]:
@@ -105,7 +106,8 @@ class ClipFiles:
         item = self._listed[index]
         path = prepared_path(self._folder, item)
         file = RecordFile(path)
-        refuse_to_mix(path, file.facts, self._facts)
+        part = {"start": item.start, "stop": item.stop}  # another list may name other frames
+        refuse_to_mix(path, file.facts, {**self._facts, **part})
         frames = int(file.facts["frames"])
         step, pairs = (1, 0) if file.facts["flow"] == "none" else (3, frames - 1)
         return {

@@ -98,7 +98,7 @@ def nearness(near: Numbers) -> Numbers:
 
 def hand_capsules(hand: Hand, pose: Pose) -> list[Capsules]:
     """Return the parts of a hand from the farthest to the nearest."""
-    scale: Numbers = hand.unit * np.round(np.exp(pose.near), 6)  # (N,) pixels
+    scale = hand.unit * np.asarray(np.round(np.exp(pose.near), 6), np.float64)  # (N,) pixels
     level: Numbers = nearness(pose.near)
     axes = _axes(pose.angle)
 

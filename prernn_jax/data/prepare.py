@@ -143,6 +143,9 @@ def prepare(config: Preparation) -> bool:
     Raises:
       InputError: folders or lists are missing or faulty, or nothing can be written.
     """
+    for name, value in (("workers", config.workers), ("limit", config.limit)):
+        if value is not None and value < 1:
+            raise InputError(f"--{name} {value}: expected 1 or more")
     clips = open_clips(config)
     faults: dict[str, str] = {}
     clips.prepare(config.workers, faults)
@@ -157,7 +160,8 @@ def prepare(config: Preparation) -> bool:
         clips.leave_out(faults)
     with writable(clips.root, clips.name):
         write_json(clips.folder / "report.json", found)
-    print(f"{config.dataset}, {len(clips.listing.classes)} classes: {clips.folder}")
+    classes = f", {len(clips.listing.classes)} classes" if clips.listing.classes else ""
+    print(f"{config.dataset}{classes}: {clips.folder}")
     print_report(found)
     print(f"  report: {clips.folder / 'report.json'}")
     return not faults or config.allow_missing

@@ -10,17 +10,27 @@ from typing import Any
 
 from array_record.python import array_record_module
 
+from prernn_jax.errors import InputError
+
 
 class RecordFile:
     """An array_record file whose last record is a JSON object that says how it was made.
 
     Attributes:
       facts: that object.
+
+    Raises:
+      InputError: there is no such file, or it is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self._reader = array_record_module.ArrayRecordReader(str(path), "readahead_buffer_size:0")
-        self.facts: dict[str, Any] = json.loads(self.read(self._reader.num_records() - 1))
+        count = self._reader.num_records()
+        if count == 0:  # so the library reports an absent or a damaged file
+            raise InputError(
+                f"the prepared file {path} is absent or damaged; delete it and prepare it again"
+            )
+        self.facts: dict[str, Any] = json.loads(self.read(count - 1))
 
     def read(self, number: int) -> bytes:
         """Return one record."""

@@ -11,8 +11,8 @@ def keep_freed_memory() -> bool:
 
     XLA asks for the temporary memory of a step (1.3 GB of a ResNet50 with 8 frames) anew each
     time. By default glibc maps such blocks freshly, and the system clears each page again, which
-    takes a quarter of VGG16's training step on CPU (docs/performance.md). The process keeps its
-    largest size from then on; its peak is the same.
+    takes a quarter of VGG16's training step on CPU (docs/performance.md); decoded pictures cost as
+    much again. The process keeps its largest size from then on; its peak is the same.
 
     Returns:
       Whether it could be set: only where the C library is glibc.
