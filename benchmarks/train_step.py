@@ -52,11 +52,12 @@ class Case(NamedTuple):
     clips: tuple[int, ...]  # (B, T, ...) channels last
     outputs: int
     batch_norm: Literal["train", "frozen"] = "frozen"
+    cell: str = "gru"
 
     @property
     def surgery(self) -> dict[str, Any]:
         """Arguments of `make_recurrent`."""
-        return {"layers": self.layers, "cell": "gru", "outputs": self.outputs}
+        return {"layers": self.layers, "cell": self.cell, "outputs": self.outputs}
 
 
 RESNET = {"stage_sizes": (3, 4, 6, 3), "width": 64}
@@ -162,6 +163,12 @@ def build(case: Case) -> SequenceModel:
     """Our model, from the same seeds in every process."""
     backbone = case.make(**case.arguments, rngs=nnx.Rngs(0))
     return make_recurrent(backbone, **case.surgery, rngs=nnx.Rngs(1))
+
+
+def parameter_count(case: Case) -> int:
+    """Numbers in all parameters of a case's model; nothing is allocated."""
+    params = nnx.state(nnx.eval_shape(lambda: build(case)), nnx.Param)
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def draw(case: Case) -> np.ndarray:
