@@ -1,16 +1,17 @@
 """The embedded faces as a TFDS builder: written once to array_record files, read at random."""
 
-import dataclasses
+import functools
 import io
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from prernn_jax.data.drawn_builder import DrawnBuilder, DrawnConfig, drawn_splits
 from prernn_jax.data.embedded_faces import EmbeddedFacesConfig, make_face
 from prernn_jax.data.face_records import face_features
-from prernn_jax.data.records import encode_picture
+from prernn_jax.data.records import RandomAccessSource, encode_picture
 
 Kind = Literal["faces", "faces_stills"]
 _SPLITS = {
@@ -20,51 +21,38 @@ _SPLITS = {
 QUALITY = 97  # noise is what makes this task hard; it must survive compression
 
 
-@dataclasses.dataclass(eq=False)
-class EmbeddedFacesBuilderConfig(tfds.core.BuilderConfig):
-    """What TFDS needs to know: the name is the key of the settings."""
-
-    settings: EmbeddedFacesConfig = dataclasses.field(default_factory=EmbeddedFacesConfig)
-    kind: Kind = "faces"
-
-
-def builder_config(kind: Kind, settings: EmbeddedFacesConfig) -> EmbeddedFacesBuilderConfig:
-    """Return the builder's configuration for some settings; every change has its own name."""
-    return EmbeddedFacesBuilderConfig(
-        name=f"{kind}-{settings.key}",
-        description=f"{kind} of {settings}",
-        settings=settings,
-        kind=kind,
-    )
-
-
-def make_record(settings: EmbeddedFacesConfig, split: str, index: int) -> dict[str, Any]:
+def make_record(
+    settings: EmbeddedFacesConfig, kind: Kind, split: str, index: int
+) -> dict[str, Any]:
     """Draw one sequence as a record (`data.face_records`); its boxes are the whole pictures."""
-    clip = make_face(settings, split, index)
+    stream = _SPLITS[kind][split]
+    clip = make_face(settings, stream, index)
     whole = np.array([-0.5, -0.5, settings.size - 0.5, settings.size - 0.5], np.float32)
     return {
         "frames": [io.BytesIO(encode_picture(picture, QUALITY)) for picture in clip.pictures],
         "landmarks": clip.landmarks,
         "boxes": np.tile(whole, (len(clip.pictures), 1)),
-        "name": f"{split} {index}",
+        "name": f"{stream} {index}",
         "category": "",
     }
 
 
-class EmbeddedFaces(tfds.core.GeneratorBasedBuilder):
+class EmbeddedFaces(DrawnBuilder):
     """Procedural face videos (`faces`), or single frames of other people (`faces_stills`)."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = []
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(features=face_features(), disable_shuffling=True)
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        names = _SPLITS[self.builder_config.kind]
-        return {name: self._generate_examples(stream) for name, stream in names.items()}
-
-    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        settings = self.builder_config.settings
-        for index in range(settings.count(split)):
-            yield index, make_record(settings, split, index)
+def embedded_splits(
+    kind: Kind, settings: EmbeddedFacesConfig, data_dir: Path | None
+) -> dict[str, RandomAccessSource]:
+    """Return the splits of one kind; see `drawn_splits`."""
+    config = DrawnConfig(
+        name=f"{kind}-{settings.key}",
+        description=f"{kind} of {settings}",
+        features=face_features(),
+        counts={name: settings.count(stream) for name, stream in _SPLITS[kind].items()},
+        draw=functools.partial(make_record, settings, kind),
+    )
+    return drawn_splits(EmbeddedFaces, config, data_dir, f"the embedded {kind}")

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prernn_jax.data.embedded_faces import EmbeddedFacesConfig
-from prernn_jax.data.embedded_faces_builder import EmbeddedFaces, Kind, builder_config
+from prernn_jax.data.embedded_faces_builder import embedded_splits
 from prernn_jax.data.face_boxes import FaceBoxes
 from prernn_jax.data.face_files import FaceFiles, FaceRecipe
 from prernn_jax.data.listed_files import ListedFiles
-from prernn_jax.data.prepared import data_folder, prepare_once
-from prernn_jax.data.records import PreparedSplit, RandomAccessSource
+from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.data.vw300 import read_listing
 
 
@@ -42,7 +41,8 @@ def embedded_faces(
     Raises:
       InputError: the folder cannot be written.
     """
-    return _embedded("faces", config or EmbeddedFacesConfig(), data_dir)
+    settings = config or EmbeddedFacesConfig()
+    return FaceData(embedded_splits("faces", settings, data_dir), settings.size)
 
 
 def embedded_face_stills(
@@ -52,7 +52,8 @@ def embedded_face_stills(
 
     Arguments and errors are those of `embedded_faces`.
     """
-    return _embedded("faces_stills", config or EmbeddedFacesConfig(), data_dir)
+    settings = config or EmbeddedFacesConfig()
+    return FaceData(embedded_splits("faces_stills", settings, data_dir), settings.size)
 
 
 def vw300(
@@ -96,15 +97,3 @@ def vw300(
             for video in range(len(source)):
                 source[video]  # raises where a box cannot be used
     return FaceData(splits, size)
-
-
-def _embedded(kind: Kind, settings: EmbeddedFacesConfig, data_dir: Path | None) -> FaceData:
-    root = data_folder(data_dir)
-
-    def make() -> EmbeddedFaces:
-        config = builder_config(kind, settings)
-        return EmbeddedFaces(data_dir=str(root), config=config, file_format="array_record")
-
-    builder = prepare_once(make, root, f"the embedded {kind}")
-    splits = {name: PreparedSplit(Path(builder.data_path), name) for name in builder.info.splits}
-    return FaceData(splits, settings.size)
