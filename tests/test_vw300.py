@@ -216,6 +216,17 @@ def test_faulty_videos_are_listed(layout, capsys):
     assert len(faults) == 113
 
 
+def test_a_video_without_any_face_is_missing(layout):
+    annot = layout / FOLDER / "001" / "annot"
+    far = ["version: 1", "{", *["900 900"] * 67, "980 980", "}"]
+    for path in annot.iterdir():
+        path.write_text("\n".join(far))
+    shutil.copy(layout / FOLDER / "540/annot/000001.pts", annot / "000050.pts")  # has no frame
+    assert run(layout) == 1
+    report = json.loads(next((layout.parent / "data").rglob("report.json")).read_text())
+    assert "has landmarks that can be used: the landmarks of frame 1" in report["faults"]["001"]
+
+
 def test_real_frames(shared_data, tmp_path, capsys):
     """Two videos of 300VW as mmpose extracts them; frame 731 of 401 is badly annotated."""
     options = ["--data-dir", str(tmp_path), "--workers", "1", "--allow-missing"]

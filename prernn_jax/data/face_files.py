@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from prernn_jax.data.face_boxes import FaceBoxes
 from prernn_jax.data.face_records import check_record
+from prernn_jax.data.face_window import FaceWindow, face_window, move_points
 from prernn_jax.data.landmarks import bounding_box, square_around
 from prernn_jax.data.prepared_files import prepared_path, refuse_to_mix
 from prernn_jax.data.record_file import RecordFile, closing_record, record_writer
@@ -68,7 +68,8 @@ class FaceRecipe:
         landmarks, faults = read_annotations(annot)
         broken = broken_frames().get(item.name, frozenset())
         kept = {number: points for number, points in landmarks.items() if number not in broken}
-        seen, written, window = set(), [], None
+        window: FaceWindow | None = None
+        seen, written = set(), []
         with record_writer(target) as write:
             for number, picture in _pictures(item.video):
                 seen.add(number)
@@ -76,20 +77,25 @@ class FaceRecipe:
                     continue
                 if window is None:
                     faults += _drop_outside(kept, picture, item.video)
-                    window = _Window.around(kept, picture, self) if kept else None
-                if number not in kept or window is None:
+                    if not kept:
+                        break
+                    every = np.stack(list(kept.values()))
+                    height, width = picture.shape[:2]
+                    window = face_window(every, height, width, self.side, self.around)
+                if number not in kept:
                     continue
                 write(encode_picture(window.cut(picture, item.video, number), self.quality))
                 written.append(number)
-            if window is None:
+            if window is None or not written:
                 first = f": {faults[0]}" if faults else ""
                 raise InputError(f"no frame of {item.video} has landmarks that can be used{first}")
-            points = window.move(np.stack([kept[number] for number in written]))
+            points = np.stack([kept[number] for number in written])
+            points = move_points(points, window.window, window.size)
             write(points.astype(np.float32).tobytes())
             write(np.array(written, np.int32).tobytes())
             facts = {
                 "frames": len(written),
-                "window": [window.left, window.top, window.width, window.height],
+                "window": list(window.window),
                 "size": list(window.size),
                 "faulty": faults,
                 "notes": _notes(annot, seen, broken),
@@ -112,62 +118,6 @@ def _drop_outside(kept: Landmarks, picture: NDArray[np.uint8], video: Path) -> l
                 f"({x1:.0f}, {y1:.0f}): no face in a picture of {height}x{width} pixels"
             )
     return faults
-
-
-@dataclass(frozen=True)
-class _Window:
-    """The part of a video's pictures that is kept, and the size (height, width) it is given."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-    size: tuple[int, int]
-    full: tuple[int, int]
-
-    @classmethod
-    def around(
-        cls, landmarks: Landmarks, picture: NDArray[np.uint8], recipe: FaceRecipe
-    ) -> "_Window":
-        faces = bounding_box(np.stack(list(landmarks.values())))
-        boxes = square_around(faces, recipe.around)
-        high, wide = picture.shape[:2]
-        left, top = np.clip(np.floor(boxes[:, :2].min(axis=0)), 0, (wide - 1, high - 1)).astype(int)
-        right, bottom = np.clip(
-            np.ceil(boxes[:, 2:].max(axis=0)) + 1, (left + 1, top + 1), (wide, high)
-        ).astype(int)
-        scale = min(1.0, recipe.side / float(np.median((faces[:, 2:] - faces[:, :2]).max(axis=1))))
-        size = (max(round((bottom - top) * scale), 1), max(round((right - left) * scale), 1))
-        return cls(int(left), int(top), int(right - left), int(bottom - top), size, (high, wide))
-
-    def cut(self, picture: NDArray[np.uint8], video: Path, number: int) -> NDArray[np.uint8]:
-        if picture.shape[:2] != self.full:
-            raise InputError(
-                f"frame {number} of {video} is {picture.shape[:2]}, the first is {self.full}"
-            )
-        rows = slice(self.top, self.top + self.height)
-        part = picture[rows, self.left : self.left + self.width]
-        if part.shape[:2] == self.size:
-            return part
-        return cv2.resize(part, self.size[::-1], interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
-
-    def move(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Points (..., 2) of the whole picture as points of what is kept."""
-        return move_points(points, (self.left, self.top, self.width, self.height), self.size)
-
-
-def move_points(
-    points: NDArray[np.floating], window: Sequence[int], size: Sequence[int]
-) -> NDArray[np.floating]:
-    """Return points (..., 2) of a picture where they are after cutting out and scaling.
-
-    Args:
-      points: x, y; the middle of the first pixel is 0.
-      window: left, top, width and height of what is cut out.
-      size: height and width that it is brought to.
-    """
-    scale = np.array([size[1] / window[2], size[0] / window[3]])
-    return (points - np.array(window[:2]) + 0.5) * scale - 0.5
 
 
 def _pictures(video: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
