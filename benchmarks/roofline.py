@@ -3,8 +3,9 @@
 For each application at the paper's sizes, operations and bytes of one training step by XLA's cost
 analysis of the step lowered for CUDA (no GPU is needed), and the time that one H100 would take at
 its peak rates. The analysis is of the program before fusion: every operation reads its operands
-from and writes its result to memory, so `bytes` and `bytes_seconds` are upper bounds; the operations
-are those of the products and convolutions that are there in any case. One JSON line each.
+from memory and writes its result there, so bytes and their seconds are upper bounds; the operations
+are those of the products and convolutions that are there in any case. A loop's body counts once:
+the recurrence counts as one step of T. One JSON line each.
 """
 
 import argparse

@@ -34,7 +34,7 @@ from prernn_jax.surgery import make_recurrent
 from train.optim import Schedule, sgd
 from train.parallel import make_mesh
 from train.setup import set_up
-from train.step import Batch, Precision, Task
+from train.step import Batch, Task
 from weights_port.export import sequence_state
 from weights_port.torch_sequence import TorchSequence
 
@@ -87,9 +87,10 @@ def task() -> Task:
     return Task(lambda batch: batch["clips"], loss, lambda outputs, _: {"outputs": outputs})
 
 
-def our_step(case: Case, precision: Precision = "float32") -> Callable[[], float]:
-    """A call that does one training step of ours and returns the loss."""
-    keep_freed_memory()
+def our_step(case: Case, keep: bool = True) -> Callable[[], float]:
+    """A call that does one training step of ours and returns the loss; see `keep_freed_memory`."""
+    if keep:
+        keep_freed_memory()
     optimizer = sgd(
         Schedule(RATE, "constant"),
         epochs=1,
@@ -104,7 +105,6 @@ def our_step(case: Case, precision: Precision = "float32") -> Callable[[], float
         optimizer,
         make_mesh(1, case.clips[0]),
         batch_norm=case.batch_norm,
-        precision=precision,
         seed=0,
     )
     state = [training.state]

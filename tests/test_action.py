@@ -47,7 +47,8 @@ def flags(folder, *more):
 
 def start(arguments, **options):
     command = [sys.executable, "-m", "train.action", *arguments]
-    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    # XLA_FLAGS too: another number of devices divides sums otherwise, which shows in the last bit.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, **options,
