@@ -115,6 +115,8 @@ def test_bfloat16_keeps_parameters_and_nearly_the_loss(model):
     assert low != losses
     assert {v.dtype for v in after.params.values()} == {np.dtype(np.float32)}
     assert {v.dtype for v in after.batch_stats.values()} == {np.dtype(np.float32)}
+    moments = [v for v in jax.tree.leaves(after.opt_state) if v.ndim]
+    assert {v.dtype for v in moments} == {np.dtype(np.float32)}
 
 
 def test_dropout_draws_anew_each_step_and_not_in_evaluation():

@@ -47,6 +47,12 @@ def test_gradients_of_all_arguments(name, shared):
     ("lstm", {"steps": 1}, None),
     ("gru", {"steps": 1, "remat": True}, [1, 0, 1]),
     ("lstm", {"features": 1}, None),
+    # More steps and sequences than with U as it lies: its transposed copy is used.
+    ("vrnn", {"steps": 9}, [9, 4, 0]),
+    ("lstm", {"steps": 9}, [9, 4, 0]),
+    ("gru", {"steps": 9, "reverse": True}, [9, 4, 0]),
+    ("gru_cho", {"steps": 9, "remat": True}, None),
+    ("lstm", {"steps": 9}, [9, 4]),  # as many steps, but two sequences
 ])  # fmt: skip
 def test_gradients_with_options(name, options, lengths):
     with jax.enable_x64(True):
