@@ -20,16 +20,16 @@ class Timed(NamedTuple):
     last: dict[str, float]
 
 
-def interleaved_processes(
-    sides: Mapping[str, tuple[Make, tuple[Any, ...]]], rounds: int, warm: int = 2
-) -> Timed:
+def interleaved_processes(sides: Mapping[str, tuple[Make, tuple[Any, ...]]], rounds: int) -> Timed:
     """Times each side once a round; only one works at a time.
+
+    A turn begins with a call that is not counted, as a step in training follows another: while a
+    process waits for its turn, its memory leaves the caches, and some systems take it away.
 
     Args:
         sides: A function of a module's top level that makes the call to be timed, and its
             arguments; both are sent to the process.
         rounds: How often each is timed.
-        warm: Calls before that, not counted.
     """
     context = multiprocessing.get_context("spawn")
     pipes: dict[str, Connection] = {}
@@ -42,11 +42,11 @@ def interleaved_processes(
         pipes[name].recv()  # made, before the next one begins
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     last = {}
-    for turn in range(warm + rounds):
+    for turn in range(1 + rounds):  # the first turn compiles
         for name, pipe in pipes.items():
             pipe.send(True)
             took, last[name] = pipe.recv()
-            if turn >= warm:
+            if turn > 0:
                 seconds[name].append(took)
     for pipe in pipes.values():
         pipe.send(False)
@@ -59,6 +59,7 @@ def _work(pipe: Connection, make: Make, arguments: tuple[Any, ...]) -> None:
     call = make(*arguments)
     pipe.send(True)
     while pipe.recv():
+        call()
         start = time.perf_counter()
         value = call()
         pipe.send((time.perf_counter() - start, value))

@@ -18,7 +18,7 @@ from train.parallel import make_mesh, parallel_train_step
 from train.state import create_state, take_apart
 from train.step import make_train_step
 
-BATCH, STEPS = 2, 12  # more steps than unroll.py takes without a copy of U
+BATCH, STEPS = 3, 12  # more of both than unroll.py takes without a copy of U
 NORMALISE = Preprocessing(scale=1 / 255)
 LABELS = {"labels": np.zeros(BATCH, np.int32)}
 POINTS = {"landmarks": np.zeros((BATCH, STEPS, OUTPUTS // 2, 2), np.float32)}

@@ -2,7 +2,7 @@
 
 On a GPU everything is XLA's own (cuDNN); on a CPU the weight gradient is a sum of products over
 shifted slices, a strided input gradient a set of dense convolutions (`conv_gradients.py`), and
-a 3-D convolution is built of 2-D ones. `docs/speed.md` has the measurements.
+a 3-D convolution is built of 2-D ones. `docs/performance.md` has the measurements.
 """
 
 from collections.abc import Sequence
