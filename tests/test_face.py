@@ -118,7 +118,8 @@ def test_stage_one_of_another_run_is_used(place, capsys):
     [
         (["--data=300vw", "--preset=embedded"], "--data=300vw needs --data_dir"),
         (["--data=300vw", "--preset=embedded", "--data_dir=/nowhere"], "/nowhere"),
-        (["--data_dir=/tmp"], "--data_dir and --boxes belong to real data"),
+        (["--data_dir=/tmp"], "--data_dir belongs to real data"),
+        (["--boxes=/tmp/boxes.json"], "--boxes belongs to real data"),
         (["--data=300vw", "--data_dir=/nowhere"], "give --weights"),
         (["--weights=/nowhere.safetensors"], "nowhere.safetensors"),
         (["--steps=0"], "--steps=0: expected 1 or more"),

@@ -25,7 +25,7 @@ from train.classification import classification_task, measure
 from train.command import parse, run_command
 from train.log import say
 from train.parallel import make_mesh
-from train.run_config import check_run, run_name
+from train.run_config import check_run, check_start, run_name
 from train.run_folder import RunFolder
 from train.stage_two import Application, settings_of, train_and_test
 from train.video_report import report_videos
@@ -34,10 +34,6 @@ from train.video_report import report_videos
 def open_data(config: ActionConfig) -> ActionData:
     """The data set of a run; generates the embedded one, prepares a real one."""
     if config.data == "embedded":
-        if config.data_dir is not None:
-            raise InputError(
-                "--data_dir belongs to real data; with --data=embedded use --cache_dir"
-            )
         return embedded_actions(config.cache_dir, config.embedded)
     read = {"ucf101": ucf101, "hmdb51": hmdb51}[config.data]
     assert config.data_dir is not None  # `check` has seen to it
@@ -54,28 +50,14 @@ def open_data(config: ActionConfig) -> ActionData:
 def check(config: ActionConfig) -> None:
     """Raises an InputError for values that no run can have."""
     check_run(config, "steps", "stack", "crop", "windows")
-    if not 0 <= config.pretraining.seed < 2**32:
-        raise InputError(f"--pretraining.seed={config.pretraining.seed}: expected 0 to {2**32 - 1}")
-    if config.data == "embedded" and config.data_dir is not None:
-        raise InputError("--data_dir belongs to real data; embedded data lie in --cache_dir")
-    if config.data != "embedded":
-        if config.data_dir is None:
-            raise InputError(f"--data={config.data} needs --data_dir, the official layout")
-        if config.stream == "temporal" and config.flow == "none":
-            raise InputError("--stream=temporal needs --flow=dis or --flow=tvl1")
-    if config.preset == "paper" and config.weights is None:
+    check_start(config, config.data, config.pretraining, "ResNet50", "resnet50.pth", "resnet50")
+    if config.data != "embedded" and config.stream == "temporal" and config.flow == "none":
+        raise InputError("--stream=temporal needs --flow=dis or --flow=tvl1")
+    if config.weights is None and config.stack != config.embedded.stack:
         raise InputError(
-            "--preset=paper starts from a pre-trained ResNet50: give --weights "
-            "(prernn-port convert resnet50.pth --arch resnet50 --out resnet50.safetensors), or "
-            "--preset=embedded for the compact network"
+            f"--stack={config.stack}: the embedded data are made for stacks of "
+            f"{config.embedded.stack}; give --embedded.stack={config.stack} too"
         )
-    if config.weights is None:
-        make_mesh(config.devices, config.pretraining.batch_size, "--pretraining.batch_size")
-        if config.stack != config.embedded.stack:
-            raise InputError(
-                f"--stack={config.stack}: the embedded data are made for stacks of "
-                f"{config.embedded.stack}; give --embedded.stack={config.stack} too"
-            )
 
 
 def run(config: ActionConfig) -> dict[str, Any]:

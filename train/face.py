@@ -37,7 +37,7 @@ from train.figures import error_curves
 from train.log import say
 from train.loop import Predictions
 from train.parallel import make_mesh
-from train.run_config import check_run, run_name
+from train.run_config import check_run, check_start, run_name
 from train.run_folder import RunFolder
 from train.stage_two import Application, settings_of, train_and_test, write_summary
 
@@ -80,22 +80,9 @@ def open_backbone(config: FaceConfig, mesh: Mesh) -> Backbone:
 def check(config: FaceConfig) -> None:
     """Raises an InputError for values that no run can have."""
     check_run(config, "steps", "size", "film", "batch_size")
-    if not 0 <= config.pretraining.seed < 2**32:
-        raise InputError(f"--pretraining.seed={config.pretraining.seed}: expected 0 to {2**32 - 1}")
-    if config.data == "embedded" and (config.data_dir is not None or config.boxes is not None):
-        raise InputError(
-            "--data_dir and --boxes belong to real data; embedded data lie in --cache_dir"
-        )
-    if config.data != "embedded" and config.data_dir is None:
-        raise InputError(f"--data={config.data} needs --data_dir, the official layout")
-    if config.preset == "paper" and config.weights is None:
-        raise InputError(
-            "--preset=paper starts from a pre-trained VGG16: give --weights "
-            "(prernn-port convert vgg16.pth --arch vgg16 --out vgg16.safetensors), or "
-            "--preset=embedded for the compact network"
-        )
-    if config.weights is None:
-        make_mesh(config.devices, config.pretraining.batch_size, "--pretraining.batch_size")
+    check_start(config, config.data, config.pretraining, "VGG16", "vgg16.pth", "vgg16")
+    if config.data == "embedded" and config.boxes is not None:
+        raise InputError("--boxes belongs to real data; the embedded faces have their own boxes")
 
 
 def brief(metrics: Mapping[str, Any]) -> str:

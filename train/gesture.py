@@ -25,7 +25,7 @@ from train.gesture_config import GestureConfig, gesture_preset
 from train.gesture_pretrain import compact_backbone
 from train.log import say
 from train.parallel import make_mesh
-from train.run_config import check_run, run_name
+from train.run_config import check_run, check_start, run_name
 from train.run_folder import RunFolder
 from train.stage_two import Application, settings_of, train_and_test
 from train.video_report import report_videos
@@ -97,28 +97,14 @@ def open_backbone(config: GestureConfig, mesh: Mesh) -> Backbone:
 def check(config: GestureConfig) -> None:
     """Raises an InputError for values that no run can have."""
     check_run(config, "steps", "clip_length", "stride", "crop")
-    if not 0 <= config.pretraining.seed < 2**32:
-        raise InputError(f"--pretraining.seed={config.pretraining.seed}: expected 0 to {2**32 - 1}")
-    if config.data == "embedded":
-        if config.data_dir is not None:
-            raise InputError("--data_dir belongs to real data; embedded data lie in --cache_dir")
-        if config.modality != "depth":
-            raise InputError(f"--modality={config.modality}: the embedded gestures are depth")
-    elif config.data_dir is None:
-        raise InputError(f"--data={config.data} needs --data_dir, the official layout")
-    if config.preset == "paper" and config.weights is None:
+    check_start(config, config.data, config.pretraining, "C3D", "c3d.caffemodel", "c3d")
+    if config.data == "embedded" and config.modality != "depth":
+        raise InputError(f"--modality={config.modality}: the embedded gestures are depth")
+    if config.weights is None and config.clip_length != config.embedded.clip:
         raise InputError(
-            "--preset=paper starts from a pre-trained C3D: give --weights (prernn-port convert "
-            "c3d.caffemodel --arch c3d --out c3d.safetensors), or --preset=embedded for the "
-            "compact network"
+            f"--clip_length={config.clip_length}: the compact network is pre-trained on clips "
+            f"of {config.embedded.clip}; give --embedded.clip={config.clip_length} too"
         )
-    if config.weights is None:
-        make_mesh(config.devices, config.pretraining.batch_size, "--pretraining.batch_size")
-        if config.clip_length != config.embedded.clip:
-            raise InputError(
-                f"--clip_length={config.clip_length}: the compact network is pre-trained on clips "
-                f"of {config.embedded.clip}; give --embedded.clip={config.clip_length} too"
-            )
 
 
 def run(config: GestureConfig) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import tyro
 
 from prernn_jax.errors import InputError
 from train.optim import Schedule
+from train.parallel import make_mesh
 from train.step import Precision
 
 
@@ -154,3 +155,32 @@ def check_run(config: RunConfig, *at_least_one: str) -> None:
         raise InputError(
             f"--hidden and --stacked belong to --model=traditional, not to {config.model}"
         )
+
+
+def check_start(
+    config: RunConfig, data: str, pretraining: Pretraining, network: str, file: str, arch: str
+) -> None:
+    """Raises an InputError where a run has no data or no network to start from.
+
+    Args:
+      config: Of the run.
+      data: Its --data.
+      pretraining: Its stage one.
+      network: The paper's network.
+      file: A file that `prernn-port` could convert to it.
+      arch: Its name for `prernn-port convert --arch`.
+    """
+    if not 0 <= pretraining.seed < 2**32:
+        raise InputError(f"--pretraining.seed={pretraining.seed}: expected 0 to {2**32 - 1}")
+    if data == "embedded" and config.data_dir is not None:
+        raise InputError("--data_dir belongs to real data; embedded data lie in --cache_dir")
+    if data != "embedded" and config.data_dir is None:
+        raise InputError(f"--data={data} needs --data_dir, the official layout")
+    if config.preset == "paper" and config.weights is None:
+        raise InputError(
+            f"--preset=paper starts from a pre-trained {network}: give --weights (prernn-port "
+            f"convert {file} --arch {arch} --out {arch}.safetensors), or --preset=embedded for "
+            "the compact network"
+        )
+    if config.weights is None:
+        make_mesh(config.devices, pretraining.batch_size, "--pretraining.batch_size")
