@@ -47,8 +47,8 @@ class Plan:
       batch_size: Sequences a step.
       rate: State and epochs done -> learning rate, to report it.
       checkpoint_every: Epochs from one checkpoint to the next.
-      validate: State -> metrics of the validation set, after each epoch; None where there is
-        none.
+      validate: State -> metrics of the validation set; None where there is none.
+      validate_every: Epochs from one of its calls to the next; 0 for never.
       ended: State -> whether to stop before the last epoch; asked after each.
     """
 
@@ -58,6 +58,7 @@ class Plan:
     rate: Callable[[TrainState, float], Any]
     checkpoint_every: int = 1
     validate: Callable[[TrainState], Mapping[str, float]] | None = None
+    validate_every: int = 1
     ended: Callable[[TrainState], bool] = lambda _: False
 
 
@@ -183,7 +184,8 @@ def _end_epoch(
 ) -> None:
     epoch = done // loader.batches_per_epoch
     line = f"{plan.name}  epoch {epoch}/{plan.epochs}  {note}"
-    if plan.validate is not None:
+    every = plan.validate_every
+    if plan.validate is not None and every and epoch % every == 0:
         found = dict(plan.validate(state))
         line += "  validation:" + "".join(f" {name} {value:.4f}" for name, value in found.items())
         if log is not None:

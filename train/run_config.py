@@ -67,6 +67,8 @@ class RunConfig:
       devices: Over how many devices a batch is split.
       workers: Processes that read and augment; 0 for threads of this one.
       checkpoint_every: Epochs from one checkpoint to the next.
+      validate_every: Epochs from one look at the validation set to the next; 0 for none but the
+        last, behind the training.
       resume: Go on from the last checkpoint.
     """
 
@@ -98,6 +100,7 @@ class RunConfig:
     devices: int = 1
     workers: int = 0
     checkpoint_every: int = 1
+    validate_every: int = 1
     resume: bool = False
 
 
@@ -137,7 +140,7 @@ def check_run(config: RunConfig, *at_least_one: str) -> None:
             raise InputError(f"--{name}={getattr(config, name)}: expected 1 or more")
     if not 0 <= config.seed < 2**32:
         raise InputError(f"--seed={config.seed}: expected 0 to {2**32 - 1}")
-    for name in ("workers", "extra"):
+    for name in ("workers", "extra", "validate_every"):
         if getattr(config, name) < 0:
             raise InputError(f"--{name}={getattr(config, name)}: expected 0 or more")
     if config.hidden is not None and config.hidden < 1:

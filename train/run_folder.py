@@ -10,7 +10,10 @@ from typing import IO, Any
 from prernn_jax.errors import InputError
 
 # What may differ on --resume: where things lie and how fast they go.
-_FREE = ("resume", "workdir", "data_dir", "cache_dir", "devices", "workers", "checkpoint_every")
+_FREE = (
+    "resume", "workdir", "data_dir", "cache_dir", "devices", "workers",
+    "checkpoint_every", "validate_every",
+)  # fmt: skip
 
 
 def write_text(path: Path, text: str) -> None:

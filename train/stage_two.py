@@ -55,12 +55,18 @@ class Outcome(NamedTuple):
     Attributes:
       test: Predictions for the test set, and what its batches say beside the clips.
       metrics: Of the test set.
+      validation: Predictions for the validation set; None where there is none.
+      validation_metrics: Of the validation set.
       parameters: Number of the model's parameters.
+      train_seconds: From the first step to the last, validation and compilation included.
     """
 
     test: Predictions
     metrics: dict[str, float]
+    validation: Predictions | None
+    validation_metrics: dict[str, float]
     parameters: int
+    train_seconds: float
 
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
@@ -136,14 +142,21 @@ def train_and_test(
                 config.schedule.rate(epoch, config.epochs) * reduction(state.opt_state)
             ),
             checkpoint_every=config.checkpoint_every,
+            validate_every=config.validate_every,
             validate=validate if "validation" in given.held_out else None,
             ended=lambda state: has_ended(config.schedule, state.opt_state),
         )
+        began = time.perf_counter()
         state = fit(state, training.train_step, given.batches, mesh, plan, log, checkpoints)
+        train_seconds = time.perf_counter() - began
 
         # ------------------------------------------------------------------------- test
         found = predictions(state, "test")
         metrics = dict(given.measure(found))
+        validation, validation_metrics = None, dict[str, float]()
+        if "validation" in given.held_out:
+            validation = predictions(state, "validation")
+            validation_metrics = dict(given.measure(validation))
         log.write(int(state.step), "test", metrics)
         save_model(
             folder.path / "model.safetensors",
@@ -159,7 +172,7 @@ def train_and_test(
         if log is not None:
             log.close()
         checkpoints.close()
-    return Outcome(found, metrics, parameters)
+    return Outcome(found, metrics, validation, validation_metrics, parameters, train_seconds)
 
 
 def write_summary(
@@ -176,7 +189,9 @@ def write_summary(
     summary = {
         **outcome.metrics,
         **facts,
+        "validation": outcome.validation_metrics,
         "parameters": outcome.parameters,
+        "train_seconds": round(outcome.train_seconds, 1),
         "seconds": round(time.perf_counter() - began, 1),
         "device": jax.devices()[0].device_kind,
         "folder": str(folder.path),
