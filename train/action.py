@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from jax.sharding import Mesh
+
 from prernn_jax.data.action import (
     ActionData,
     embedded_actions,
@@ -20,7 +22,7 @@ from prernn_jax.errors import InputError
 from train.action_batches import test_batches, train_batches
 from train.action_config import ActionConfig, action_preset
 from train.action_pretrain import compact_backbone
-from train.backbone import read_resnet
+from train.backbone import Backbone, read_resnet
 from train.classification import classification_task, measure
 from train.command import parse, run_command
 from train.log import say
@@ -44,6 +46,19 @@ def open_data(config: ActionConfig) -> ActionData:
         flow=config.flow,
         stack=config.stack,
         size=config.crop,
+    )
+
+
+def open_backbone(config: ActionConfig, mesh: Mesh) -> Backbone:
+    """The pre-trained network: that of --weights, or the compact one of stage one.
+
+    Raises:
+      InputError: The file is bad, or its network is another or takes other channels.
+    """
+    if config.weights is not None:
+        return read_resnet(config.weights, channels(config.stream, config.stack))
+    return compact_backbone(
+        config, config.stream, lambda: embedded_stills(config.cache_dir, config.embedded), mesh
     )
 
 
@@ -73,15 +88,7 @@ def run(config: ActionConfig) -> dict[str, Any]:
             f"{len(source)} {name}" for name, source in data.splits.items()))  # fmt: skip
 
         # ------------------------------------------------------- the pre-trained network
-        if config.weights is not None:
-            backbone = read_resnet(config.weights, channels(config.stream, config.stack))
-        else:
-            backbone = compact_backbone(
-                config,
-                config.stream,
-                lambda: embedded_stills(config.cache_dir, config.embedded),
-                mesh,
-            )
+        backbone = open_backbone(config, mesh)
 
         # ------------------------------------------------ made recurrent, trained, tested
         sizes = {"steps": config.steps, "batch_size": config.batch_size}

@@ -16,11 +16,19 @@ FLOW = Preprocessing(channels="flow", scale=1 / FLOW_SCALE, mean=(FLOW_ZERO / FL
 
 
 class Backbone(NamedTuple):
-    """A network, the metadata from which it is built again, and what to call its origin."""
+    """A network and where it comes from.
+
+    Attributes:
+      model: The network.
+      metadata: From which it is built again.
+      source: What to call its origin.
+      path: Its file, where it has one.
+    """
 
     model: Any
     metadata: dict[str, str]
     source: str
+    path: Path | None = None
 
     @property
     def preprocess(self) -> Preprocessing:
@@ -51,7 +59,7 @@ def read_backbone(path: Path) -> Backbone:
       InputError: The file is bad or holds no network that we know.
     """
     _, metadata = read_parameters(path)
-    return Backbone(load_pretrained(path), metadata, path.name)
+    return Backbone(load_pretrained(path), metadata, path.name, path)
 
 
 def read_weights(path: Path, kind: type, port: str, otherwise: Preprocessing) -> Backbone:

@@ -51,6 +51,27 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def differences(path: Path, config: Mapping[str, Any]) -> list[str] | None:
+    """What is other in a configuration than in that of the run in a folder.
+
+    Args:
+      path: The run's folder.
+      config: JSON values. What may differ on --resume is left out.
+
+    Returns:
+      One text a setting; None where there is no run.
+    """
+    file = path / "config.json"
+    if not file.is_file():
+        return None
+    old, new = _flat(json.loads(file.read_text())), _flat(config)
+    return [
+        f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
+        for key in sorted({*old, *new})
+        if key not in _FREE and old.get(key) != new.get(key)
+    ]
+
+
 class RunFolder:
     """A run's folder, locked as long as this process holds it.
 
@@ -111,15 +132,9 @@ class RunFolder:
         write_text(self.path / "config.json", json.dumps(self._config, indent=2) + "\n")
 
     def _compare(self) -> None:
-        file = self.path / "config.json"
-        if not file.is_file():
+        differing = differences(self.path, self._config)
+        if differing is None:
             raise InputError(f"--resume: there is no run in {self.path}; leave --resume out")
-        old, new = _flat(json.loads(file.read_text())), _flat(self._config)
-        differing = [
-            f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
-            for key in sorted({*old, *new})
-            if key not in _FREE and old.get(key) != new.get(key)
-        ]
         if differing:
             raise InputError(
                 f"--resume: the run in {self.path} has another configuration: "

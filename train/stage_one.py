@@ -47,7 +47,7 @@ def kept_backbone(
     make_folder(path.parent)
     save_parameters(path, flat_parameters(backbone.model), backbone.metadata, overwrite=True)
     say(f"stage one: written to {path}")
-    return backbone._replace(source="stage one")
+    return backbone._replace(source="stage one", path=path)
 
 
 def train_backbone(

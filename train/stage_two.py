@@ -57,6 +57,7 @@ class Outcome(NamedTuple):
       metrics: Of the test set.
       validation: Predictions for the validation set; None where there is none.
       validation_metrics: Of the validation set.
+      surgery: The call that made the model, see `train.surgery_call`.
       parameters: Number of the model's parameters.
       train_seconds: From the first step to the last, validation and compilation included.
     """
@@ -65,6 +66,7 @@ class Outcome(NamedTuple):
     metrics: dict[str, float]
     validation: Predictions | None
     validation_metrics: dict[str, float]
+    surgery: dict[str, Any]
     parameters: int
     train_seconds: float
 
@@ -172,7 +174,9 @@ def train_and_test(
         if log is not None:
             log.close()
         checkpoints.close()
-    return Outcome(found, metrics, validation, validation_metrics, parameters, train_seconds)
+    return Outcome(
+        found, metrics, validation, validation_metrics, surgery, parameters, train_seconds
+    )
 
 
 def write_summary(
@@ -190,6 +194,7 @@ def write_summary(
         **outcome.metrics,
         **facts,
         "validation": outcome.validation_metrics,
+        "surgery": outcome.surgery,
         "parameters": outcome.parameters,
         "train_seconds": round(outcome.train_seconds, 1),
         "seconds": round(time.perf_counter() - began, 1),

@@ -1,0 +1,204 @@
+"""What the runs of a table have in common: data, budget, seeds, rates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from prernn_jax.errors import InputError
+from train.action_config import ActionConfig, action_preset
+from train.face_config import FaceConfig, face_preset
+from train.optim import Schedule
+from train.step import Precision
+from train.tables.grid import Structure
+from train.tables.jobs import Config, Job
+
+Data = Literal["embedded", "300vw", "ucf101", "hmdb51"]
+
+# Fixed on 2026-11-25, before any of the grids ran; no setting was chosen on runs with these.
+SEEDS = range(3101, 3121)
+TUNING_SEED = 7001
+STREAM_WEIGHTS = (1.0, 1.5)  # spatial and temporal, the usual ones of two-stream networks
+
+
+@dataclass(frozen=True)
+class TablesConfig:
+    """Runs a table's grid and writes its outcome; started again, it goes on where it was.
+
+    Attributes:
+      table: 1: hidden sizes. 2: hierarchy of recurrent layers. 3: structure and initialisation.
+      data: `embedded`: a miniature on data generated here. Else the paper's own: 300vw for tables 1
+        and 2, ucf101 or hmdb51 for table 3.
+      data_dir: Folder with the official files of real data.
+      cache_dir: Where prepared data are kept; ~/.cache/prernn_jax when not given.
+      weights: Real data: the pre-trained VGG16, or ResNet50 of both streams.
+      seeds: How many training seeds.
+      jobs: Runs at a time; by default one a core on embedded data and one on real data.
+      tune: Choose each structure's learning rate on validation data, from the same few; by
+        default only on the embedded faces. Without it all runs have the same rate.
+      quick: A few structures, one seed and a short training, to see the program work.
+      epochs: Real data: passes over the training set, in place of the preset's.
+      batch_size: Real data: sequences a step, in place of the preset's.
+      devices: Over how many devices a batch is split.
+      workers: Processes that read and augment for each run; the preset's when not given.
+      precision: Of activations and products.
+      workdir: Where the runs are kept.
+      out: Where `tableN.json`, `.md` and `.png` are written.
+    """
+
+    table: Literal[1, 2, 3]
+    data: Data = "embedded"
+    data_dir: Path | None = None
+    cache_dir: Path | None = None
+    weights: Path | None = None
+    seeds: int = 5
+    jobs: int | None = None
+    tune: bool | None = None
+    quick: bool = False
+    epochs: int | None = None
+    batch_size: int | None = None
+    devices: int = 1
+    workers: int | None = None
+    precision: Precision = "float32"
+    workdir: Path = Path("runs/tables")
+    out: Path = Path("tables")
+
+    @property
+    def faces(self) -> bool:
+        """Whether the table is one of the two about face alignment."""
+        return self.table != 3
+
+    @property
+    def tuned(self) -> bool:
+        """Whether rates are chosen for each structure."""
+        small = self.data == "embedded" and self.faces and not self.quick
+        return small if self.tune is None else self.tune
+
+    @property
+    def training_seeds(self) -> list[int]:
+        """The seeds of the runs; on embedded data also those of the data."""
+        return list(SEEDS[: 1 if self.quick else self.seeds])
+
+
+def check(config: TablesConfig) -> None:
+    """Raises an InputError for what cannot be run."""
+    fitting = ("embedded", "300vw") if config.faces else ("embedded", "ucf101", "hmdb51")
+    if config.data not in fitting:
+        raise InputError(
+            f"--table={config.table} --data={config.data}: expected --data={' or '.join(fitting)}"
+        )
+    if not 1 <= config.seeds <= len(SEEDS):
+        raise InputError(f"--seeds={config.seeds}: expected 1 to {len(SEEDS)}")
+    for name in ("jobs", "epochs", "batch_size"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name}={value}: expected 1 or more")
+    if config.data == "embedded":
+        given = [
+            f"--{name}"
+            for name in ("data_dir", "weights", "epochs", "batch_size")
+            if getattr(config, name) is not None
+        ]
+        if given:
+            raise InputError(f"{', '.join(given)}: for real data, not for --data=embedded")
+        return
+    network = "vgg16" if config.faces else "resnet50"
+    for name in ("data_dir", "weights"):
+        if getattr(config, name) is None:
+            raise InputError(
+                f"--data={config.data} needs --data_dir, the official layout, and --weights, "
+                f"a converted {network} (prernn-port convert FILE --arch {network})"
+            )
+    if config.tune:
+        raise InputError(
+            f"--tune: {config.data} has no validation set, and rates are never chosen on the test "
+            "set; leave it out"
+        )
+    if config.quick:
+        raise InputError("--quick is a small miniature; it belongs to --data=embedded")
+
+
+def bases(config: TablesConfig) -> list[Config]:
+    """The configurations that the structures change: one for faces, one a stream for actions."""
+    if config.faces:
+        return [_shared(config, face_preset({"data": config.data}), _small_faces)]
+    streams = [action_preset({"data": config.data, "stream": s}) for s in ("spatial", "temporal")]
+    return [_shared(config, preset, _small_actions) for preset in streams]
+
+
+def _shared(config: TablesConfig, preset: Any, small: Any) -> Any:
+    changes: dict[str, Any] = {
+        "data_dir": config.data_dir,
+        "cache_dir": config.cache_dir,
+        "weights": config.weights,
+        "devices": config.devices,
+        "precision": config.precision,
+        "workdir": config.workdir / ("faces" if config.faces else "actions"),
+    }
+    for name in ("workers", "epochs", "batch_size"):
+        if getattr(config, name) is not None:
+            changes[name] = getattr(config, name)
+    if config.data == "embedded":
+        changes["validate_every"] = 0
+        changes = changes | small(config.quick)
+    return replace(preset, **changes)
+
+
+def _small_faces(quick: bool) -> dict[str, Any]:
+    faces, pretraining = FaceConfig().embedded, FaceConfig().pretraining
+    if quick:
+        faces = replace(faces, static_train=3000, test=100)
+        pretraining = replace(pretraining, epochs=3)
+    return {
+        "epochs": 8 if quick else 30,
+        "checkpoint_every": 30,
+        "schedule": Schedule(0.05, "cosine"),
+        "film": 1,
+        "embedded": faces,
+        "pretraining": pretraining,
+    }
+
+
+def _small_actions(quick: bool) -> dict[str, Any]:
+    clips, pretraining = ActionConfig().embedded, ActionConfig().pretraining
+    if quick:
+        clips = replace(clips, train=96, validation=40, test=60, static_train=512)
+        pretraining = replace(pretraining, rgb_epochs=2, flow_epochs=3)
+    return {
+        "epochs": 3 if quick else 8,
+        "checkpoint_every": 8,
+        "schedule": Schedule(0.1, "cosine", warmup=0.5),
+        "embedded": clips,
+        "pretraining": pretraining,
+    }
+
+
+def rates(config: TablesConfig) -> list[float]:
+    """The learning rates among which --tune chooses; the same for every structure."""
+    return [0.0125, 0.025, 0.05, 0.1] if config.faces else [0.05, 0.1, 0.2]
+
+
+def jobs(
+    bases: Sequence[Config], structure: Structure, seed: int, rate: float | None, purpose: str = ""
+) -> list[Job]:
+    """The runs that give one value of a structure: one, or one a stream.
+
+    Args:
+      bases: See `bases`.
+      structure: Where in the table.
+      seed: Of the training, and of the embedded data.
+      rate: First learning rate; that of the base when None.
+      purpose: What the folder's name begins with.
+    """
+    made = []
+    for base in bases:
+        changes = dict(structure.changes) | {"seed": seed}
+        if base.data == "embedded":
+            changes["embedded"] = replace(base.embedded, seed=seed)
+        if rate is not None:
+            changes["schedule"] = replace(base.schedule, base=rate)
+        stream = [] if isinstance(base, FaceConfig) else [base.stream]
+        first = changes["schedule"].base if rate is not None else base.schedule.base
+        parts = [*([purpose] if purpose else []), *stream, structure.key, f"rate{first:g}"]
+        made.append(Job(replace(base, **changes, name="-".join([*parts, f"seed{seed}"]))))
+    return made
