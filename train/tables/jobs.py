@@ -75,8 +75,10 @@ def run_job(job: Job) -> Done:
     with (logs / f"{config.name}.log").open("a") as log, contextlib.redirect_stdout(log):
         try:
             if isinstance(config, FaceConfig):
-                return Done(face.run(config))
-            return Done(action.run(config))
+                face.run(config)
+            else:
+                action.run(config)
+            return Done(finished(job))
         except RunStopped as stopped:
             if stopped.status > 128:  # an interrupt: its checkpoint is written
                 log.flush()
