@@ -149,7 +149,8 @@ def test_both_streams_together(place, tmp_path, capsys):
     assert found["data"] == f"embedded-{config.key}"
     for which in ("test", "validation"):
         scores = read_scores(place / "runs" / "spatial", which)
-        records = embedded_actions(place / "data", config).splits[which]
+        source = embedded_actions(place / "data", config).splits[which]
+        records = [source[number] for number in range(SIZES[which])]
         assert scores.video.tolist() == [record["name"] for record in records]
         assert scores.labels.tolist() == [record["label"] for record in records]
         np.testing.assert_allclose(scores.scores.sum(axis=1), 1, atol=1e-2)  # bfloat16
