@@ -25,6 +25,8 @@ from prernn_jax.pretrained import flat_parameters, save_parameters
 from prernn_jax.saved_model import load_model
 from train.action import main
 from train.action_config import action_preset, paper
+from train.fuse import main as fuse_main
+from train.scores_file import read_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"train": 32, "validation": 10, "test": 20, "static_train": 64, "static_validation": 16}
@@ -122,7 +124,6 @@ def test_killed_and_resumed_equals_whole(place):
     [
         ["--model=feedforward"],
         ["--model=traditional", "--cell=lstm"],
-        ["--model=pre_sih", "--cell=vrnn", "--stream=spatial", "--precision=bfloat16"],
         ["--init=random", "--batch_norm=train", "--dropout=0.5", "--devices=2"],
     ],
 )
@@ -130,6 +131,29 @@ def test_other_models(place, more):
     main(flags(place, "--name=other", "--epochs=1", *more))
     summary = json.loads(read(place, "other", "summary.json"))
     assert np.isfinite(summary["loss"])
+
+
+def test_both_streams_together(place, tmp_path, capsys):
+    more = ["--model=pre_sih", "--cell=vrnn", "--stream=spatial", "--precision=bfloat16"]
+    main(flags(place, "--name=spatial", "--epochs=1", *more))
+    assert np.isfinite(json.loads(read(place, "spatial", "summary.json"))["loss"])
+    both = [str(place / "runs" / name) for name in ("spatial", "first")]
+    capsys.readouterr()
+    fuse_main([*both, "--choose", f"--out={tmp_path / 'both.json'}"])
+    found = json.loads((tmp_path / "both.json").read_text())
+    for alone, name in zip(found["video_top1_of_each"], ("spatial", "first"), strict=True):
+        assert alone == json.loads(read(place, name, "summary.json"))["video_top1"]
+    assert found["videos"] == 20
+    assert f"{found['video_top1']:.4f}  together" in capsys.readouterr().out
+    config = EmbeddedConfig(**SIZES)
+    assert found["data"] == f"embedded-{config.key}"
+    for which in ("test", "validation"):
+        scores = read_scores(place / "runs" / "spatial", which)
+        source = embedded_actions(place / "data", config).splits[which]
+        records = [source[number] for number in range(SIZES[which])]
+        assert scores.video.tolist() == [record["name"] for record in records]
+        assert scores.labels.tolist() == [record["label"] for record in records]
+        np.testing.assert_allclose(scores.scores.sum(axis=1), 1, atol=1e-2)  # bfloat16
 
 
 @pytest.mark.parametrize(
@@ -217,4 +241,8 @@ def test_two_real_clips_of_ucf101_are_learned(place, shared_data, tmp_path):
     assert np.median(losses[-10:]) < 0.05
     summary = json.loads(read(place, "two", "summary.json"))
     assert summary["video_top1"] == 1.0
+    scores = read_scores(place / "runs" / "two", "test")
+    assert (scores.data, scores.split, scores.video.tolist()) == ("ucf101", "1", clips)
+    with pytest.raises(InputError, match=r"no scores-validation\.npz in .*two"):
+        read_scores(place / "runs" / "two", "validation")
     assert summary["loss"] < 0.3  # by the running statistics of batches of two

@@ -25,6 +25,7 @@ from train.gesture_batches import gesture_test_batches
 from train.gesture_config import GestureConfig, gesture_preset, paper
 from train.optim import reduction, sgd
 from train.parallel import make_mesh, split
+from train.scores_file import read_scores
 from train.setup import set_up
 from train.surgery_call import surgery_call
 
@@ -58,6 +59,11 @@ def test_a_run_leaves_everything(place):
     assert [line["kind"] for line in lines] == ["train", "validation"] * 2 + ["test"]
     for picture in ("curves.png", "confusion.png"):
         assert cv2.imread(str(run / picture)).std() > 10
+    for name in ("test", "validation"):
+        scores = read_scores(run, name)
+        assert scores.video.tolist() == [f"{name} {number}" for number in range(SIZES[name])]
+        metrics = summary if name == "test" else summary["validation"]
+        assert top1(scores.scores, scores.labels) == metrics["video_top1"]
 
 
 def test_the_saved_model_gives_the_same_result(place):
@@ -160,6 +166,9 @@ def test_real_recordings(place, shared_data, tmp_path):
     assert summary["chance"] == 1 / 25
     assert np.sum(summary["confusion"]) == 2
     assert np.isfinite(summary["loss"])
+    scores = read_scores(place / "runs" / "real", "test")
+    assert (scores.data, scores.split) == ("nvgesture", "train.lst test.lst")
+    assert all(name.startswith("class_") for name in scores.video)
 
 
 def test_flow_of_colour_videos(place, weights, tmp_path):

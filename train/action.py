@@ -110,8 +110,8 @@ def run(config: ActionConfig) -> dict[str, Any]:
             ),
             mesh,
         )
-
-        return report_videos(folder, name, outcome, data.classes, began)
+        split = "" if config.data == "embedded" else str(config.split)
+        return report_videos(folder, name, config, data, split, outcome, began)
 
 
 def main(argv: Sequence[str]) -> None:

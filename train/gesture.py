@@ -6,6 +6,7 @@ over the clips of a video; stage two trains everything together; then the test s
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -147,7 +148,8 @@ def run(config: GestureConfig) -> dict[str, Any]:
             ),
             mesh,
         )
-        return report_videos(folder, name, outcome, data.classes, began)
+        split = " ".join(Path(file).name for file in config.lists or ())  # of the user's lists
+        return report_videos(folder, name, config, data, split, outcome, began)
 
 
 def main(argv: Sequence[str]) -> None:
