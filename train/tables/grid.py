@@ -117,8 +117,6 @@ def _table2(width: int) -> Grid:
         "pre-fc6-fc7": "fc6/7",
         "pre-fc6-fc7-extra1": "fc6/7 + random",
         "matched": "trad. similar size",
-        "pre-fc6-random": "fc6, random W",
-        "pre-fc7-random": "fc7, random W",
         "pre-fc6-fc7-random": "fc6/7, random W",
         "sih-fc6-fc7": "SIH fc6/7",
         "feedforward": "CNN alone",
@@ -127,8 +125,8 @@ def _table2(width: int) -> Grid:
     for row in (*CELLS, PLAIN):
         for layers in (("fc6",), ("fc7",), BOTH):
             structures.append(_converted(row, layers))
-            if row != PLAIN:
-                structures.append(_converted(row, layers, "-random", init="random"))
+        if row != PLAIN:
+            structures.append(_converted(row, BOTH, "-random", init="random"))
         structures.append(_converted(row, BOTH, "-extra1", extra=1))
         if row in ("lstm", "gru"):
             structures.append(_converted(row, BOTH, kind="sih", model="pre_sih"))

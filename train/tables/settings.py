@@ -177,7 +177,7 @@ def _small_actions(quick: bool) -> dict[str, Any]:
 
 def rates(config: TablesConfig) -> list[float]:
     """The learning rates among which --tune chooses; the same for every structure."""
-    return [0.0125, 0.025, 0.05, 0.1] if config.faces else [0.05, 0.1, 0.2]
+    return [0.025, 0.05, 0.1] if config.faces else [0.05, 0.1, 0.2]
 
 
 def jobs(
