@@ -37,7 +37,7 @@ def draw_table(path: Path, result: Mapping[str, Any]) -> None:
     figure = Figure(
         figsize=(max(6.0, 1.05 * len(columns) + 1.5), 2.1 * len(rows) + 1.6), layout="constrained"
     )
-    panels = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
+    panels = figure.subplots(len(rows), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, row in zip(panels, rows, strict=True):
         for cell in controls:
             axes.axhline(
@@ -50,9 +50,9 @@ def draw_table(path: Path, result: Mapping[str, Any]) -> None:
                     _draw_place(axes, place, cell, result["metric"])
         axes.set_title(row["label"], fontsize=10, loc="left")
         axes.grid(alpha=0.3, axis="y")
-        axes.margins(y=0.12)
-        low, high = axes.get_ylim()
-        axes.set_ylim(low - 0.22 * (high - low), high)  # room for the paper's figures
+    panels[0].margins(y=0.12)
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(low - 0.22 * (high - low), high)  # room for the paper's figures
     panels[-1].set_xticks(
         range(len(columns)), [column["label"] for column in columns], rotation=25, ha="right"
     )
@@ -88,8 +88,9 @@ def _draw_place(axes: Axes, place: int, cell: Mapping[str, Any], metric: Mapping
             [place], [scale * cell["mean"]], yerr=bar,
             fmt="o", color=colour, capsize=4, markersize=6, label=label,
         )  # fmt: skip
-        beside = place + 0.12 + 0.16 * np.linspace(0, 1, len(values))
-        axes.plot(beside, values, ".", color=colour, markersize=4, alpha=0.55)
+        if len(values) > 1:
+            beside = place + np.linspace(0.12, 0.28, len(values))
+            axes.plot(beside, values, ".", color=colour, markersize=4, alpha=0.55)
     if cell["paper"] is not None:
         axes.text(
             place, 0.04, f"paper {scale * cell['paper']:.{digits}f}", fontsize=7, color="0.35",

@@ -8,9 +8,9 @@ from typing import Any
 
 from train.run_folder import make_folder, write_text
 from train.tables.cell_text import Result, labels, markdown_table, number, spread
+from train.tables.circumstances import settings, sizes, streams
 from train.tables.grid import CONTROL
 from train.tables.picture import draw_table
-from train.tables.statistics import mean_sd
 
 
 def write_table(folder: Path, result: Result) -> list[Path]:
@@ -65,10 +65,10 @@ def table_page(result: Result, picture: str) -> str:
         "## Differences",
         _differences(result),
         "## Sizes and rates",
-        _sizes(result),
-        _streams(result),
+        sizes(result),
+        streams(result),
         "## How it was run",
-        _settings(result),
+        settings(result),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -201,56 +201,3 @@ def _differences(result: Result) -> str:
             ]
         )  # fmt: skip
     return f"{text}\n\n{markdown_table(lines)}"
-
-
-def _sizes(result: Result) -> str:
-    rows, columns = labels(result, "rows"), labels(result, "columns")
-    tried = result["rates"].get("validation") or {}
-    lines = [["row", "structure", "parameters", "hidden", "rate"]]
-    if tried:
-        lines[0].append("validation loss by rate")
-    for cell in result["cells"]:
-        line = [
-            rows[cell["row"]], columns[cell["column"]],
-            *("-" if cell[key] is None else f"{cell[key]:{form}}"
-              for key, form in (("parameters", ","), ("hidden", ""), ("rate", "g"))),
-        ]  # fmt: skip
-        if tried:
-            losses = tried.get(f"{cell['row']}-{cell['column']}", {})
-            line.append(
-                ", ".join(
-                    f"{rate}: {'failed' if loss is None else f'{loss:.4g}'}"
-                    for rate, loss in losses.items()
-                )
-            )
-        lines.append(line)
-    return f"Learning rates: {result['rates']['how']}.\n\n{markdown_table(lines)}"
-
-
-def _streams(result: Result) -> str:
-    names = list(
-        dict.fromkeys(name for cell in result["cells"] for name in cell.get("streams", {}))
-    )
-    if not names:
-        return ""
-    rows, columns = labels(result, "rows"), labels(result, "columns")
-    lines = [["row", "structure", *names]]
-    for cell in result["cells"]:
-        found = [list(cell.get("streams", {}).get(name, {}).values()) for name in names]
-        lines.append(
-            [rows[cell["row"]], columns[cell["column"]]]
-            + [spread(result, *mean_sd(values)) for values in found]
-        )
-    return f"Each stream alone:\n\n{markdown_table(lines)}"
-
-
-def _settings(result: Result) -> str:
-    def listed(value: Any) -> str:
-        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-    lines = [["setting", "value"]]
-    lines += [[f"seeds: {name}", listed(value)] for name, value in result["seeds"].items()]
-    lines += [[name, listed(value)] for name, value in result["settings"].items()]
-    lines += [["device", result["device"]], ["date", result["date"]]]
-    lines += [["seconds of all runs together", f"{result['seconds']:.0f}"]]
-    return f"{markdown_table(lines)}\n\n```\n{result['command']}\n```"
