@@ -223,7 +223,7 @@ def _claim_line(
 def _paper_says(
     table: int, metric: Mapping[str, Any], row: str, found: Sequence[Comparison]
 ) -> str | None:
-    """What the paper's figures say, one run each; None where it lacks one of them."""
+    """What the paper's figures say; None where it lacks one of them."""
     for comparison in found:
         first, second = (
             _paper_figure(table, row, column) for column in (comparison.first, comparison.second)
