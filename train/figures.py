@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from prernn_jax.landmark_metrics import THRESHOLD, auc, cumulative_errors, failure_rate
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as a PNG, under a temporary name first."""
     temporary = path.with_name(path.name + ".tmp")
     FigureCanvasAgg(figure).print_png(temporary)
     os.replace(temporary, path)
@@ -44,7 +45,7 @@ def learning_curves(
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def confusion_figure(path: Path, counts: NDArray[Any], classes: Sequence[str], title: str) -> None:
@@ -61,7 +62,7 @@ def confusion_figure(path: Path, counts: NDArray[Any], classes: Sequence[str], t
     axes.set_ylabel("true")
     axes.set_title(title, fontsize=9)
     figure.colorbar(image, fraction=0.04)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def error_curves(path: Path, errors: Mapping[Any, NDArray[Any]], title: str) -> None:
@@ -88,4 +89,4 @@ def error_curves(path: Path, errors: Mapping[Any, NDArray[Any]], title: str) -> 
     axes.set_title(title, fontsize=9)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="lower right")
-    _save(figure, path)
+    save_figure(figure, path)

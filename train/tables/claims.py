@@ -1,0 +1,243 @@
+"""What a table's cells say about the paper's claims, beside what the paper's own figures say."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from train.tables.grid import CONTROL, PLAIN
+from train.tables.paper import paper_value
+from train.tables.statistics import CONFIDENCE, Paired, mean_sd, paired
+
+# The largest differences that count as none, fixed before any of the grids ran.
+EQUAL_POINTS = 3.0  # of accuracy
+EQUAL_SHARE = 0.03  # of the other structure's mean loss
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+_SIZES = ("hidden1", "hidden2", "hidden3", "hidden4", "hidden5")
+_TRADITIONAL = (*_SIZES, "matched", "matched-fc6")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper in the columns of a table.
+
+    Attributes:
+      number: As in the list of claims; a claim of two parts has two lines.
+      text: What is claimed.
+      pairs: Columns, of which the first is claimed to be better, or about equal.
+      equal: Whether equality is claimed.
+    """
+
+    number: str
+    text: str
+    pairs: Sequence[tuple[str, str]]
+    equal: bool = False
+
+
+_STRUCTURE = "structure alone (random input weights) is better than the traditional net"
+_PRETRAINING = "pre-trained input weights add to that"
+_SIH = "SIH is about equal to per-gate"
+CLAIMS: Mapping[int, Sequence[Claim]] = {
+    1: [
+        Claim(
+            "1",
+            "PreRNN is better than the traditional net of equal parameters and of every hidden "
+            "size tried",
+            [("pre-fc6-fc7", other) for other in ("matched", *_SIZES)],
+        ),
+    ],
+    2: [
+        Claim(
+            "2",
+            "one or two transformed layers are better than two and a random one",
+            [(few, "pre-fc6-fc7-extra1") for few in ("pre-fc6", "pre-fc7", "pre-fc6-fc7")],
+        ),
+        Claim(
+            "2",
+            "two transformed layers and a random one are still better than the traditional net",
+            [("pre-fc6-fc7-extra1", "matched")],
+        ),
+        Claim("3", _STRUCTURE, [("pre-fc6-fc7-random", "matched")]),
+        Claim("3", _PRETRAINING, [("pre-fc6-fc7", "pre-fc6-fc7-random")]),
+        Claim("4", _SIH, [("sih-fc6-fc7", "pre-fc6-fc7")], equal=True),
+    ],
+    3: [
+        Claim(
+            "1", "PreRNN is better than the traditional net of equal parameters",
+            [("pre", "matched")],
+        ),
+        Claim("3", _STRUCTURE, [("pre-random", "matched")]),
+        Claim("3", _PRETRAINING, [("pre", "pre-random")]),
+        Claim("4", _SIH, [("sih", "pre"), ("sih-random", "pre-random")], equal=True),
+    ],
+}  # fmt: skip
+_CONTROLS = {
+    1: [("pre-fc6-fc7", "matched-fc6"), ("pre-fc6-fc7", "feedforward"), ("matched", "feedforward")],
+    2: [("pre-fc6-fc7", "feedforward"), ("matched", "feedforward")],
+    3: [("pre", "feedforward"), ("matched", "feedforward")],
+}  # fmt: skip
+
+Cell = Mapping[str, Any]
+Places = Mapping[tuple[str, str], Cell]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two structures of a row compared.
+
+    Attributes:
+      row: Of the first.
+      first: Column of the first.
+      second_row: Of the second.
+      second: Column of the second.
+      found: The first's advantage.
+      margin: The largest difference that counts as none; None where equality is not claimed.
+    """
+
+    row: str
+    first: str
+    second_row: str
+    second: str
+    found: Paired
+    margin: float | None
+
+    @property
+    def outcome(self) -> str:
+        """What it says of what is claimed."""
+        if self.margin is None:
+            return self.found.verdict
+        within = self.found.within(self.margin)
+        return "undecided" if within is None else ("equal" if within else "different")
+
+    def line(self, number: str) -> dict[str, Any]:
+        """As JSON values, `number` that of the claim."""
+        return {
+            "claim": number,
+            "row": self.row,
+            "first": self.first,
+            "second_row": self.second_row,
+            "second": self.second,
+            "values": dict(self.found.values),
+            "mean": self.found.mean,
+            "low": self.found.low,
+            "high": self.found.high,
+            "verdict": self.found.verdict,
+            "margin": self.margin,
+            "outcome": self.outcome,
+        }
+
+
+def judge(table: int, metric: Mapping[str, Any], cells: Sequence[Cell]) -> dict[str, Any]:
+    """Compares the structures of each row and says which claims hold.
+
+    Args:
+      table: 1, 2 or 3.
+      metric: `better` (`lower` or `higher`) and `scale` (100 where the values are shares that are
+        shown in %).
+      cells: The table's places: `row`, `column` and `values` by seed. A structure that is not among
+        them takes part in no claim; one whose runs have all failed leaves its claims undecided.
+
+    Returns:
+      `differences`, `claims` and the `confidence` of the differences' intervals, as JSON values.
+    """
+    places = {(cell["row"], cell["column"]): cell for cell in cells}
+    rows = [row for row in dict.fromkeys(row for row, _ in places) if row != CONTROL]
+    differences: list[dict[str, Any]] = []
+    claims: list[dict[str, Any]] = []
+    for claim in CLAIMS[table]:
+        for row in rows:
+            found = _compare(row, claim.pairs, claim.equal, places, metric)
+            differences += [comparison.line(claim.number) for comparison in found]
+            if found:
+                claims.append(_claim_line(table, metric, claim, row, found))
+    for row in rows:
+        found = _compare(row, _CONTROLS[table], False, places, metric)
+        differences += [comparison.line("control") for comparison in found]
+    return {"confidence": CONFIDENCE, "differences": differences, "claims": claims}
+
+
+def _compare(
+    row: str,
+    pairs: Sequence[tuple[str, str]],
+    equal: bool,
+    places: Places,
+    metric: Mapping[str, Any],
+) -> list[Comparison]:
+    """The comparisons of a row for which there are both structures."""
+    found = []
+    for first, second in pairs:
+        second_row = _row_of(row, second)
+        one, other = places.get((row, first)), places.get((second_row, second))
+        if one is None or other is None:
+            continue
+        advantage = paired(one["values"], other["values"], metric["better"])
+        mean, _ = mean_sd([other["values"][seed] for seed in advantage.values])
+        margin = _margin(metric, mean) if equal else None
+        found.append(Comparison(row, first, second_row, second, advantage, margin))
+    return found
+
+
+def _row_of(row: str, column: str) -> str:
+    """Where a structure that a row is compared with stands.
+
+    Traditional layers have no readout, so both GRU rows have the same traditional nets; nets
+    without recurrence have no cell.
+    """
+    if column == "feedforward":
+        return CONTROL
+    return "gru" if row == PLAIN and column in _TRADITIONAL else row
+
+
+def _margin(metric: Mapping[str, Any], mean: float | None) -> float:
+    if metric["better"] == "higher":
+        return EQUAL_POINTS / float(metric["scale"])
+    return EQUAL_SHARE * (mean or 0.0)
+
+
+def _claim_line(
+    table: int,
+    metric: Mapping[str, Any],
+    claim: Claim,
+    row: str,
+    found: Sequence[Comparison],
+) -> dict[str, Any]:
+    good, bad = ("equal", "different") if claim.equal else ("better", "worse")
+    outcomes = [comparison.outcome for comparison in found]
+    return {
+        "claim": claim.number,
+        "text": claim.text,
+        "row": row,
+        "verdict": FAILS if bad in outcomes else UNDECIDED if "undecided" in outcomes else HOLDS,
+        "because": f"{good} in {outcomes.count(good)} of {len(found)}",
+        "exceptions": [
+            {"first": c.first, "second": c.second, "outcome": c.outcome}
+            for c in found
+            if c.outcome != good
+        ],
+        "paper": _paper_says(table, metric, row, found),
+    }
+
+
+def _paper_says(
+    table: int, metric: Mapping[str, Any], row: str, found: Sequence[Comparison]
+) -> str | None:
+    """What the paper's figures say; None where it lacks one of them."""
+    for comparison in found:
+        first, second = (
+            _paper_figure(table, row, column) for column in (comparison.first, comparison.second)
+        )
+        if first is None or second is None:
+            return None
+        advantage = first - second if metric["better"] == "higher" else second - first
+        if comparison.margin is None:
+            holds = advantage > 0
+        else:
+            holds = abs(advantage) <= _margin(metric, second)
+        if not holds:
+            return FAILS
+    return HOLDS
+
+
+def _paper_figure(table: int, row: str, column: str) -> float | None:
+    # Table 2's traditional net, two layers of similar size, is printed in the paper's Table 1.
+    return paper_value(1 if table == 2 and column == "matched" else table, row, column)

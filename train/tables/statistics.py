@@ -1,0 +1,82 @@
+"""Means over seeds, and paired differences with their confidence intervals."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+Verdict = Literal["better", "worse", "undecided"]
+
+
+@dataclass(frozen=True)
+class Paired:
+    """What was found of one structure's advantage over another.
+
+    Attributes:
+      values: Seed -> advantage, positive where the first is better; the seeds that both have.
+      mean: Of the advantages; None without any.
+      low: Lower end of the mean's t interval at `CONFIDENCE`; None with fewer than two seeds.
+      high: Its upper end.
+    """
+
+    values: Mapping[str, float]
+    mean: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Better or worse where the interval leaves out 0; undecided else, and without one."""
+        if self.low is None or self.high is None:
+            return "undecided"
+        if self.low > 0:
+            return "better"
+        return "worse" if self.high < 0 else "undecided"
+
+    def within(self, margin: float) -> bool | None:
+        """Whether the advantage is about 0.
+
+        Args:
+          margin: The largest difference that counts as none, in the unit of the values.
+
+        Returns:
+          True where the whole interval lies in -margin to margin, False where none of it does,
+          None else, and without an interval.
+        """
+        if self.low is None or self.high is None:
+            return None
+        if -margin <= self.low and self.high <= margin:
+            return True
+        return False if self.low > margin or self.high < -margin else None
+
+
+def mean_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean and standard deviation (n - 1); None without values, the latter also with one."""
+    if not values:
+        return None, None
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def paired(
+    first: Mapping[str, float], second: Mapping[str, float], better: Literal["lower", "higher"]
+) -> Paired:
+    """The advantage of one structure over another, seed by seed.
+
+    Args:
+      first: Seed -> value.
+      second: The same, of the other structure; seeds that only one of them has are left out.
+      better: Which values are better.
+    """
+    sign = 1.0 if better == "higher" else -1.0
+    values = {seed: sign * (first[seed] - second[seed]) for seed in first if seed in second}
+    mean, sd = mean_sd(list(values.values()))
+    if mean is None or sd is None:
+        return Paired(values, mean, None, None)
+    count = len(values)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * sd / math.sqrt(count)
+    return Paired(values, mean, mean - half, mean + half)
