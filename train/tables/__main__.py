@@ -1,0 +1,114 @@
+"""The tables of the paper: `python -m train.tables --table=1`.
+
+Runs a table's structures, cells and seeds, each an ordinary training run with its own folder, and
+writes what came of it beside the paper's figures. A finished run is never run again.
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import tyro
+
+from train.command import run_command
+from train.face_pretrain import HIDDEN
+from train.log import say
+from train.tables.grid import Grid, Structure, grid
+from train.tables.jobs import Config, Done, Job, run_all, stage_one
+from train.tables.outcome import result_of, validation_of
+from train.tables.report import write_table
+from train.tables.settings import TUNING_SEED, TablesConfig, bases, check, jobs, rates
+
+Rates = Mapping[Structure, float | None]
+
+
+def tuned_rates(
+    config: TablesConfig, places: Grid, shared: Sequence[Config], processes: int
+) -> tuple[Rates, dict[str, dict[str, float]]]:
+    """The rate of each structure, and the validation losses by which it was chosen."""
+    if not config.tuned:
+        return dict.fromkeys(places.structures), {}
+    tried = {
+        (structure, rate): jobs(shared, structure, TUNING_SEED, rate, "tuning")
+        for structure in places.structures
+        for rate in rates(config)
+    }
+    outcomes = do(config, [job for several in tried.values() for job in several], processes)
+    losses: dict[Structure, dict[float, float]] = {}
+    for (structure, rate), several in tried.items():
+        found = validation_of([(job, outcomes[job]) for job in several])
+        losses.setdefault(structure, {})[rate] = found
+    chosen = {structure: min(found, key=found.__getitem__) for structure, found in losses.items()}
+    shown = {s.key: {f"{r:g}": v for r, v in found.items()} for s, found in losses.items()}
+    return chosen, shown
+
+
+def do(config: TablesConfig, todo: Sequence[Job], processes: int) -> Mapping[Job, Done]:
+    """Does runs and tells of each."""
+    began = time.perf_counter()
+
+    def told(count: int, job: Job, done: Done) -> None:
+        if done.summary is None:
+            found = f"failed: {done.failure}"
+        else:
+            name = "loss" if config.faces else "video_top1"
+            found = f"{name} {done.summary[name]:.4f}  ({done.summary['seconds']:.0f} s)"
+        passed = time.perf_counter() - began
+        say(f"[{count}/{len(todo)}, {passed:.0f} s] {job.config.name}: {found}")
+
+    return run_all(todo, processes, told)
+
+
+def run(config: TablesConfig) -> dict[str, Any]:
+    """Runs a table; returns what is in its JSON."""
+    check(config)
+    # -------------------------------------------------------------------------- what is run
+    shared = bases(config)
+    embedded = config.data == "embedded"
+    processes = config.jobs or (len(os.sched_getaffinity(0)) if embedded else 1)
+    places = grid(config.table, HIDDEN if embedded else 4096, config.quick)
+    if embedded:
+        shared = [replace(base, weights=stage_one(base)) for base in shared]
+    seeds = config.training_seeds
+    say(
+        f"table {config.table}: {len(places.structures)} structures, seeds "
+        f"{seeds[0]} to {seeds[-1]}, {processes} runs at a time; they are in {shared[0].workdir}"
+    )
+
+    # --------------------------------------------------------------------------- learning rates
+    chosen, tuning = tuned_rates(config, places, shared, processes)
+
+    # ------------------------------------------------------------------------- the grid itself
+    # Seeds outermost: a grid that is broken off has whole tables of fewer seeds.
+    planned = {
+        (seed, structure): jobs(shared, structure, seed, chosen[structure])
+        for seed in seeds
+        for structure in places.structures
+    }
+    outcomes = do(config, [job for several in planned.values() for job in several], processes)
+    runs = {
+        structure: {
+            seed: [(job, outcomes[job]) for job in planned[seed, structure]] for seed in seeds
+        }
+        for structure in places.structures
+    }
+
+    # ------------------------------------------------------------------------- what it says
+    result = result_of(config, places, shared, runs, tuning)
+    for path in write_table(config.out, result):
+        say(f"written: {path}")
+    for claim in result["claims"]:
+        say(f"({claim['claim']}) {claim['row']}: {claim['text']}: {claim['verdict']}")
+    return result
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command line."""
+    run(tyro.cli(TablesConfig, args=list(argv), description=str(__doc__).strip(),
+                 use_underscores=True))  # fmt: skip
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,212 @@
+"""From finished runs to a table's cells."""
+
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from train.action_config import ActionConfig
+from train.face_config import FaceConfig
+from train.fuse import fused_top1
+from train.tables.claims import judge
+from train.tables.grid import Grid, Structure
+from train.tables.jobs import Config, Done, Job
+from train.tables.paper import paper_value
+from train.tables.settings import STREAM_WEIGHTS, TUNING_SEED, TablesConfig, rates
+
+TITLES = {
+    1: "Table 1: hidden size of the traditional network, and PreRNN",
+    2: "Table 2: which layers become recurrent",
+    3: "Table 3: structure and initialisation, both streams together",
+}
+LOSS: dict[str, Any] = {
+    "name": "loss",
+    "label": "test loss (mean Euclidean distance of the landmarks, in sides of the face's box)",
+    "better": "lower",
+    "scale": 1,
+    "digits": 4,
+    "unit": "",
+}
+TOP1: dict[str, Any] = {
+    "name": "video_top1",
+    "label": "top-1 accuracy of test videos, both streams",
+    "better": "higher",
+    "scale": 100,
+    "digits": 1,
+    "unit": "%",
+}
+"""Of both streams' scores together."""
+
+
+def value_of(done: Sequence[tuple[Job, Done]]) -> float | None:
+    """The table's figure from the run, or from those of both streams; None where one failed."""
+    summaries = [outcome.summary for _, outcome in done]
+    if any(summary is None for summary in summaries):
+        return None
+    if len(done) == 1:
+        assert summaries[0] is not None
+        return float(summaries[0][LOSS["name"]])
+    return fused_top1([job.folder for job, _ in done], STREAM_WEIGHTS)
+
+
+def validation_of(done: Sequence[tuple[Job, Done]]) -> float:
+    """What rates are chosen by, lower is better: the validation loss; infinite where one failed."""
+    losses = [
+        np.inf if outcome.summary is None else outcome.summary["validation"]["loss"]
+        for _, outcome in done
+    ]
+    return float(sum(losses))
+
+
+def cell_of(
+    table: int, structure: Structure, found: Mapping[int, Sequence[tuple[Job, Done]]]
+) -> dict[str, Any]:
+    """A place of the table.
+
+    Args:
+      table: Its number.
+      structure: Where.
+      found: Training seed -> the runs with it.
+    """
+    values = {str(seed): value_of(done) for seed, done in found.items()}
+    known = {seed: value for seed, value in values.items() if value is not None}
+    (job, outcome), *_ = next(iter(found.values()))
+    summary = outcome.summary or {}
+    numbers = list(known.values())
+    cell = {
+        "row": structure.row,
+        "column": structure.column,
+        "structure": dict(structure.changes),
+        "paper": paper_value(table, structure.row, structure.column),
+        "values": known,
+        "failed": sorted(values.keys() - known.keys()),
+        "mean": float(np.mean(numbers)) if numbers else None,
+        "sd": float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None,
+        "parameters": summary.get("parameters"),
+        "hidden": summary.get("surgery", {}).get("hidden"),
+        "rate": job.config.schedule.base,
+    }
+    if len(next(iter(found.values()))) > 1:
+        cell["streams"] = streams_of(found)
+    return cell
+
+
+def streams_of(found: Mapping[int, Sequence[tuple[Job, Done]]]) -> dict[str, dict[str, float]]:
+    """Stream -> training seed -> its own top-1."""
+    streams: dict[str, dict[str, float]] = {}
+    for seed, done in found.items():
+        for job, outcome in done:
+            if isinstance(job.config, ActionConfig) and outcome.summary is not None:
+                top1 = float(outcome.summary["video_top1"])
+                streams.setdefault(job.config.stream, {})[str(seed)] = top1
+    return streams
+
+
+def result_of(
+    config: TablesConfig,
+    grid: Grid,
+    bases: Sequence[Config],
+    runs: Mapping[Structure, Mapping[int, Sequence[tuple[Job, Done]]]],
+    tuning: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    """The whole outcome as JSON values.
+
+    Args:
+      config: Of the table.
+      grid: Of the table.
+      bases: What its runs share.
+      runs: Structure -> training seed -> its runs.
+      tuning: Structure's key -> rate -> validation loss, where rates were chosen.
+    """
+    metric = LOSS if config.faces else TOP1
+    cells = [cell_of(config.table, structure, found) for structure, found in runs.items()]
+    first = bases[0]
+    seconds = sum(
+        outcome.summary["seconds"]
+        for found in runs.values()
+        for done in found.values()
+        for _, outcome in done
+        if outcome.summary is not None
+    )
+    seeds = {"training": config.training_seeds}
+    if first.data == "embedded":
+        seeds |= {
+            "data": config.training_seeds,
+            "pretraining": [first.pretraining.seed],
+            "pretraining data": [first.embedded.seed],
+        }
+    if tuning:
+        seeds["tuning"] = [TUNING_SEED]
+    how = (
+        "of each structure the rate with the lowest validation loss, on data of their own"
+        if tuning
+        else "the same for all"
+    )
+    return {
+        "table": config.table,
+        "title": TITLES[config.table],
+        "data": config.data,
+        "quick": config.quick,
+        "metric": metric,
+        "command": command_of(config),
+        "date": time.strftime("%Y-%m-%d"),
+        "device": device_of(runs),
+        "seconds": round(seconds, 1),
+        "seeds": seeds,
+        "settings": settings_of_all(bases),
+        "rates": {
+            "tried": rates(config) if tuning else [],
+            "how": how,
+            "validation": {key: dict(losses) for key, losses in tuning.items()},
+        },
+        "columns": [{"key": key, "label": label} for key, label in grid.columns.items()],
+        "rows": [{"key": key, "label": label} for key, label in grid.rows.items()],
+        "cells": cells,
+        **judge(config.table, metric, cells),
+    }
+
+
+def settings_of_all(bases: Sequence[Config]) -> dict[str, Any]:
+    """The settings that all runs share, by name."""
+    names = ["epochs", "batch_size", "momentum", "weight_decay", "clip_norm", "steps", "precision"]
+    first = bases[0]
+    shared = {name: getattr(first, name) for name in names}
+    shared["schedule"] = first.schedule.shape
+    if not isinstance(first, FaceConfig):
+        shared["stream_weights"] = list(STREAM_WEIGHTS)
+    if first.data == "embedded":
+        shared["training sequences"] = first.embedded.train
+        shared["test sequences"] = first.embedded.test
+    return shared
+
+
+def command_of(config: TablesConfig) -> str:
+    """The command that gives the table."""
+    flags = [f"--table={config.table}"]
+    if config.data != "embedded":
+        flags += [f"--data={config.data}", "--data_dir=DIR", "--weights=FILE"]
+    if config.seeds != TablesConfig(1).seeds:
+        flags.append(f"--seeds={config.seeds}")
+    if config.tune is not None:
+        flags.append("--tune" if config.tune else "--no-tune")
+    if config.quick:
+        flags.append("--quick")
+    return " ".join(["python -m train.tables", *flags])
+
+
+def device_of(
+    runs: Mapping[Structure, Mapping[int, Sequence[tuple[Job, Done]]]],
+) -> str:
+    """On what it ran."""
+    kinds = {
+        outcome.summary["device"]
+        for found in runs.values()
+        for done in found.values()
+        for _, outcome in done
+        if outcome.summary is not None
+    }
+    cores = len(os.sched_getaffinity(0))
+    return f"{', '.join(sorted(kinds))}; {cores} cores ({platform.machine()})"
