@@ -148,7 +148,7 @@ def _table3(width: int) -> Grid:
     structures = [_feedforward()]
     for row in (*CELLS, PLAIN):
         structures += [_converted(row, ()), _converted(row, (), "-random", init="random")]
-        if row != "vrnn":  # one gate has nothing to share
+        if row in ("lstm", "gru"):  # one gate has nothing to share
             sih = {"kind": "sih", "model": "pre_sih"}
             structures += [
                 _converted(row, (), **sih),

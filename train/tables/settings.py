@@ -150,9 +150,9 @@ def _small_faces(quick: bool) -> dict[str, Any]:
         faces = replace(faces, static_train=3000, test=100)
         pretraining = replace(pretraining, epochs=3)
     return {
-        "epochs": 8 if quick else 30,
-        "checkpoint_every": 30,
-        "schedule": Schedule(0.05, "cosine"),
+        "epochs": 8 if quick else 40,
+        "checkpoint_every": 40,
+        "schedule": Schedule(0.1, "cosine"),
         "film": 1,
         "embedded": faces,
         "pretraining": pretraining,
@@ -177,7 +177,7 @@ def _small_actions(quick: bool) -> dict[str, Any]:
 
 def rates(config: TablesConfig) -> list[float]:
     """The learning rates among which --tune chooses; the same for every structure."""
-    return [0.025, 0.05, 0.1] if config.faces else [0.05, 0.1, 0.2]
+    return [0.05, 0.1, 0.2]
 
 
 def jobs(
