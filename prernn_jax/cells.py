@@ -41,12 +41,15 @@ class Cell:
         step: `step(carry, projected, product)` gives the next carry. `projected` is a sequence
             of G arrays of the shape of h; every gate's pre-activation is
             `projected[g] + U_g v`, with `U_g v` from `product`.
+        gate_names: Of those blocks that are gates proper, the sigmoid of their pre-activation:
+            name and block.
     """
 
     name: str
     gates: int
     carry_parts: int
     step: Callable[[Carry, Sequence[Array], Product], Carry]
+    gate_names: tuple[tuple[str, int], ...] = ()
 
 
 def _vrnn_step(carry: Carry, projected: Sequence[Array], product: Product) -> Carry:
@@ -100,10 +103,13 @@ def _gru_cho_step(carry: Carry, projected: Sequence[Array], product: Product) ->
     return ((1 - z) * n + z * h,)
 
 
+_LSTM_GATES = (("i", 0), ("f", 1), ("o", 3))
+_GRU_GATES = (("r", 0), ("z", 1))
+
 VRNN = Cell("vrnn", gates=1, carry_parts=1, step=_vrnn_step)
-LSTM = Cell("lstm", gates=4, carry_parts=2, step=_lstm_step)
-GRU = Cell("gru", gates=3, carry_parts=1, step=_gru_step)
-GRU_CHO = Cell("gru_cho", gates=3, carry_parts=1, step=_gru_cho_step)
+LSTM = Cell("lstm", gates=4, carry_parts=2, step=_lstm_step, gate_names=_LSTM_GATES)
+GRU = Cell("gru", gates=3, carry_parts=1, step=_gru_step, gate_names=_GRU_GATES)
+GRU_CHO = Cell("gru_cho", gates=3, carry_parts=1, step=_gru_cho_step, gate_names=_GRU_GATES)
 
 
 def get_cell(name: str) -> Cell:

@@ -60,19 +60,62 @@ def unroll(
     Raises:
         InputError: The shapes do not fit together.
     """
-    state = jnp.float64 if projected.dtype == jnp.float64 else jnp.float32
-    _check(cell, projected, recurrent_kernel, carry, lengths)
+    carry, valid = _start(cell, projected, recurrent_kernel, carry, lengths)
+    how = How(cell, reverse, unroll, remat, projected.dtype)
+    return _run(how, projected, recurrent_kernel, carry, valid)
+
+
+def pre_activations(
+    cell: Cell,
+    projected: Array,
+    recurrent_kernel: Array,
+    carry: Carry | None = None,
+    lengths: Array | None = None,
+) -> Array:
+    """What the cell's sigmoids, tanh and ReLU are applied to at every step: `projected + U v`.
+
+    These are the sums that `unroll` keeps for its backward pass. Arguments as there.
+
+    Returns:
+        (B, T, G, F), in the dtype of the carry. What stands beyond a sequence's length is of no
+        step.
+
+    Raises:
+        InputError: The shapes do not fit together.
+    """
+    carry, valid = _start(cell, projected, recurrent_kernel, carry, lengths)
+    how = How(cell, reverse=False, unroll=1, remat=False, dtype=projected.dtype)
     batch, steps, _ = projected.shape
     features = recurrent_kernel.shape[-1]
+
+    def scan(by_features: bool, *given: Any) -> Array:
+        kept = forward_scan(how, by_features, True, *given)[2]
+        assert kept is not None
+        assert kept.sums is not None
+        shape = (features, batch) if by_features else (batch, features)
+        sums = kept.sums.reshape(steps, cell.gates, *shape)  # (T, G, F, B) or (T, G, B, F)
+        return sums.transpose((3, 0, 1, 2) if by_features else (2, 0, 1, 3))  # (B, T, G, F)
+
+    found: Array = _by_platform(scan, projected, recurrent_kernel, carry, valid)
+    return found
+
+
+def _start(
+    cell: Cell, projected: Array, kernel: Array, carry: Carry | None, lengths: Array | None
+) -> tuple[Carry, Array | None]:
+    """The checked carry to start from, and which steps are (T, B); None where all are."""
+    state = jnp.float64 if projected.dtype == jnp.float64 else jnp.float32
+    _check(cell, projected, kernel, carry, lengths)
+    batch, steps, _ = projected.shape
     if carry is None:
+        features = kernel.shape[-1]
         carry = tuple(jnp.zeros((batch, features), state) for _ in range(cell.carry_parts))
     valid = None
     if lengths is not None:
         valid = jnp.arange(steps, dtype=jnp.int32)[:, None] < lengths[None, :].astype(
             jnp.int32
         )  # (T, B)
-    how = How(cell, reverse, unroll, remat, projected.dtype)
-    return _run(how, projected, recurrent_kernel, tuple(c.astype(state) for c in carry), valid)
+    return tuple(c.astype(state) for c in carry), valid
 
 
 def _check(

@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curves, the confusion matrix, cumulative errors."""
+"""Pictures of a run: learning curves, the confusion matrix, cumulative errors, gates."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -89,4 +89,36 @@ def error_curves(path: Path, errors: Mapping[Any, NDArray[Any]], title: str) -> 
     axes.set_title(title, fontsize=9)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="lower right")
+    save_figure(figure, path)
+
+
+def gate_saturation(path: Path, layers: Mapping[str, Mapping[str, Any]], title: str) -> None:
+    """Draws how often units' gates are saturated, one panel a layer, and writes a PNG.
+
+    Args:
+      path: The PNG.
+      layers: Layer -> gate -> `below` and `above`, shares of all values, and `units`, the two
+        shares of every unit; see `train.gates`.
+      title: Of the picture.
+    """
+    units = [found["units"] for gates in layers.values() for found in gates.values()]
+    reach = min(1.0, max(0.1, 1.1 * float(np.max(np.concatenate(units)))))  # one for all panels
+    figure = Figure(figsize=(4.2 * len(layers), 4.4), layout="constrained")
+    for axes, (layer, gates) in zip(
+        figure.subplots(1, len(layers), squeeze=False)[0], layers.items(), strict=True
+    ):
+        axes.plot([0, 1], [1, 0], color="gray", linewidth=0.8, linestyle="--")  # always saturated
+        for name, found in gates.items():
+            below, above = np.array(found["units"]).T
+            label = f"{name}: {100 * found['below']:.1f}% left, {100 * found['above']:.1f}% right"
+            axes.scatter(above, below, s=12, alpha=0.5, linewidths=0, label=label)
+        axes.set_xlim(-0.02 * reach, 1.02 * reach)
+        axes.set_ylim(-0.02 * reach, 1.02 * reach)
+        axes.set_aspect("equal")
+        axes.set_xlabel("share of steps above 0.9 (right-saturated)")
+        axes.set_ylabel("share of steps below 0.1 (left-saturated)")
+        axes.set_title(layer, fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8, loc="upper right")
+    figure.suptitle(title, fontsize=9)
     save_figure(figure, path)
