@@ -9,13 +9,13 @@ from train.face_config import FaceConfig
 from train.run_config import check_run
 from train.tables.grid import CELLS, CONTROL, PLAIN, grid
 from train.tables.settings import (
+    RATES,
     SEEDS,
     TUNING_SEED,
     TablesConfig,
     bases,
     check,
     jobs,
-    rates,
 )
 
 REAL = {"data_dir": Path("videos"), "weights": Path("net.safetensors")}
@@ -101,7 +101,7 @@ def test_what_two_tables_share_is_one_run():
 def test_tuning_has_seeds_of_its_own():
     assert TUNING_SEED not in SEEDS
     assert FaceConfig().embedded.seed not in (*SEEDS, TUNING_SEED)
-    assert len(set(rates(TablesConfig(1)))) == len(rates(TablesConfig(1)))
+    assert len(set(RATES)) == len(RATES)
 
 
 def test_real_data_are_run_with_the_papers_presets():

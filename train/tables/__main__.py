@@ -19,7 +19,7 @@ from train.tables.grid import Grid, Structure, grid
 from train.tables.jobs import Config, Done, Job, run_all, stage_one
 from train.tables.outcome import result_of, validation_of
 from train.tables.report import write_table
-from train.tables.settings import TUNING_SEED, TablesConfig, bases, check, jobs, rates
+from train.tables.settings import RATES, TUNING_SEED, TablesConfig, bases, check, jobs
 
 Rates = Mapping[Structure, float | None]
 
@@ -33,7 +33,7 @@ def tuned_rates(
     tried = {
         (structure, rate): jobs(shared, structure, TUNING_SEED, rate, "tuning")
         for structure in places.structures
-        for rate in rates(config)
+        for rate in RATES
     }
     outcomes = do(config, [job for several in tried.values() for job in several], processes)
     losses: dict[Structure, dict[float, float]] = {}
