@@ -7,14 +7,13 @@ that are not there. `recipe.json` says how all of them were made.
 import json
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from prernn_jax.child_process import end_with_the_parent
 from prernn_jax.data.flow import one_thread
 from prernn_jax.data.progress import with_progress
 from prernn_jax.data.split_lists import Listed
@@ -106,7 +105,7 @@ def _outcomes(
         return
     # Not forked: JAX has threads by now.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, _end_with_the_parent)
+    pool = ProcessPoolExecutor(processes, context, end_with_the_parent)
     try:
         jobs = {pool.submit(_attempt, write, item, folder): item for item in todo}
         for job in as_completed(jobs):
@@ -118,19 +117,6 @@ def _outcomes(
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _end_with_the_parent() -> None:
-    """An interrupt ends a process at once, also in the middle of a video; so does its parent's."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _attempt(write: Write, item: Listed, folder: Path) -> str | None:

@@ -5,7 +5,6 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from prernn_jax.child_process import end_with_the_parent
 from prernn_jax.errors import InputError
 from prernn_jax.memory import keep_freed_memory
 from train import action, face
@@ -175,12 +175,4 @@ def _start(cores: "Queue[list[int]]", compiled: Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(compiled.absolute()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     keep_freed_memory()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    end_with_the_parent()
