@@ -4,7 +4,6 @@ Runs a table's structures, cells and seeds, each an ordinary training run with i
 writes what came of it beside the paper's figures. A finished run is never run again.
 """
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,9 +13,10 @@ import tyro
 
 from train.command import run_command
 from train.face_pretrain import HIDDEN
+from train.interrupt import RunStopped
 from train.log import say
 from train.tables.grid import Grid, Structure, grid
-from train.tables.jobs import Config, Done, Job, run_all, stage_one
+from train.tables.jobs import Config, Done, Job, own_cores, run_all, stage_one
 from train.tables.outcome import result_of, validation_of
 from train.tables.report import write_table
 from train.tables.settings import RATES, TUNING_SEED, TablesConfig, bases, check, jobs
@@ -67,7 +67,7 @@ def run(config: TablesConfig) -> dict[str, Any]:
     # -------------------------------------------------------------------------- what is run
     shared = bases(config)
     embedded = config.data == "embedded"
-    processes = config.jobs or (len(os.sched_getaffinity(0)) if embedded else 1)
+    processes = config.jobs or (len(own_cores()) if embedded else 1)
     places = grid(config.table, HIDDEN if embedded else 4096, config.quick)
     if embedded:
         shared = [replace(base, weights=stage_one(base)) for base in shared]
@@ -106,8 +106,13 @@ def run(config: TablesConfig) -> dict[str, Any]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line."""
-    run(tyro.cli(TablesConfig, args=list(argv), description=str(__doc__).strip(),
-                 use_underscores=True))  # fmt: skip
+    description = str(__doc__).strip()
+    config = tyro.cli(TablesConfig, args=list(argv), description=description, use_underscores=True)
+    try:
+        run(config)
+    except KeyboardInterrupt:
+        again = "the same command goes on where this one was"
+        raise RunStopped(f"what is finished stays; {again}", status=130) from None
 
 
 if __name__ == "__main__":

@@ -57,6 +57,13 @@ class Job:
         return self.config.workdir / self.config.name
 
 
+def own_cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def finished(job: Job) -> dict[str, Any] | None:
     """The summary of a run that is there, complete and of the same configuration."""
     file = job.folder / "summary.json"
@@ -147,7 +154,7 @@ def _pool(processes: int, workdir: Path) -> Iterator[ProcessPoolExecutor]:
     # Not forked: JAX may have threads by now.
     context = multiprocessing.get_context("spawn")
     cores: Queue[list[int]] = context.Queue()
-    mine = sorted(os.sched_getaffinity(0))
+    mine = own_cores()
     for number in range(processes):
         cores.put(mine[number::processes] or mine)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -170,7 +177,9 @@ def _pool(processes: int, workdir: Path) -> Iterator[ProcessPoolExecutor]:
 
 def _start(cores: "Queue[list[int]]", compiled: Path) -> None:
     """A process of its own: its cores, compiled steps shared on disk, an end with its parent."""
-    os.sched_setaffinity(0, cores.get())
+    share = cores.get()
+    if hasattr(os, "sched_setaffinity"):  # not on macOS
+        os.sched_setaffinity(0, share)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several may share a GPU
     jax.config.update("jax_compilation_cache_dir", str(compiled.absolute()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

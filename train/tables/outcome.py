@@ -1,6 +1,5 @@
 """From finished runs to a table's cells."""
 
-import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from train.face_config import FaceConfig
 from train.fuse import fused_top1
 from train.tables.claims import judge
 from train.tables.grid import Grid, Structure
-from train.tables.jobs import Config, Done, Job
+from train.tables.jobs import Config, Done, Job, own_cores
 from train.tables.paper import paper_value
 from train.tables.settings import RATES, STREAM_WEIGHTS, TUNING_SEED, TablesConfig
 
@@ -208,5 +207,4 @@ def device_of(
         for _, outcome in done
         if outcome.summary is not None
     }
-    cores = len(os.sched_getaffinity(0))
-    return f"{', '.join(sorted(kinds))}; {cores} cores ({platform.machine()})"
+    return f"{', '.join(sorted(kinds))}; {len(own_cores())} cores ({platform.machine()})"
