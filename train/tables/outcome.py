@@ -23,7 +23,7 @@ TITLES = {
 }
 LOSS: dict[str, Any] = {
     "name": "loss",
-    "label": "test loss (mean Euclidean distance of the landmarks, in sides of the face's box)",
+    "label": "test loss (Euclidean distance of a frame's 68 landmarks, as one vector, in box sides)",
     "better": "lower",
     "scale": 1,
     "digits": 4,

@@ -148,10 +148,10 @@ def _shared(config: TablesConfig, preset: Any, small: Any) -> Any:
 def _small_faces(quick: bool) -> dict[str, Any]:
     faces, pretraining = FaceConfig().embedded, FaceConfig().pretraining
     if quick:
-        faces = replace(faces, static_train=3000, test=100)
-        pretraining = replace(pretraining, epochs=3)
+        faces = replace(faces, static_train=8000, test=100)
+        pretraining = replace(pretraining, epochs=4)
     return {
-        "epochs": 8 if quick else 40,
+        "epochs": 20 if quick else 40,
         "checkpoint_every": 40,
         "schedule": Schedule(0.1, "cosine"),
         "film": 1,
@@ -165,10 +165,10 @@ def _small_actions(quick: bool) -> dict[str, Any]:
     clips = replace(ActionConfig().embedded, train=160)
     pretraining = ActionConfig().pretraining
     if quick:
-        clips = replace(clips, train=96, validation=40, test=60, static_train=512)
-        pretraining = replace(pretraining, rgb_epochs=2, flow_epochs=3)
+        clips = replace(clips, train=96, validation=40, test=80)
+        pretraining = replace(pretraining, flow_epochs=6)
     return {
-        "epochs": 3 if quick else 15,
+        "epochs": 10 if quick else 15,
         "checkpoint_every": 15,
         "schedule": Schedule(0.1, "cosine", warmup=0.5),
         "embedded": clips,
