@@ -1,5 +1,6 @@
 """Runs side by side: none done twice, a failed one told, an interrupted one gone on with."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -73,42 +74,46 @@ def test_what_no_run_can_have_ends_the_grid(base):
         run_all([job], 1, lambda *_: None)
 
 
+@contextlib.contextmanager
+def running(program, jobs):
+    """A grid in a process of its own, ended by SIGTERM behind the block."""
+    command = [sys.executable, str(program), str(jobs)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        try:
+            yield process
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+
+
+def wait_for(condition, process):
+    until = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
 def test_an_interrupted_grid_goes_on(base, tmp_path):
-    config = replace(base, epochs=20000, checkpoint_every=20000, name="long")
-    program = tmp_path / "grid.py"
+    job = Job(replace(base, epochs=20000, checkpoint_every=20000, name="long"))
+    program, jobs = tmp_path / "grid.py", tmp_path / "jobs.pickle"
     program.write_text(
         "import pickle, sys\n"
         "from train.tables.jobs import run_all\n"
         "if __name__ == '__main__':\n"
         "    run_all(pickle.load(open(sys.argv[1], 'rb')), 1, lambda *_: None)\n"
     )
-    (tmp_path / "jobs.pickle").write_bytes(pickle.dumps([Job(config)]))
-    process = subprocess.Popen(
-        [sys.executable, str(program), str(tmp_path / "jobs.pickle")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    log = Job(config).folder / "metrics.jsonl"
-    until = time.monotonic() + 120
-    while not (log.is_file() and len(log.read_text().splitlines()) > 3):
-        assert process.poll() is None, process.stderr.read().decode()
-        assert time.monotonic() < until
-        time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) != 0
-    steps = [int(p.name) for p in (Job(config).folder / "checkpoints").iterdir()]
-    (stopped,) = steps
+    jobs.write_bytes(pickle.dumps([job]))
+    log = job.folder / "metrics.jsonl"
+    with running(program, jobs) as process:
+        wait_for(lambda: log.is_file() and len(log.read_text().splitlines()) > 3, process)
+    assert process.returncode != 0
+    (stopped,) = (int(path.name) for path in (job.folder / "checkpoints").iterdir())
     assert 0 < stopped < 40000
-    done = json.loads(log.read_text().splitlines()[-1])["step"]
-    assert done == stopped
-    # The same run again goes on from there: its steps are not done anew.
-    process = subprocess.Popen(
-        [sys.executable, str(program), str(tmp_path / "jobs.pickle")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    assert json.loads(log.read_text().splitlines()[-1])["step"] == stopped
+    # The same command goes on from there.
     output = base.workdir / "logs" / "long.log"
-    while f"resumed at step {stopped}" not in output.read_text():
-        assert process.poll() is None, process.stderr.read().decode()
-        assert time.monotonic() < until
-        time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    process.wait(60)
+    with running(program, jobs) as process:
+        wait_for(lambda: f"resumed at step {stopped}" in output.read_text(), process)
