@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 
 
 def end_with_the_parent() -> None:
@@ -20,3 +21,12 @@ def end_with_the_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def let_an_interrupt_in() -> None:
+    """Raises the KeyboardInterrupt that is on its way, if one is.
+
+    Ctrl-C goes to every process of a terminal: that children have died of it may be known before
+    this process has noticed it.
+    """
+    time.sleep(0.2)

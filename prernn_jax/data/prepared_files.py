@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from prernn_jax.child_process import end_with_the_parent
+from prernn_jax.child_process import end_with_the_parent, let_an_interrupt_in
 from prernn_jax.data.flow import one_thread
 from prernn_jax.data.progress import with_progress
 from prernn_jax.data.split_lists import Listed
@@ -111,6 +111,7 @@ def _outcomes(
         for job in as_completed(jobs):
             yield jobs.pop(job), job.result()
     except BrokenProcessPool as error:
+        let_an_interrupt_in()
         raise InputError(
             "a process that prepares videos was killed: is there too little memory (fewer "
             "--workers need less), or does a video crash the decoder? What is finished stays"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from prernn_jax.child_process import end_with_the_parent
+from prernn_jax.child_process import end_with_the_parent, let_an_interrupt_in
 from prernn_jax.errors import InputError
 from prernn_jax.memory import keep_freed_memory
 from train import action, face
@@ -162,6 +162,7 @@ def _pool(processes: int, workdir: Path) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BrokenProcessPool as error:
+        let_an_interrupt_in()
         raise InputError(
             "a process that trains was killed: is there too little memory? Fewer --jobs need "
             "less. What is finished stays, and the same command goes on"

@@ -23,7 +23,9 @@ TITLES = {
 }
 LOSS: dict[str, Any] = {
     "name": "loss",
-    "label": "test loss (Euclidean distance of a frame's 68 landmarks, as one vector, in box sides)",
+    "label": (
+        "test loss (Euclidean distance of a frame's 68 landmarks, as one vector, in box sides)"
+    ),
     "better": "lower",
     "scale": 1,
     "digits": 4,
