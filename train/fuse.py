@@ -156,7 +156,7 @@ def run(config: Fusion) -> dict[str, Any]:
         "video_top1_of_each": [top1(stream.scores, stream.labels) for stream in test],
         "weights": list(weights),
         "weights_are": source,
-        "video_top1": top1(fuse(test, weights), test[0].labels),
+        "video_top1": top1(_mean([stream.scores for stream in test], weights), test[0].labels),
         "validation_video_top1": fused_top1(runs, weights, "validation") if validated else None,
     }
     if config.out is not None:

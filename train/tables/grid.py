@@ -71,7 +71,7 @@ def grid(table: int, width: int, quick: bool = False) -> Grid:
         the paper's are to 4096.
       quick: A few structures only, to see the program work.
     """
-    whole = {1: _table1, 2: _table2, 3: _table3}[table](width)
+    whole = {1: lambda: _table1(width), 2: _table2, 3: _table3}[table]()
     if not quick:
         return whole
     rows, columns = {
@@ -96,21 +96,19 @@ def _table1(width: int) -> Grid:
     }
     structures = [_feedforward()]
     for cell in CELLS:
-        two = {"model": "traditional", "cell": cell, "layers": BOTH, "stacked": 2}
         structures += [
-            Structure(cell, f"hidden{n}", two | {"hidden": size})
+            _traditional(cell, f"hidden{n}", BOTH, hidden=size)
             for n, size in enumerate(sizes, start=1)
         ]
-        one = {"model": "traditional", "cell": cell, "layers": ("fc6",), "stacked": 1}
         structures += [
-            Structure(cell, "matched", two),
-            Structure(cell, "matched-fc6", one),
+            _traditional(cell, "matched", BOTH),
+            _traditional(cell, "matched-fc6", ("fc6",)),
             _converted(cell, BOTH),
         ]
     return Grid(columns, [*structures, _converted(PLAIN, BOTH)])
 
 
-def _table2(width: int) -> Grid:
+def _table2() -> Grid:
     columns = {
         "pre-fc6": "fc6",
         "pre-fc7": "fc7",
@@ -131,12 +129,11 @@ def _table2(width: int) -> Grid:
         if row in ("lstm", "gru"):
             structures.append(_converted(row, BOTH, kind="sih", model="pre_sih"))
         if row != PLAIN:
-            two = {"model": "traditional", "cell": row, "layers": BOTH, "stacked": 2}
-            structures.append(Structure(row, "matched", two))
+            structures.append(_traditional(row, "matched", BOTH))
     return Grid(columns, structures)
 
 
-def _table3(width: int) -> Grid:
+def _table3() -> Grid:
     columns = {
         "pre": "PreRNN pre-trained",
         "pre-random": "PreRNN random",
@@ -155,12 +152,18 @@ def _table3(width: int) -> Grid:
                 _converted(row, (), "-random", init="random", **sih),
             ]
         if row != PLAIN:
-            structures.append(Structure(row, "matched", {"model": "traditional", "cell": row}))
+            structures.append(_traditional(row, "matched", ()))
     return Grid(columns, structures)
 
 
 def _feedforward() -> Structure:
     return Structure(CONTROL, "feedforward", {"model": "feedforward"})
+
+
+def _traditional(cell: str, column: str, layers: tuple[str, ...], **changes: Any) -> Structure:
+    """As many new layers as PreRNN transforms, `layers`, and as many weights if not `hidden`."""
+    settings = {"model": "traditional", "cell": cell, "layers": layers}
+    return Structure(cell, column, settings | {"stacked": len(layers) or 1} | changes)
 
 
 def _converted(

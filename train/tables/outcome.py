@@ -1,11 +1,10 @@
 """From finished runs to a table's cells."""
 
+import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from train.action_config import ActionConfig
 from train.face_config import FaceConfig
@@ -15,6 +14,10 @@ from train.tables.grid import Grid, Structure
 from train.tables.jobs import Config, Done, Job, own_cores
 from train.tables.paper import paper_value
 from train.tables.settings import RATES, STREAM_WEIGHTS, TUNING_SEED, TablesConfig
+from train.tables.statistics import mean_sd
+
+Runs = Mapping[int, Sequence[tuple[Job, Done]]]
+"""Training seed -> the runs with it: one, or one a stream."""
 
 TITLES = {
     1: "Table 1: hidden size of the traditional network, and PreRNN",
@@ -39,7 +42,6 @@ TOP1: dict[str, Any] = {
     "digits": 1,
     "unit": "%",
 }
-"""Of both streams' scores together."""
 
 
 def value_of(done: Sequence[tuple[Job, Done]]) -> float | None:
@@ -56,27 +58,25 @@ def value_of(done: Sequence[tuple[Job, Done]]) -> float | None:
 def validation_of(done: Sequence[tuple[Job, Done]]) -> float:
     """What rates are chosen by, lower is better: the validation loss; infinite where one failed."""
     losses = [
-        np.inf if outcome.summary is None else outcome.summary["validation"]["loss"]
+        math.inf if outcome.summary is None else outcome.summary["validation"]["loss"]
         for _, outcome in done
     ]
     return float(sum(losses))
 
 
-def cell_of(
-    table: int, structure: Structure, found: Mapping[int, Sequence[tuple[Job, Done]]]
-) -> dict[str, Any]:
+def cell_of(table: int, structure: Structure, found: Runs) -> dict[str, Any]:
     """A place of the table.
 
     Args:
       table: Its number.
       structure: Where.
-      found: Training seed -> the runs with it.
+      found: Its runs.
     """
     values = {str(seed): value_of(done) for seed, done in found.items()}
     known = {seed: value for seed, value in values.items() if value is not None}
-    (job, outcome), *_ = next(iter(found.values()))
+    (job, outcome), *others = next(iter(found.values()))
     summary = outcome.summary or {}
-    numbers = list(known.values())
+    mean, sd = mean_sd(list(known.values()))
     cell = {
         "row": structure.row,
         "column": structure.column,
@@ -84,18 +84,18 @@ def cell_of(
         "paper": paper_value(table, structure.row, structure.column),
         "values": known,
         "failed": sorted(values.keys() - known.keys()),
-        "mean": float(np.mean(numbers)) if numbers else None,
-        "sd": float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None,
+        "mean": mean,
+        "sd": sd,
         "parameters": summary.get("parameters"),
         "hidden": summary.get("surgery", {}).get("hidden"),
         "rate": job.config.schedule.base,
     }
-    if len(next(iter(found.values()))) > 1:
+    if others:
         cell["streams"] = streams_of(found)
     return cell
 
 
-def streams_of(found: Mapping[int, Sequence[tuple[Job, Done]]]) -> dict[str, dict[str, float]]:
+def streams_of(found: Runs) -> dict[str, dict[str, float]]:
     """Stream -> training seed -> its own top-1."""
     streams: dict[str, dict[str, float]] = {}
     for seed, done in found.items():
@@ -110,7 +110,7 @@ def result_of(
     config: TablesConfig,
     grid: Grid,
     bases: Sequence[Config],
-    runs: Mapping[Structure, Mapping[int, Sequence[tuple[Job, Done]]]],
+    runs: Mapping[Structure, Runs],
     tuning: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
     """The whole outcome as JSON values.
@@ -119,19 +119,19 @@ def result_of(
       config: Of the table.
       grid: Of the table.
       bases: What its runs share.
-      runs: Structure -> training seed -> its runs.
+      runs: Of each structure.
       tuning: Structure's key -> rate -> validation loss, where rates were chosen.
     """
     metric = LOSS if config.faces else TOP1
     cells = [cell_of(config.table, structure, found) for structure, found in runs.items()]
     first = bases[0]
-    seconds = sum(
-        outcome.summary["seconds"]
+    summaries = [
+        outcome.summary
         for found in runs.values()
         for done in found.values()
         for _, outcome in done
         if outcome.summary is not None
-    )
+    ]
     seeds = {"training": config.training_seeds}
     if first.data == "embedded":
         seeds |= {
@@ -154,8 +154,8 @@ def result_of(
         "metric": metric,
         "command": command_of(config),
         "date": time.strftime("%Y-%m-%d"),
-        "device": device_of(runs),
-        "seconds": round(seconds, 1),
+        "device": device_of(summaries),
+        "seconds": round(sum(summary["seconds"] for summary in summaries), 1),
         "seeds": seeds,
         "settings": settings_of_all(bases),
         "rates": {
@@ -198,15 +198,7 @@ def command_of(config: TablesConfig) -> str:
     return " ".join(["python -m train.tables", *flags])
 
 
-def device_of(
-    runs: Mapping[Structure, Mapping[int, Sequence[tuple[Job, Done]]]],
-) -> str:
-    """On what it ran."""
-    kinds = {
-        outcome.summary["device"]
-        for found in runs.values()
-        for done in found.values()
-        for _, outcome in done
-        if outcome.summary is not None
-    }
-    return f"{', '.join(sorted(kinds))}; {len(own_cores())} cores ({platform.machine()})"
+def device_of(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """On what the runs with these summaries ran."""
+    kinds = sorted({summary["device"] for summary in summaries})
+    return f"{', '.join(kinds)}; {len(own_cores())} cores ({platform.machine()})"

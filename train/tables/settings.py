@@ -190,13 +190,12 @@ def jobs(
     """
     made = []
     for base in bases:
-        changes = dict(structure.changes) | {"seed": seed}
+        schedule = base.schedule if rate is None else replace(base.schedule, base=rate)
+        changes = dict(structure.changes) | {"seed": seed, "schedule": schedule}
         if base.data == "embedded":
             changes["embedded"] = replace(base.embedded, seed=seed)
-        if rate is not None:
-            changes["schedule"] = replace(base.schedule, base=rate)
+        before = [purpose] if purpose else []
         stream = [] if isinstance(base, FaceConfig) else [base.stream]
-        first = changes["schedule"].base if rate is not None else base.schedule.base
-        parts = [*([purpose] if purpose else []), *stream, structure.key, f"rate{first:g}"]
-        made.append(Job(replace(base, **changes, name="-".join([*parts, f"seed{seed}"]))))
+        parts = [*before, *stream, structure.key, f"rate{schedule.base:g}", f"seed{seed}"]
+        made.append(Job(replace(base, **changes, name="-".join(parts))))
     return made
