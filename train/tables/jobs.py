@@ -5,7 +5,6 @@ import json
 import multiprocessing
 import os
 import signal
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -35,13 +34,11 @@ class Done(NamedTuple):
 
     Attributes:
       summary: The run's `summary.json`; None where it failed.
-      failure: Why.
-      fault: The fault is the user's or the program's, so that no other job would fare better.
+      failure: Why, such as a loss that is not finite.
     """
 
     summary: dict[str, Any] | None
     failure: str = ""
-    fault: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,10 +88,6 @@ def run_job(job: Job) -> Done:
                 log.flush()
                 os._exit(stopped.status)
             return Done(None, str(stopped))
-        except InputError as error:
-            return Done(None, str(error), fault=True)
-        except Exception:
-            return Done(None, traceback.format_exc(), fault=True)
 
 
 def _stage_one(config: Config) -> Path:
@@ -134,8 +127,6 @@ def run_all(
     todo = [job for job in dict.fromkeys(jobs) if job not in outcomes]
     for job, done in _done(todo, min(processes, len(todo))):
         outcomes[job] = done
-        if done.fault:
-            raise InputError(f"the run {job.folder} failed: {done.failure}")
         told(len(outcomes), job, done)
     return outcomes
 
@@ -146,7 +137,12 @@ def _done(todo: Sequence[Job], processes: int) -> Iterator[tuple[Job, Done]]:
     with _pool(processes, todo[0].config.workdir) as pool:
         futures = {pool.submit(run_job, job): job for job in todo}
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            job = futures[future]
+            try:
+                done = future.result()
+            except InputError as error:
+                raise InputError(f"the run {job.folder} failed: {error}") from error
+            yield job, done
 
 
 @contextlib.contextmanager
