@@ -7,13 +7,13 @@ the backbone's, so 1.1 means that memory costs a tenth. One JSON line a cell.
 
 import argparse
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from benchmarks.timing import interleaved, ratio, report, report_machine
 from prernn_jax.backbones.vgg import VGG16
+from prernn_jax.compiling import jit
 from prernn_jax.memory import keep_freed_memory
 from prernn_jax.streaming import Stream
 from prernn_jax.surgery import make_recurrent
@@ -31,7 +31,7 @@ def main() -> None:
     backbone = VGG16(**small, rngs=nnx.Rngs(0))
     frame = jnp.asarray(np.random.default_rng(0).normal(size=(1, size, size, 3)), jnp.float32)
     graph, state = nnx.split(backbone)
-    forward = jax.jit(lambda state, frame: nnx.merge(graph, state)(frame))
+    forward = jit(lambda state, frame: nnx.merge(graph, state)(frame))
     for cell in ("gru", "lstm", "vrnn"):
         model = make_recurrent(backbone, layers=("fc7",), cell=cell, rngs=nnx.Rngs(1))
         stream = Stream(model)

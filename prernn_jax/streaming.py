@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from prernn_jax.cells import get_cell
+from prernn_jax.compiling import jit
 from prernn_jax.errors import InputError
 from prernn_jax.ops.scan import groups_of
 from prernn_jax.recurrent import Recurrent
@@ -124,7 +125,7 @@ class Stream:
             frames = frames if prepare is None else prepare(frames)
             return step(merged, carry, frames, reset, present)
 
-        self._run = jax.jit(run, donate_argnums=2)
+        self._run = jit(run, donate_argnums=2)
         self._none = jnp.zeros((streams,), bool)
         self._all = jnp.ones((streams,), bool)
 

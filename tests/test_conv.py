@@ -25,7 +25,13 @@ CASES = [
     ((1, 6, 5, 257), (3, 3, 257, 4), (1, 1), ((-1, 1), (1, -1))),
     ((32, 4, 4, 3), (3, 3, 3, 2), (1, 1), "SAME"),
     ((2, 4, 6, 5, 3), (3, 3, 3, 3, 4), (1, 1, 1), ((1, 1), (1, 1), (1, 1))),
-    ((1, 4, 4, 4, 65), (3, 3, 3, 65, 4), (1, 1, 1), "SAME"),
+    ((1, 4, 4, 4, 6), (3, 3, 3, 6, 4), (1, 1, 1), "SAME"),
+    ((2, 5, 4, 4, 6), (3, 3, 3, 6, 4), (1, 1, 1), ((-1, 2), (1, 1), (0, 1))),
+    ((2, 4, 4, 4, 6), (2, 3, 3, 6, 4), (1, 1, 1), ((1, -1), (1, 1), (0, 1))),
+    ((2, 2, 5, 4, 3), (3, 3, 3, 3, 4), (1, 1, 1), "SAME"),
+    ((2, 1, 5, 4, 3), (3, 3, 3, 3, 4), (1, 1, 1), "SAME"),
+    ((2, 3, 5, 4, 3), (4, 3, 3, 3, 4), (2, 1, 1), ((2, 1), (1, 1), (1, 1))),
+    ((2, 3, 5, 4, 3), (1, 1, 1, 3, 4), (2, 1, 2), "VALID"),
     ((2, 5, 6, 5, 3), (2, 3, 3, 3, 4), (2, 2, 1), ((1, 0), (0, 2), (1, 1))),
 ]
 
@@ -140,3 +146,16 @@ def test_under_vmap():
 
     theirs = gradient(lax.conv_general_dilated)
     np.testing.assert_allclose(gradient(conv_general_dilated), theirs, rtol=2e-4, atol=1e-3)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the form is for a CPU")
+def test_a_1x1_kernels_gradient_copies_no_input():
+    x, kernel = jnp.ones((2, 12, 12, 24)), jnp.ones((1, 1, 24, 8))
+
+    def loss(kernel, x):
+        chain = jnp.tanh(2 * jnp.maximum(x, 0) + 1)
+        y = conv_general_dilated(chain, kernel, (1, 1), "VALID", dimension_numbers=dimensions(4))
+        return jnp.sum(y * y)
+
+    text = jax.jit(jax.grad(loss)).lower(kernel, x).compile().as_text()
+    assert "[24,288]" not in text  # x, its channels first

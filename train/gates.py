@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from prernn_jax.cells import get_cell
+from prernn_jax.compiling import jit
 from prernn_jax.errors import InputError
 from prernn_jax.gates import layer_paths, model_gates
 from prernn_jax.module_path import get_layer
@@ -64,7 +65,7 @@ def make_counter(model: SequenceModel, precision: Precision) -> Callable[[Batch]
     """
     graphdef, *states = nnx.split(model, nnx.Param, ...)
 
-    @jax.jit
+    @jit
     def count(params: Any, others: Any, clips: Array, lengths: Array, mask: Array) -> Any:
         here = nnx.merge(graphdef, cast(params, precision), others)
         clips = cast(here.backbone.preprocess.normalise(clips), precision)

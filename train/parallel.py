@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from prernn_jax.compiling import jit
 from prernn_jax.errors import InputError
 from train.state import AXIS, TrainState
 from train.step import Batch
@@ -39,7 +40,7 @@ def parallel_train_step(step: Callable[..., Any], mesh: Mesh) -> Callable[..., A
     mapped = jax.shard_map(
         step, mesh=mesh, in_specs=(_WHOLE, _SPLIT), out_specs=(_WHOLE, _WHOLE), check_vma=False
     )
-    return jax.jit(mapped, donate_argnums=0)
+    return jit(mapped, donate_argnums=0)
 
 
 def parallel_eval_step(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
@@ -47,7 +48,7 @@ def parallel_eval_step(step: Callable[..., Any], mesh: Mesh) -> Callable[..., An
     mapped = jax.shard_map(
         step, mesh=mesh, in_specs=(_WHOLE, _SPLIT), out_specs=_SPLIT, check_vma=False
     )
-    return jax.jit(mapped)
+    return jit(mapped)
 
 
 def replicate(state: TrainState, mesh: Mesh) -> TrainState:

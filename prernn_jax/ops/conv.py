@@ -1,11 +1,12 @@
 """Convolution: drop-in for `jax.lax.conv_general_dilated`, with fast gradients on CPU.
 
 On a GPU everything is XLA's own (cuDNN); on a CPU the weight gradient is a sum of products over
-shifted slices, a strided input gradient a set of dense convolutions (`conv_gradients.py`), and
-a 3-D convolution is built of 2-D ones. `docs/performance.md` has the measurements.
+shifted slices, a strided input gradient a set of dense convolutions (`conv_gradients.py`),
+a 3-D convolution is built of 2-D ones (`conv_frames.py`), and one with a window of one place is
+a product. `docs/performance.md` has the measurements.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from prernn_jax.ops.conv_frames import convolve_frames
 from prernn_jax.ops.conv_gradients import (
     DIMENSIONS,
     input_gradient,
@@ -21,8 +23,7 @@ from prernn_jax.ops.conv_gradients import (
 )
 
 Pads = tuple[tuple[int, int], ...]
-
-_STACK_CHANNELS = 64  # up to here frames stacked as channels measure better than a sum
+_Gradient = Callable[[Array, Array, Array], Array]  # of the input, the kernel and the cotangent
 
 
 def conv_general_dilated(
@@ -112,36 +113,27 @@ def _xla(strides: Sequence[int], pads: Pads, precision: Any, lhs: Array, rhs: Ar
     )
 
 
-def _of_planes(strides: Sequence[int], pads: Pads, precision: Any, lhs: Array, rhs: Array) -> Array:
-    """A 3-D convolution built of 2-D ones over the frames."""
-    before, after = pads[0]
-    zero = jnp.zeros((), lhs.dtype)
-    # A crop or padding of the frames: (N, L', H, W, I)
-    lhs = lax.pad(lhs, zero, [(0, 0, 0), (before, after, 0), *[(0, 0, 0)] * 3])
-    depth = rhs.shape[0]
-    frames = (lhs.shape[1] - depth) // strides[0] + 1
-    last = (frames - 1) * strides[0] + 1
-    shifted = [
-        lax.slice_in_dim(lhs, k, k + last, strides[0], axis=1).reshape(-1, *lhs.shape[2:])
-        for k in range(depth)
-    ]  # each (N*l, H, W, I)
-    conv = partial(_conv, tuple(strides[1:]), pads[1:], precision)
-    if lhs.shape[-1] <= _STACK_CHANNELS:
-        # (kl, kh, kw, I, O) -> (kh, kw, kl*I, O), as the frames lie side by side
-        kernel = jnp.concatenate(list(rhs), axis=2)
-        y = conv(jnp.concatenate(shifted, axis=-1), kernel)
-    else:
-        y = sum(map(conv, shifted[1:], rhs[1:]), conv(shifted[0], rhs[0]))
-    return y.reshape(lhs.shape[0], frames, *y.shape[1:])  # (N, l, h, w, O)
+def _has_one_tap(pads: Pads, rhs: Array) -> bool:
+    return set(rhs.shape[:-2]) == {1} and set(pads) == {(0, 0)}
+
+
+def _on_cpu(strides: Sequence[int], pads: Pads, precision: Any, lhs: Array, rhs: Array) -> Array:
+    if _has_one_tap(pads, rhs):
+        met = lax.slice(lhs, [0] * lhs.ndim, lhs.shape, [1, *strides, 1])
+        rows = met.reshape(-1, met.shape[-1])
+        y = jnp.matmul(rows, rhs.reshape(rhs.shape[-2:]), precision=precision)
+        return y.reshape(*met.shape[:-1], -1)
+    if lhs.ndim == 5:
+        plane = partial(_conv, tuple(strides[1:]), pads[1:], precision)
+        return convolve_frames(plane, lhs, rhs, strides[0], pads[0])
+    return _xla(strides, pads, precision, lhs, rhs)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _conv(strides: tuple[int, ...], pads: Pads, precision: Any, lhs: Array, rhs: Array) -> Array:
+    on_cpu = partial(_on_cpu, strides, pads, precision)
     xla = partial(_xla, strides, pads, precision)
-    if lhs.ndim == 4:
-        return xla(lhs, rhs)
-    planes = partial(_of_planes, strides, pads, precision)
-    return lax.platform_dependent(lhs, rhs, cpu=planes, default=xla)
+    return lax.platform_dependent(lhs, rhs, cpu=on_cpu, default=xla)
 
 
 def _conv_forward(
@@ -150,24 +142,27 @@ def _conv_forward(
     return _conv(strides, pads, precision, lhs, rhs), (lhs, rhs)
 
 
+def _gradients(convolve: Callable[[Array, Array], Array]) -> tuple[_Gradient, _Gradient]:
+    """Those of the input and of the kernel, as JAX derives them."""
+
+    def of_input(lhs: Array, rhs: Array, grad: Array) -> Array:
+        return jax.vjp(lambda lhs: convolve(lhs, rhs), lhs)[1](grad)[0]
+
+    def of_kernel(lhs: Array, rhs: Array, grad: Array) -> Array:
+        return jax.vjp(lambda rhs: convolve(lhs, rhs), rhs)[1](grad)[0]
+
+    return of_input, of_kernel
+
+
 def _conv_backward(
     strides: tuple[int, ...], pads: Pads, precision: Any, saved: tuple[Array, Array], grad: Array
 ) -> tuple[Array, Array]:
-    # Each gradient is a branch of its own, so that XLA drops the one that nobody asks for.
     lhs, rhs = saved
-    xla = partial(_xla, strides, pads, precision)
-
-    def xla_input(lhs: Array, rhs: Array, grad: Array) -> Array:
-        return jax.vjp(lambda lhs: xla(lhs, rhs), lhs)[1](grad)[0]
-
-    def xla_weight(lhs: Array, rhs: Array, grad: Array) -> Array:
-        return jax.vjp(lambda rhs: xla(lhs, rhs), rhs)[1](grad)[0]
-
-    def planes_input(lhs: Array, rhs: Array, grad: Array) -> Array:
-        return jax.vjp(lambda lhs: _of_planes(strides, pads, precision, lhs, rhs), lhs)[1](grad)[0]
-
-    def planes_weight(lhs: Array, rhs: Array, grad: Array) -> Array:
-        return jax.vjp(lambda rhs: _of_planes(strides, pads, precision, lhs, rhs), rhs)[1](grad)[0]
+    xla_input, xla_kernel = _gradients(partial(_xla, strides, pads, precision))
+    # A 1x1 window's kernel gradient is JAX's, a product of x and grad as they lie. A transposed
+    # copy of x would take in the operations that x comes from, since XLA's CPU compiler fuses
+    # across barriers: in a ResNet each copy then computes the whole stage, column by column.
+    on_cpu_input, on_cpu_kernel = _gradients(partial(_on_cpu, strides, pads, precision))
 
     def phases(lhs: Array, rhs: Array, grad: Array) -> Array:
         return input_gradient(grad, rhs, lhs.shape, strides, pads, precision)
@@ -175,15 +170,15 @@ def _conv_backward(
     def products(lhs: Array, rhs: Array, grad: Array) -> Array:
         return weight_gradient(lhs, grad, rhs.shape[:2], strides, pads, precision)
 
-    on_cpu_input, on_cpu_weight = planes_input, planes_weight
-    if lhs.ndim == 4:
-        phased = max(strides) > 1 and min(min(pads)) >= 0
-        on_cpu_input = phases if phased else xla_input
-        slow = not xla_has_fast_weight_gradient(lhs, rhs)
-        on_cpu_weight = products if slow else xla_weight
+    if lhs.ndim == 4 and not _has_one_tap(pads, rhs):
+        if max(strides) > 1 and min(min(pads)) >= 0:
+            on_cpu_input = phases
+        if not xla_has_fast_weight_gradient(lhs, rhs):
+            on_cpu_kernel = products
+    # Each gradient is a branch of its own, so that XLA drops the one that nobody asks for.
     return (
         lax.platform_dependent(lhs, rhs, grad, cpu=on_cpu_input, default=xla_input),
-        lax.platform_dependent(lhs, rhs, grad, cpu=on_cpu_weight, default=xla_weight),
+        lax.platform_dependent(lhs, rhs, grad, cpu=on_cpu_kernel, default=xla_kernel),
     )
 
 

@@ -6,7 +6,6 @@ input gradient as one over a zero-stuffed image; neither has a fast path on a CP
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -26,7 +25,7 @@ _BATCH = 8  # ... and from so many images on, XLA's own weight gradient is the f
 
 def xla_has_fast_weight_gradient(lhs: Array, rhs: Array) -> bool:
     """Whether XLA's own form measures better: it vectorises over the batch."""
-    return rhs.shape[:2] != (1, 1) and lhs.shape[0] >= _BATCH and max(rhs.shape[2:]) <= _NARROW
+    return lhs.shape[0] >= _BATCH and max(rhs.shape[2:]) <= _NARROW
 
 
 def weight_gradient(
@@ -59,8 +58,6 @@ def weight_gradient(
     images, height, width, outputs = grad.shape
     inputs = lhs.shape[-1]
     wide = jnp.float64 if grad.dtype == jnp.float64 else jnp.float32
-    if window == (1, 1):
-        return _of_one_tap(lhs, grad, strides, precision, wide)
     if inputs < _FEW_CHANNELS:
         joined = window[0] * window[1]
     else:
@@ -117,20 +114,6 @@ def weight_gradient(
         blocks, _ = lax.scan(body, start, indices)
     kernel = jnp.concatenate(blocks, axis=1).reshape(outputs, *window, inputs)
     return kernel.transpose(1, 2, 3, 0).astype(lhs.dtype)  # (kh, kw, I, O)
-
-
-def _of_one_tap(
-    lhs: Array, grad: Array, strides: Sequence[int], precision: lax.PrecisionLike, wide: Any
-) -> Array:
-    """The same for a 1x1 window: one product, its first operand transposed in memory."""
-    images, height, width, outputs = grad.shape
-    stop = (images, (height - 1) * strides[0] + 1, (width - 1) * strides[1] + 1, lhs.shape[-1])
-    lhs = lax.slice(lhs, (0, 0, 0, 0), stop, (1, *strides, 1))
-    lhs = lax.optimization_barrier(lhs.reshape(-1, lhs.shape[-1]).T)  # (I, N*h*w)
-    kernel = jnp.matmul(
-        lhs, grad.reshape(-1, outputs), precision=precision, preferred_element_type=wide
-    )
-    return kernel[None, None].astype(grad.dtype)  # (1, 1, I, O)
 
 
 def _piece(images: int, height: int, width: int, limit: int) -> tuple[int, int]:
