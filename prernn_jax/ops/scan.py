@@ -40,15 +40,25 @@ def _swap(x: Array, by_features: bool) -> Array:
     return x.swapaxes(-1, -2) if by_features else x
 
 
-def _times(kernel: Array, value: Array, by_features: bool, state: Any) -> Array:
-    """U_g v for all g: kernel (n, F, F), value (F, B) or (B, F) -> (n, ...) of value's shape."""
-    gates, features, _ = kernel.shape
-    value = value.astype(kernel.dtype)
+def _times(flat: Array, value: Array, by_features: bool, state: Any) -> Array:
+    """U_g v for all g: U flat (n*F, F), value (F, B) or (B, F) -> (n, ...) of value's shape."""
+    features = flat.shape[-1]
+    value = value.astype(flat.dtype)
     if by_features:
-        flat = kernel.reshape(-1, features)  # (n*F, F)
         out = jnp.matmul(flat, value, preferred_element_type=state)  # (n*F, B)
-        return out.reshape(gates, features, -1)  # (n, F, B)
-    return jnp.einsum("bi,goi->gbo", value, kernel, preferred_element_type=state)
+        return out.reshape(-1, features, out.shape[-1])  # (n, F, B)
+    blocks = flat.reshape(-1, features, features)
+    return jnp.einsum("bi,goi->gbo", value, blocks, preferred_element_type=state)
+
+
+def _parts(kernel: Array, groups: list[tuple[int, int]]) -> dict[tuple[int, int], Array]:
+    """U in the pieces that the cell multiplies with, each flat (n*F, F).
+
+    Cut outside the loops, since a slice inside would be a copy at every step; and cut alike for
+    both passes, so that XLA makes one copy for both.
+    """
+    features = kernel.shape[-1]
+    return {(i, j): kernel[i:j].reshape(-1, features) for i, j in groups}
 
 
 def groups_of(cell: Cell) -> list[tuple[int, int]]:
@@ -101,8 +111,7 @@ def forward_scan(
     """Runs the cell; arguments and results are as `unroll` has them, `valid` is (T, B) or None."""
     cell, state = how.cell, carry[0].dtype
     features = kernel.shape[-1]
-    # Cut outside the loop: a slice of U inside would be a copy at every step.
-    parts = {(i, j): kernel[i:j] for i, j in groups_of(cell)}
+    parts = _parts(kernel, groups_of(cell))
 
     def body(carry: Carry, inputs: tuple[Array, Array | None]) -> Any:
         given, m = inputs
@@ -150,14 +159,10 @@ def backward_scan(
     copied = by_features and steps > _SHORT and batch > _THIN
     shape = (features, batch) if by_features else (batch, features)
     groups = groups_of(cell)
-    parts = {(i, j): kernel[i:j] for i, j in groups} if how.remat else {}
-
-    def transposed(start: int, stop: int) -> Array:
-        flat = kernel[start:stop].reshape(-1, features)  # (n*F, F)
+    parts = back = _parts(kernel, groups)
+    if copied:
         # Without the barrier XLA folds the transpose back into each step's product.
-        return lax.optimization_barrier(flat.T) if copied else flat
-
-    back = {(i, j): transposed(i, j) for i, j in groups}
+        back = {group: lax.optimization_barrier(flat.T) for group, flat in parts.items()}
 
     def pull(flat: Array, grads: Array) -> Array:
         """Sum over gates of U_g^T grad_g, grads (n, ...)."""
