@@ -20,7 +20,7 @@ from prernn_jax.data.prepare import main as prepare
 from prernn_jax.data.vw300 import FOLDER
 from prernn_jax.errors import InputError
 from prernn_jax.landmark_metrics import landmark_metrics
-from prernn_jax.pretrained import build, flat_shapes, save_parameters
+from prernn_jax.pretrained import build, flat_shapes, load_pretrained, save_parameters
 from prernn_jax.saved_model import load_model
 from train.face import main
 from train.face_config import face_preset, paper
@@ -113,6 +113,17 @@ def test_stage_one_of_another_run_is_used(place, capsys):
     assert read(place, "first", "model.safetensors") == read(place, "given", "model.safetensors")
 
 
+def test_stage_one_of_other_width_and_label(place, tmp_path):
+    wide = ("--pretraining.hidden=32", "--pretraining.label=head", f"--workdir={tmp_path}")
+    main(flags(place, *wide, "--name=head", "--epochs=1"))
+    (weights,) = (tmp_path / "pretrained").glob("face-*.safetensors")
+    shapes = flat_shapes(load_pretrained(weights))
+    assert shapes["fc6.kernel"][1] == 32
+    assert shapes["fc8.kernel"][1] == 6  # three points
+    summary = json.loads((tmp_path / "head" / "summary.json").read_text())
+    assert np.isfinite(summary["loss"])
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -127,6 +138,7 @@ def test_stage_one_of_another_run_is_used(place, capsys):
         (["--devices=3"], "batch_size=8 cannot be split over 3"),
         (["--batch_size=40"], "a batch of 40 cannot be filled: there are 32 clips"),
         (["--pretraining.seed=-1"], "--pretraining.seed=-1"),
+        (["--pretraining.hidden=0"], "--pretraining.hidden=0: expected 1 or more"),
     ],
 )
 def test_bad_input(place, more, message):

@@ -81,6 +81,8 @@ def check(config: FaceConfig) -> None:
     """Raises an InputError for values that no run can have."""
     check_run(config, "steps", "size", "film", "batch_size")
     check_start(config, config.data, config.pretraining, "VGG16", "vgg16.pth", "vgg16")
+    if config.pretraining.hidden < 1:
+        raise InputError(f"--pretraining.hidden={config.pretraining.hidden}: expected 1 or more")
     if config.data == "embedded" and config.boxes is not None:
         raise InputError("--boxes belongs to real data; the embedded faces have their own boxes")
 

@@ -17,11 +17,16 @@ class FacePretraining(Pretraining):
 
     Attributes:
       epochs: Passes over the single frames.
+      hidden: Features of fc6 and of fc7.
+      label: What it learns: all 68 `landmarks`, or of the `head` only where it is, how large and
+        how turned (`face_task.head_points`).
     """
 
     batch_size: int = 64
     learning_rate: float = 0.125
     epochs: int = 8
+    hidden: int = 128
+    label: Literal["landmarks", "head"] = "landmarks"
 
 
 _FACES = EmbeddedFacesConfig()

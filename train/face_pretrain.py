@@ -5,18 +5,28 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
 from prernn_jax.backbones.compact_vgg import CompactVGG
 from prernn_jax.data.faces import FaceData
+from prernn_jax.data.landmarks import POINTS
 from prernn_jax.preprocess import Preprocessing
 from train.backbone import Backbone, expecting
 from train.face_config import FaceConfig
-from train.face_task import OUTPUTS, face_task, measure, test_batches, train_batches
+from train.face_task import (
+    all_points,
+    face_task,
+    frames_of,
+    head_points,
+    test_batches,
+    train_batches,
+)
+from train.loop import Predictions
 from train.stage_one import kept_backbone, train_backbone
 
-CHANNELS, HIDDEN = (16, 32, 64), 128
+CHANNELS = (16, 32, 64)
 INPUT = Preprocessing(scale=1 / 255, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
@@ -30,7 +40,7 @@ def compact_backbone(config: FaceConfig, stills: Callable[[], FaceData], mesh: M
     """
     arguments: dict[str, Any] = {
         "channels": CHANNELS,
-        "hidden": HIDDEN,
+        "hidden": config.pretraining.hidden,
         "image_size": config.size,
         "in_channels": 3,
     }
@@ -51,14 +61,21 @@ def compact_backbone(config: FaceConfig, stills: Callable[[], FaceData], mesh: M
 def _train(config: FaceConfig, start: Backbone, data: FaceData, mesh: Mesh) -> Backbone:
     settings = config.pretraining
     frames = {"steps": 1, "batch_size": settings.batch_size}
+    target = {"landmarks": all_points, "head": head_points}[settings.label]
+
+    def measure(found: Predictions) -> dict[str, float]:
+        _, predicted, landmarks = frames_of(found)
+        away = predicted - np.asarray(target(landmarks))
+        return {"loss": float(np.linalg.norm(away, axis=(-2, -1)).mean())}
+
     return train_backbone(
         config,
         start,
-        face_task(start.preprocess),
-        OUTPUTS,
+        face_task(start.preprocess, target),
+        target(np.zeros((POINTS, 2))).size,
         train_batches(data.splits["train"], config, seed=settings.seed, **frames),
         test_batches(data.splits["validation"], config, **frames),
-        lambda found: {"loss": measure(found)["loss"]},
+        measure,
         settings,
         name="single frames",
         epochs=settings.epochs,

@@ -1,5 +1,6 @@
 """Face alignment as a task: input, loss, predictions, their metrics, and the batches."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from prernn_jax.data.batches import EvalLoader, TrainLoader
 from prernn_jax.data.face_loader import face_eval_loader, face_train_loader
-from prernn_jax.data.landmarks import POINTS
+from prernn_jax.data.landmarks import OUTER_EYES, POINTS
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.landmark_metrics import landmark_metrics
 from prernn_jax.losses import landmark_loss
@@ -22,22 +23,34 @@ OUTPUTS = 2 * POINTS
 
 
 def points(outputs: Array) -> Array:
-    """A network's outputs (..., 136) as landmarks (..., 68, 2): x, y, x, y, ..."""
-    return outputs.reshape(*outputs.shape[:-1], POINTS, 2)
+    """A network's outputs (..., 2 P) as points (..., P, 2): x, y, x, y, ..."""
+    return outputs.reshape(*outputs.shape[:-1], -1, 2)
 
 
-def face_task(preprocess: Preprocessing) -> Task:
-    """The Euclidean distance of the landmarks in every frame, in coordinates of the box.
+def all_points(landmarks: Any) -> Any:
+    """The landmarks (..., 68, 2) as they are."""
+    return landmarks
+
+
+def head_points(landmarks: Any) -> Any:
+    """The middle of all landmarks (..., 68, 2) and the outer eye corners: (..., 3, 2)."""
+    middle = landmarks.mean(axis=-2)[..., None, :]
+    return jnp.concatenate([middle, landmarks[..., np.array(OUTER_EYES), :]], axis=-2)
+
+
+def face_task(preprocess: Preprocessing, target: Callable[[Any], Any] = all_points) -> Task:
+    """The Euclidean distance of the points in every frame, in coordinates of the box.
 
     Args:
       preprocess: What the pre-trained network's input is normalised by.
+      target: Landmarks (..., 68, 2) -> the points to be found (..., P, 2).
     """
 
     def prepare(batch: Batch) -> Array:
         return preprocess.normalise(batch["clips"])
 
     def loss(outputs: Array, batch: Batch) -> tuple[Array, Metrics]:
-        found = landmark_loss(points(outputs), batch["landmarks"], batch["lengths"])
+        found = landmark_loss(points(outputs), target(batch["landmarks"]), batch["lengths"])
         return jnp.mean(found), {}
 
     def predict(outputs: Array, batch: Batch) -> Metrics:

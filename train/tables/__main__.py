@@ -12,7 +12,7 @@ from typing import Any
 import tyro
 
 from train.command import run_command
-from train.face_pretrain import HIDDEN
+from train.face_config import FacePretraining
 from train.interrupt import RunStopped
 from train.log import say
 from train.tables.grid import Grid, Structure, grid
@@ -68,7 +68,7 @@ def run(config: TablesConfig) -> dict[str, Any]:
     shared = bases(config)
     embedded = config.data == "embedded"
     processes = config.jobs or (len(own_cores()) if embedded else 1)
-    places = grid(config.table, HIDDEN if embedded else 4096, config.quick)
+    places = grid(config.table, FacePretraining().hidden if embedded else 4096, config.quick)
     if embedded:
         shared = [replace(base, weights=stage_one(base)) for base in shared]
     seeds = config.training_seeds
