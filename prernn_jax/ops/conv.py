@@ -131,8 +131,10 @@ def _on_cpu(strides: Sequence[int], pads: Pads, precision: Any, lhs: Array, rhs:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _conv(strides: tuple[int, ...], pads: Pads, precision: Any, lhs: Array, rhs: Array) -> Array:
-    on_cpu = partial(_on_cpu, strides, pads, precision)
     xla = partial(_xla, strides, pads, precision)
+    if lhs.ndim == 4 and not _has_one_tap(pads, rhs):
+        return xla(lhs, rhs)
+    on_cpu = partial(_on_cpu, strides, pads, precision)
     return lax.platform_dependent(lhs, rhs, cpu=on_cpu, default=xla)
 
 

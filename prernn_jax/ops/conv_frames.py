@@ -4,7 +4,8 @@ XLA's 3-D convolution is several times slower on a CPU than its 2-D one (docs/pe
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -31,8 +32,30 @@ def convolve_frames(
     """
     depth, length = kernel.shape[0], x.shape[1]
     count = (length + sum(pads) - depth) // stride + 1
-    stacked = length >= depth and x.shape[-1] <= _STACKED_CHANNELS
-    return (_stacked if stacked else _summed)(convolve, x, kernel, count, stride, pads)
+    meetings = [
+        meeting
+        for k in range(depth)
+        if (meeting := _meeting(k, k - pads[0], length, count, stride)) is not None
+    ]
+    if meetings and (length < depth or x.shape[-1] > _STACKED_CHANNELS):
+        return _summed(convolve, x, kernel, count, stride, meetings)
+    return _stacked(convolve, x, kernel, count, stride, pads)
+
+
+class _Meeting(NamedTuple):
+    """The outputs that meet a frame, and no zeros, with plane k of the kernel."""
+
+    k: int
+    first: int  # output
+    stop: int
+    frame: int  # that the first one meets
+
+
+def _meeting(k: int, shift: int, length: int, count: int, stride: int) -> _Meeting | None:
+    """Output j meets frame j * stride + shift."""
+    first = max(0, math.ceil(-shift / stride))
+    stop = min(count, (length - 1 - shift) // stride + 1)
+    return _Meeting(k, first, stop, first * stride + shift) if first < stop else None
 
 
 def _stacked(
@@ -50,22 +73,23 @@ def _stacked(
 
 
 def _summed(
-    convolve: Convolve, x: Array, kernel: Array, count: int, stride: int, pads: tuple[int, int]
+    convolve: Convolve,
+    x: Array,
+    kernel: Array,
+    count: int,
+    stride: int,
+    meetings: Sequence[_Meeting],
 ) -> Array:
-    """A convolution for each plane of the kernel, with no products for the frames of zeros."""
-    number, length = x.shape[:2]
-    zero = jnp.zeros((), x.dtype)
-    y = zero
-    for shift, plane in enumerate(
-        kernel, start=-pads[0]
-    ):  # output j meets frame j * stride + shift
-        first = max(0, math.ceil(-shift / stride))
-        stop = min(count, (length - 1 - shift) // stride + 1)
-        if first >= stop:
-            continue
-        start, last = (j * stride + shift for j in (first, stop - 1))
-        met = lax.slice_in_dim(x, start, last + 1, stride, axis=1)
-        part = convolve(met.reshape(-1, *met.shape[2:]), plane)
-        part = part.reshape(number, stop - first, *part.shape[1:])
-        y = y + lax.pad(part, zero, [(0, 0, 0), (first, count - stop, 0), *[(0, 0, 0)] * 3])
-    return y
+    """A convolution for each plane of the kernel; none for frames of zeros."""
+
+    def part(meeting: _Meeting) -> Array:
+        number = meeting.stop - meeting.first
+        last = meeting.frame + (number - 1) * stride
+        met = lax.slice_in_dim(x, meeting.frame, last + 1, stride, axis=1)
+        y = convolve(met.reshape(-1, *met.shape[2:]), kernel[meeting.k])
+        y = y.reshape(x.shape[0], number, *y.shape[1:])
+        around = (meeting.first, count - meeting.stop, 0)
+        return lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), around, *[(0, 0, 0)] * 3])
+
+    first, *others = map(part, meetings)
+    return sum(others, first)
