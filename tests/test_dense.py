@@ -9,7 +9,7 @@ from jax import lax
 from prernn_jax.ops.dense import dot_general
 
 
-@pytest.mark.parametrize("shape", [(5, 7), (2, 3, 7), (1, 7), (7,)])
+@pytest.mark.parametrize("shape", [(5, 7), (2, 3, 7), (1, 7), (7,), (2, 80, 7)])
 def test_gradients_as_xla(shape):
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)

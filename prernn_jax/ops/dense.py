@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+_FEW_ROWS = 128  # up to so many, products with their columns measure better
+
 
 def dot_general(
     lhs: Array,
@@ -72,6 +74,9 @@ def _backward(precision: Any, saved: tuple[Array, Array], grad: Array) -> tuple[
     rows, matrix = saved
     times = partial(jnp.matmul, precision=precision)
 
+    def plain(matrix: Array, grad: Array) -> Array:
+        return times(grad, matrix.T)
+
     def columns(matrix: Array, grad: Array) -> Array:
         # Without the barriers XLA turns the product round again.
         product = times(matrix, lax.optimization_barrier(grad.T))  # (D, M)
@@ -83,7 +88,7 @@ def _backward(precision: Any, saved: tuple[Array, Array], grad: Array) -> tuple[
     # Each gradient is a branch of its own, so that XLA drops the one that nobody asks for.
     return (
         lax.platform_dependent(
-            matrix, grad, cpu=columns, default=lambda matrix, grad: times(grad, matrix.T)
+            matrix, grad, cpu=columns if len(rows) <= _FEW_ROWS else plain, default=plain
         ),
         lax.platform_dependent(
             rows, grad, cpu=transposed, default=lambda rows, grad: times(rows.T, grad)
