@@ -77,6 +77,15 @@ def failure_rate(errors: ArrayLike, threshold: float = THRESHOLD) -> float:
     return float(np.mean(np.asarray(errors) > threshold))
 
 
+def vector_distance(predicted: ArrayLike, points: ArrayLike) -> float:
+    """The paper's loss (`losses.landmark_loss`), mean over frames: (N, P, 2) twice.
+
+    Of a frame it is the Euclidean distance between the vectors of all coordinates, in their unit.
+    """
+    away = np.asarray(predicted, np.float64) - np.asarray(points, np.float64)
+    return float(np.linalg.norm(away, axis=(1, 2)).mean())
+
+
 def landmark_metrics(predicted: ArrayLike, landmarks: ArrayLike) -> dict[str, float]:
     """All metrics of some frames, pooled.
 
@@ -85,12 +94,9 @@ def landmark_metrics(predicted: ArrayLike, landmarks: ArrayLike) -> dict[str, fl
         landmarks: (N, 68, 2), the true ones.
 
     Returns:
-        `loss`: the paper's, the Euclidean distance between the vectors of all coordinates
-        (`losses.landmark_loss`), mean over frames, in the unit of the coordinates; and for each
-        normaliser `nme_*`, `auc_*` and `failure_*`.
+        `loss`: `vector_distance`; and for each normaliser `nme_*`, `auc_*` and `failure_*`.
     """
-    away = np.asarray(predicted, np.float64) - np.asarray(landmarks, np.float64)  # (N, 68, 2)
-    found = {"loss": float(np.linalg.norm(away, axis=(1, 2)).mean())}
+    found = {"loss": vector_distance(predicted, landmarks)}
     for normaliser in NORMALISERS:
         errors = nme(predicted, landmarks, normaliser)
         found[f"nme_{normaliser}"] = float(errors.mean())

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from prernn_jax.backbones.compact_vgg import CompactVGG
 from prernn_jax.data.faces import FaceData
 from prernn_jax.data.landmarks import POINTS
+from prernn_jax.landmark_metrics import vector_distance
 from prernn_jax.preprocess import Preprocessing
 from train.backbone import Backbone, expecting
 from train.face_config import FaceConfig
@@ -65,8 +66,7 @@ def _train(config: FaceConfig, start: Backbone, data: FaceData, mesh: Mesh) -> B
 
     def measure(found: Predictions) -> dict[str, float]:
         _, predicted, landmarks = frames_of(found)
-        away = predicted - np.asarray(target(landmarks))
-        return {"loss": float(np.linalg.norm(away, axis=(-2, -1)).mean())}
+        return {"loss": vector_distance(predicted, target(landmarks))}
 
     return train_backbone(
         config,
