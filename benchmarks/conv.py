@@ -2,7 +2,7 @@
 
 Outputs, and the gradients of inputs and weights, of single layers of ResNet50, VGG16 and C3D, and
 of the compact network for the embedded data (`--quick`). PyTorch runs in both memory formats, and
-the ratio is to the faster. Ours is compiled as the training programs do (`prernn_jax.compiling`),
+the ratio is to the faster. Ours is compiled as the training programs do (`prernn_jax.cpu.xla`),
 plain XLA with `jax.jit`. Ratios are their time divided by ours.
 """
 
@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from benchmarks.timing import interleaved, one_core, ratio, report, report_machine
-from prernn_jax.compiling import jit
-from prernn_jax.ops.conv import conv_general_dilated
+from prernn_jax.cpu.conv import conv_general_dilated
+from prernn_jax.cpu.xla import jit
 
 
 class Layer(NamedTuple):

@@ -24,16 +24,15 @@ import cv2
 import numpy as np
 
 from benchmarks.timing import ratio, report
-from prernn_jax.data.action import ucf101
-from prernn_jax.data.augment import TSN_AUGMENTATION, apply_view, draw_view
+from prernn_jax.data.action.datasets import ucf101
+from prernn_jax.data.action.loader import step_starts, train_loader
 from prernn_jax.data.batches import TrainLoader
-from prernn_jax.data.clip_files import ClipFiles, Recipe
-from prernn_jax.data.loader import train_loader
-from prernn_jax.data.prepared_files import prepare_files, prepared_path
+from prernn_jax.data.media.augment import TSN_AUGMENTATION, apply_view, draw_view
+from prernn_jax.data.prepared.clip_files import ClipFiles, Recipe
+from prernn_jax.data.prepared.folder import prepare_files, prepared_path
+from prernn_jax.data.prepared.lists import Listed
 from prernn_jax.data.records import RandomAccessSource, Record
-from prernn_jax.data.sampling import step_starts
-from prernn_jax.data.split_lists import Listed
-from prernn_jax.memory import keep_freed_memory
+from prernn_jax.processes import keep_freed_memory
 
 BATCH, STEPS, CROP = 8, 16, 224
 CLIPS = {

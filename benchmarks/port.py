@@ -39,8 +39,8 @@ def port(path: str, folder: str) -> None:
     import torch  # noqa: F401
 
     from prernn_jax.backbones import c3d, resnet, vgg  # noqa: F401
-    from weights_port import caffe_file, caffe_schema, torch_file  # noqa: F401
     from weights_port.convert import convert
+    from weights_port.formats import torch as torch_file  # noqa: F401
 
     before = _memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew

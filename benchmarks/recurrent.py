@@ -21,7 +21,7 @@ import torch
 from flax import nnx
 
 from benchmarks.timing import interleaved, one_core, ratio, report, report_machine
-from prernn_jax.recurrent import Recurrent
+from prernn_jax.layers.recurrent import Recurrent
 
 TORCH_LAYERS: dict[str, Callable[..., torch.nn.Module]] = {
     "vrnn": functools.partial(torch.nn.RNN, nonlinearity="relu"),

@@ -23,12 +23,11 @@ from prernn_jax.backbones.resnet import ResNet50
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.preprocess import Preprocessing
 from prernn_jax.surgery import make_recurrent
-from train.classification import classification_task
-from train.face_task import OUTPUTS, face_task
-from train.optim import FACE, GESTURE, TEMPORAL, Schedule, sgd
-from train.parallel import make_mesh, parallel_train_step
-from train.state import create_state, take_apart
-from train.step import Precision, Task, make_train_step
+from train.engine.devices import make_mesh, parallel_train_step
+from train.engine.optim import FACE, GESTURE, TEMPORAL, Schedule, sgd
+from train.engine.step import Precision, Task, create_state, make_train_step, take_apart
+from train.face.task import OUTPUTS, face_task
+from train.run.classification import classification_task
 
 RATES = {"float32": 67e12, "bfloat16": 989e12}  # operations a second, dense, of one H100 SXM
 BANDWIDTH = 3.35e12  # bytes a second

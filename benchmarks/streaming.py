@@ -13,8 +13,8 @@ from flax import nnx
 
 from benchmarks.timing import interleaved, ratio, report, report_machine
 from prernn_jax.backbones.vgg import VGG16
-from prernn_jax.compiling import jit
-from prernn_jax.memory import keep_freed_memory
+from prernn_jax.cpu.xla import jit
+from prernn_jax.processes import keep_freed_memory
 from prernn_jax.streaming import Stream
 from prernn_jax.surgery import make_recurrent
 

@@ -3,8 +3,8 @@
 One step is: forward, loss, backward, SGD with momentum and weight decay, on sequence models at the
 paper's sizes with the layers named below made recurrent (PreGRU). PyTorch runs the same model from
 the same weights (`weights_port.torch_sequence`) in both memory formats, and the ratio is to the
-faster. Each side has its own process, in which freed memory is kept (`prernn_jax.memory`; PyTorch
-gains by it too), and takes float32 clips that are already normalised. Ratios are their time
+faster. Each side has its own process, in which freed memory is kept (`prernn_jax.processes`;
+PyTorch gains by it too), and takes float32 clips that are already normalised. Ratios are their time
 divided by ours; `loss` is that of each side's last step.
 """
 
@@ -26,15 +26,14 @@ from benchmarks.timing import ratio, report, report_machine
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.backbones.vgg import VGG16
-from prernn_jax.losses import sequence_nll
-from prernn_jax.memory import keep_freed_memory
-from prernn_jax.pretrained import flat_parameters
+from prernn_jax.files.backbones import flat_parameters
+from prernn_jax.metrics import sequence_nll
+from prernn_jax.processes import keep_freed_memory
 from prernn_jax.sequence import SequenceModel
 from prernn_jax.surgery import make_recurrent
-from train.optim import Schedule, sgd
-from train.parallel import make_mesh
-from train.setup import set_up
-from train.step import Batch, Task
+from train.engine.devices import make_mesh, set_up
+from train.engine.optim import Schedule, sgd
+from train.engine.step import Batch, Task
 from weights_port.export import sequence_state
 from weights_port.torch_sequence import TorchSequence
 

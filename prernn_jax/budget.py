@@ -22,8 +22,8 @@ from prernn_jax.backbones.c3d import C3D
 from prernn_jax.backbones.head import choose_layers, output_name
 from prernn_jax.backbones.resnet import ResNet50
 from prernn_jax.backbones.vgg import VGG16
-from prernn_jax.cells import get_cell
 from prernn_jax.errors import InputError
+from prernn_jax.layers.cells import get_cell
 from prernn_jax.module_path import get_layer
 
 

@@ -11,11 +11,11 @@ from functools import partial
 import jax
 from flax import nnx
 
-from prernn_jax.cells import get_cell
+from prernn_jax.layers.cells import get_cell
+from prernn_jax.layers.recurrent import Carry, Recurrent
+from prernn_jax.layers.unroll import pre_activations
 from prernn_jax.module_path import get_layer, set_layer
-from prernn_jax.recurrent import Carry, Recurrent
 from prernn_jax.sequence import Carries, SequenceModel
-from prernn_jax.unroll import pre_activations
 
 Gates = dict[str, jax.Array]
 

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from prernn_jax.errors import InputError
+from prernn_jax.layers.recurrent import Carry, Recurrent
 from prernn_jax.module_path import get_layer
-from prernn_jax.recurrent import Carry, Recurrent
 
 Carries = tuple[Carry, ...]
 

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from prernn_jax.cells import get_cell
-from prernn_jax.compiling import jit
+from prernn_jax.cpu.xla import jit
 from prernn_jax.errors import InputError
-from prernn_jax.ops.scan import groups_of
-from prernn_jax.recurrent import Recurrent
+from prernn_jax.layers.cells import get_cell
+from prernn_jax.layers.recurrent import Recurrent
+from prernn_jax.layers.scan import groups_of
 from prernn_jax.sequence import Carries
 
 

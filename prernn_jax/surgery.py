@@ -12,9 +12,9 @@ from flax import nnx
 
 from prernn_jax.backbones.head import choose_layers, is_backbone, output_name
 from prernn_jax.errors import InputError
+from prernn_jax.layers.recurrent import Activation, Recurrent
+from prernn_jax.layers.recurrent_conv import RecurrentConv
 from prernn_jax.module_path import get_layer, set_layer
-from prernn_jax.recurrent import Activation, Recurrent
-from prernn_jax.recurrent_conv import RecurrentConv
 from prernn_jax.sequence import FoldedModel, RecurrentSlot, SequenceModel
 
 Readout = Literal["kept"] | None

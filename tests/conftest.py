@@ -31,8 +31,12 @@ _needs_torch = re.compile(
 )
 collect_ignore: list[str] = []
 if importlib.util.find_spec("torch") is None:
-    _files = sorted(Path(__file__).parent.glob("test_*.py"))
-    collect_ignore += [file.name for file in _files if _needs_torch.search(file.read_text())]
+    _tests = Path(__file__).parent
+    collect_ignore += [
+        str(file.relative_to(_tests))
+        for file in sorted(_tests.rglob("test_*.py"))
+        if _needs_torch.search(file.read_text())
+    ]
     _skipped += [f"{name}: torch is not installed" for name in collect_ignore]
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from small_videos import write_video
 
-from prernn_jax.data.landmarks import bounding_box
-from prernn_jax.data.pts_file import read_pts, write_pts
+from prernn_jax.data.face.landmarks import bounding_box
+from prernn_jax.data.face.vw300 import read_pts, write_pts
 
 
 def moved_face(

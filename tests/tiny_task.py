@@ -8,12 +8,10 @@ import numpy as np
 from flax import nnx
 
 from prernn_jax.backbones.resnet import ResNet
-from prernn_jax.losses import sequence_nll
-from prernn_jax.metrics import sequence_scores
+from prernn_jax.metrics import sequence_nll, sequence_scores
 from prernn_jax.surgery import make_recurrent
-from train.optim import Schedule, sgd, split_frozen
-from train.state import create_state, take_apart
-from train.step import Task, make_train_step
+from train.engine.optim import Schedule, sgd, split_frozen
+from train.engine.step import Task, create_state, make_train_step, take_apart
 
 CLASSES, BATCH, STEPS, SIDE = 3, 8, 2, 16
 

@@ -18,12 +18,12 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from prernn_jax.command import run_command
 from prernn_jax.errors import InputError
 from prernn_jax.metrics import top1
-from train.command import run_command
-from train.log import say
-from train.run_folder import write_text
-from train.scores_file import Scores, Set, match, read_scores, scores_path
+from train.engine.log import say
+from train.run.folder import write_text
+from train.run.scores import Scores, Set, match, read_scores, scores_path
 
 GRID = range(5)
 """Weights that are tried for each run; of those with the same ratios, the smallest."""

@@ -19,18 +19,18 @@ from jax import Array
 from numpy.typing import NDArray
 from rich.table import Table
 
-from prernn_jax.cells import get_cell
-from prernn_jax.compiling import jit
+from prernn_jax.command import run_command
+from prernn_jax.cpu.xla import jit
 from prernn_jax.errors import InputError
 from prernn_jax.gates import layer_paths, model_gates
+from prernn_jax.layers.cells import get_cell
 from prernn_jax.module_path import get_layer
 from prernn_jax.sequence import SequenceModel
-from train.command import run_command
-from train.figures import gate_saturation
-from train.finished_run import FinishedRun, held_out_batches, open_run
-from train.log import console, say
-from train.run_folder import write_text
-from train.step import Batch, Precision, cast
+from train.engine.log import console, say
+from train.engine.step import Batch, Precision, cast
+from train.run.figures import gate_saturation
+from train.run.finished import FinishedRun, held_out_batches, open_run
+from train.run.folder import write_text
 
 BELOW, ABOVE = 0.1, 0.9
 Tally = dict[str, dict[str, NDArray[np.float64]]]

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from prernn_jax import pretrained
 from prernn_jax.errors import InputError
+from prernn_jax.files import backbones
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 TOLERANCE = 1e-5  # relative norm of a layer's difference that `verify` accepts
@@ -102,7 +102,7 @@ class FlowInit:
 
 def inspect(options: Inspect) -> int:
     """Run the command `inspect`."""
-    from weights_port.open_file import open_source
+    from weights_port.formats.open import open_source
     from weights_port.report import print_source
 
     print_source(open_source(options.file))
@@ -160,7 +160,7 @@ def flow_init(options: FlowInit) -> int:
     from weights_port.flow_init import flow_init as work
 
     work(options.file, options.channels, options.out, overwrite=options.overwrite)
-    _, metadata = pretrained.read_parameters(options.out)
+    _, metadata = backbones.read_parameters(options.out)
     print(f"written: {options.out}; {metadata['derived']}")
     return 0
 

@@ -10,21 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from prernn_jax import pretrained, safetensors_file
 from prernn_jax.errors import InputError
+from prernn_jax.files import backbones, safetensors
+from prernn_jax.files.safetensors import Outgoing
 from prernn_jax.preprocess import Preprocessing
-from prernn_jax.safetensors_file import Outgoing
 from weights_port import mapping
-from weights_port.architecture import Architecture, scaled
-from weights_port.c3d_tables import C3D
+from weights_port.formats.mean_volume import read_mean_volume, with_volume
+from weights_port.formats.open import open_source
+from weights_port.formats.source import Source, nonfinite, sha256
 from weights_port.mapping import Assignment, Layout
-from weights_port.mean_volume import read_mean_volume, with_volume
-from weights_port.open_file import open_source
-from weights_port.resnet50_tables import RESNET50
-from weights_port.source import Source, nonfinite, sha256
 from weights_port.suspects import looks_like
+from weights_port.tables.architecture import Architecture, scaled
+from weights_port.tables.c3d import C3D
+from weights_port.tables.resnet50 import RESNET50
+from weights_port.tables.vgg16 import VGG16
 from weights_port.transforms import TRANSFORMS, Context
-from weights_port.vgg16_tables import VGG16
 
 ARCHITECTURES: dict[str, Architecture] = {a.name: a for a in (VGG16, C3D, RESNET50)}
 
@@ -111,7 +111,7 @@ def convert(
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "version": f"prernn-jax {importlib.metadata.version('prernn-jax')}",
         }
-        safetensors_file.write_safely(
+        safetensors.write_safely(
             out,
             arrays,
             metadata,
@@ -137,7 +137,7 @@ def make_plan(source: Source, architecture: Architecture, layout: str = "auto") 
         "arguments": json.dumps(arguments),
         "variant": table.variant,
     }
-    wanted = pretrained.flat_shapes(pretrained.build(metadata, where=str(source.path)))
+    wanted = backbones.flat_shapes(backbones.build(metadata, where=str(source.path)))
     channels = architecture.channels * arguments["width"]
     outgoing = _outgoing(source, assignment, wanted, channels)
     fresh = mapping.check_complete(assignment, wanted, table)

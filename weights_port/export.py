@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from prernn_jax import pretrained, safetensors_file, saved_model
 from prernn_jax.errors import InputError
+from prernn_jax.files import backbones, safetensors
+from prernn_jax.files import models as saved_model
 from weights_port import mapping
 from weights_port.transforms import TRANSFORMS, Context
 
@@ -39,16 +40,16 @@ def export(path: Path, out: Path, *, overwrite: bool = False) -> list[str]:
         raise InputError(f"{out}: the name must end in .pth, .pt or .safetensors")
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists already; choose another name or give --overwrite")
-    arrays, metadata = pretrained.read_parameters(path)
+    arrays, metadata = backbones.read_parameters(path)
     arrays = {k: v for k, v in arrays.items() if not k.startswith("preprocessing.")}
     try:
         import torch  # noqa: F401
     except ImportError as error:
         raise InputError("export needs torch: pip install 'prernn-jax[torch]'") from error
     sequence = "sequence" in metadata
-    model = saved_model.build_model if sequence else pretrained.build
-    wanted = pretrained.flat_shapes(model(metadata, where=str(path)))
-    pretrained.check_fit(arrays, wanted, where=str(path))
+    model = saved_model.build_model if sequence else backbones.build
+    wanted = backbones.flat_shapes(model(metadata, where=str(path)))
+    backbones.check_fit(arrays, wanted, where=str(path))
     state, layout = (sequence_state if sequence else _backbone)(arrays, metadata)
     kept = {key: metadata[key] for key in _KEPT if key in metadata} | {"layout": layout}
     _write(out, state, kept, bare=not sequence, overwrite=overwrite)
@@ -71,7 +72,7 @@ def _backbone(
 
     architecture = reference.architecture_of(metadata, "metadata")
     layout = architecture.layout(metadata.get("layout", ""))
-    sources = pretrained.read_json_object(metadata, "sources", where="metadata")
+    sources = backbones.read_json_object(metadata, "sources", where="metadata")
     moves = {}
     if layout is not None and layout.family == "torch":
         moves = {move.target: move for move in mapping.assign(layout, sources.values()).moves}
@@ -153,7 +154,7 @@ def _write(
     overwrite: bool,
 ) -> None:
     if out.suffix == ".safetensors":
-        safetensors_file.write_safely(out, state, metadata, overwrite=overwrite)
+        safetensors.write_safely(out, state, metadata, overwrite=overwrite)
         return
     import torch
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from prernn_jax import pretrained
-from prernn_jax.cross_modality import repeat_mean_channel
+from prernn_jax.backbones.cross_modality import repeat_mean_channel
 from prernn_jax.errors import InputError
+from prernn_jax.files import backbones
 from prernn_jax.preprocess import Preprocessing
 
 _FIRST = {"vgg16": "conv1_1.kernel", "c3d": "conv1a.kernel", "resnet": "conv1.kernel"}
@@ -29,10 +29,10 @@ def flow_init(path: Path, channels: int, out: Path, *, overwrite: bool = False) 
     Raises:
         InputError: no converted backbone, an impossible number, or `out` cannot be written.
     """
-    arrays, metadata = pretrained.read_parameters(path)
-    pretrained.check_fit(
+    arrays, metadata = backbones.read_parameters(path)
+    backbones.check_fit(
         {k: v for k, v in arrays.items() if not k.startswith("preprocessing.")},
-        pretrained.flat_shapes(pretrained.build(metadata, where=str(path))),
+        backbones.flat_shapes(backbones.build(metadata, where=str(path))),
         where=str(path),
     )
     if channels < 2 or channels % 2:
@@ -46,7 +46,7 @@ def flow_init(path: Path, channels: int, out: Path, *, overwrite: bool = False) 
     new["derived"] = f"flow-init: {first} averaged and repeated {channels} times"
     if "preprocessing" in metadata:
         new["preprocessing"] = _for_flow(metadata["preprocessing"]).to_json()
-    pretrained.save_parameters(out, {**arrays, first: np.asarray(kernel)}, new, overwrite=overwrite)
+    backbones.save_parameters(out, {**arrays, first: np.asarray(kernel)}, new, overwrite=overwrite)
 
 
 def _for_flow(text: str) -> Preprocessing:

@@ -13,9 +13,9 @@ from flax import nnx
 from prernn_jax.errors import InputError
 from prernn_jax.module_path import get_layer, set_layer
 from weights_port import reference
+from weights_port.formats.source import Source
 from weights_port.mapping import Move
 from weights_port.report import Row
-from weights_port.source import Source
 
 
 class Tap(nnx.Module):

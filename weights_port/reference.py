@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prernn_jax.errors import InputError
-from prernn_jax.pretrained import read_json_object
+from prernn_jax.files.backbones import read_json_object
 from weights_port import mapping, torch_networks
-from weights_port.architecture import Architecture
 from weights_port.convert import ARCHITECTURES
 from weights_port.mapping import Layout, Move
+from weights_port.tables.architecture import Architecture
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "vgg16": torch_networks.build_vgg16,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from weights_port.convert import Plan
-from weights_port.source import Source
+from weights_port.formats.source import Source
 from weights_port.transforms import TRANSFORMS
 
 Say = Callable[[str], None]

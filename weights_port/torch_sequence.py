@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from prernn_jax import safetensors_file
 from prernn_jax.errors import InputError
+from prernn_jax.files import safetensors
 from weights_port import reference
 from weights_port.torch_networks import TorchResNet, TorchVGG16
 from weights_port.torch_recurrent import State, TorchRecurrent, TorchRecurrentConv
@@ -25,7 +25,7 @@ class TorchSequence(nn.Module):
     """A sequence model, called with clips (B, T, C, H, W), or (B, T, C, L, H, W) for C3D.
 
     Args:
-        metadata: of a file of `prernn_jax.saved_model` or of `export`.
+        metadata: of a file of `prernn_jax.files.models` or of `export`.
     """
 
     def __init__(self, metadata: Mapping[str, str]) -> None:
@@ -137,7 +137,7 @@ def load(path: Path) -> TorchSequence:
         InputError: the file holds no exported sequence model.
     """
     if path.suffix == ".safetensors":
-        arrays, metadata = safetensors_file.read(path)
+        arrays, metadata = safetensors.read(path)
         state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     else:
         loaded = torch.load(path, map_location="cpu", weights_only=True)

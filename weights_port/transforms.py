@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prernn_jax.safetensors_file import Outgoing
+from prernn_jax.files.safetensors import Outgoing
 
 
 @dataclass(frozen=True)

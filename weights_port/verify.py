@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from prernn_jax import pretrained
 from prernn_jax.errors import InputError
+from prernn_jax.files import backbones
 from weights_port import mapping
-from weights_port.architecture import Architecture
 from weights_port.convert import ARCHITECTURES, context_of
+from weights_port.formats.open import open_source
+from weights_port.formats.source import Source, sha256
 from weights_port.mapping import Layout
-from weights_port.open_file import open_source
-from weights_port.source import Source, sha256
+from weights_port.tables.architecture import Architecture
 from weights_port.transforms import TRANSFORMS
 
 
@@ -47,7 +47,7 @@ def verify_arrays(path: Path, against: Path) -> tuple[Verdict, Source]:
     Raises:
         InputError: one of the files is bad, or the first was not made by `convert`.
     """
-    ours, metadata = pretrained.read_parameters(path)
+    ours, metadata = backbones.read_parameters(path)
     architecture, layout = _origin(path, metadata)
     source = open_source(against)
     if source.family != layout.family:
@@ -63,7 +63,7 @@ def verify_arrays(path: Path, against: Path) -> tuple[Verdict, Source]:
         )
     assignment = mapping.assign(layout, source.arrays)
     verdict.faults += assignment.faults
-    width = pretrained.read_json_object(metadata, "arguments", where=str(path)).get("width", 64)
+    width = backbones.read_json_object(metadata, "arguments", where=str(path)).get("width", 64)
     for move in assignment.moves:
         context = context_of(source, move.source, architecture.channels * width)
         original = source.arrays[move.source]
@@ -138,11 +138,11 @@ def layer_reports(path: Path, source: Source, image: Path | None) -> float | Non
     from weights_port.parity import example_inputs, parity
     from weights_port.report import print_parity
 
-    _, metadata = pretrained.read_parameters(path)
+    _, metadata = backbones.read_parameters(path)
     _, layout = _origin(path, metadata)
     moves = mapping.assign(layout, source.arrays).moves
-    inputs = example_inputs(pretrained.load_pretrained(path), metadata, image)
+    inputs = example_inputs(backbones.load_pretrained(path), metadata, image)
     return max(
-        print_parity(name, parity(pretrained.load_pretrained(path), metadata, source, moves, x))
+        print_parity(name, parity(backbones.load_pretrained(path), metadata, source, moves, x))
         for name, x in inputs.items()
     )

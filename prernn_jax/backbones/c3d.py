@@ -13,9 +13,9 @@ import jax
 from flax import nnx
 
 from prernn_jax.backbones.head import HeadLayer
-from prernn_jax.ops.conv import conv_general_dilated
-from prernn_jax.ops.dense import dot_general
-from prernn_jax.ops.pool import max_pool
+from prernn_jax.cpu.conv import conv_general_dilated
+from prernn_jax.cpu.dense import dot_general
+from prernn_jax.cpu.pool import max_pool
 
 Variant = Literal["caffe", "pytorch"]
 STAGE_SIZES = (1, 1, 2, 2, 2)

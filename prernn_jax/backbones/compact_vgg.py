@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 
 from prernn_jax.backbones.head import HeadLayer
-from prernn_jax.ops.conv import conv_general_dilated
+from prernn_jax.cpu.conv import conv_general_dilated
 
 _he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 _he_fan_in = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")

@@ -7,8 +7,8 @@ from typing import Any
 from flax import nnx
 
 from prernn_jax.errors import InputError
+from prernn_jax.layers.recurrent import Activation
 from prernn_jax.module_path import get_layer, linear_names
-from prernn_jax.recurrent import Activation
 
 
 @dataclass(frozen=True)

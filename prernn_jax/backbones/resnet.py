@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from prernn_jax.backbones.head import HeadLayer
-from prernn_jax.batch_norm import BatchNorm
-from prernn_jax.ops.conv import conv_general_dilated
-from prernn_jax.ops.pool import max_pool
+from prernn_jax.cpu.conv import conv_general_dilated
+from prernn_jax.cpu.pool import max_pool
+from prernn_jax.layers.batch_norm import BatchNorm
 
 Variant = Literal["torchvision", "caffe"]
 EXPANSION = 4  # a block's output has so many times the channels of its 3x3 convolution

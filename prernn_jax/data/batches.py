@@ -10,7 +10,7 @@ from absl import flags
 
 from prernn_jax.data.records import RandomAccessSource, Record
 from prernn_jax.errors import InputError
-from prernn_jax.memory import keep_freed_memory
+from prernn_jax.processes import keep_freed_memory
 
 Batch = dict[str, Any]  # arrays; of one sample, or (B, ...) of a batch
 

@@ -13,11 +13,9 @@ from typing import Any
 
 import tyro
 
-from prernn_jax.data.prepared import writable
-from prernn_jax.data.prepared_files import write_json
-from prernn_jax.data.progress import with_progress
-from prernn_jax.data.video import read_frames
-from prernn_jax.data.vw300 import read_annotations
+from prernn_jax.data.face.vw300 import read_annotations
+from prernn_jax.data.media.video import read_frames
+from prernn_jax.data.prepared.folder import with_progress, writable, write_json
 from prernn_jax.errors import InputError
 
 ENDINGS = (".avi", ".mp4", ".mpg", ".mkv", ".webm")

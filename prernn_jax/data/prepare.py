@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 import tyro
 
-from prernn_jax.data import hmdb51, nvgesture, ucf101, vw300
-from prernn_jax.data.clip_files import Flow, Recipe
-from prernn_jax.data.face_files import FaceRecipe, frame_report
-from prernn_jax.data.gesture import SHORT_SIDE, Modality, gesture_recipe
-from prernn_jax.data.listed_files import ListedFiles
-from prernn_jax.data.prepared import writable
-from prernn_jax.data.prepared_files import write_json
+from prernn_jax.data.action import hmdb51, ucf101
+from prernn_jax.data.face import vw300
+from prernn_jax.data.face.files import FaceRecipe, frame_report
+from prernn_jax.data.gesture import nvgesture
+from prernn_jax.data.gesture.datasets import SHORT_SIDE, Modality, gesture_recipe
+from prernn_jax.data.prepared.clip_files import Flow, Recipe
+from prernn_jax.data.prepared.folder import writable, write_json
+from prernn_jax.data.prepared.listed_files import ListedFiles
 from prernn_jax.errors import InputError
 
 SHOWN = 20

@@ -11,10 +11,10 @@ from typing import Any
 
 import tyro
 
-from train.command import run_command
-from train.face_config import FacePretraining
-from train.interrupt import RunStopped
-from train.log import say
+from prernn_jax.command import run_command
+from train.engine.log import say
+from train.engine.loop import RunStopped
+from train.face.config import FacePretraining
 from train.tables.grid import Grid, Structure, grid
 from train.tables.jobs import Config, Done, Job, own_cores, run_all, stage_one
 from train.tables.outcome import result_of, validation_of

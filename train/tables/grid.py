@@ -30,7 +30,7 @@ class Structure:
     Attributes:
       row: A key of ROWS.
       column: Key of the column.
-      changes: Fields of `train.run_config.RunConfig`.
+      changes: Fields of `train.run.config.RunConfig`.
     """
 
     row: str

@@ -15,16 +15,16 @@ from typing import Any, NamedTuple
 
 import jax
 
-from prernn_jax.child_process import end_with_the_parent, let_an_interrupt_in
 from prernn_jax.errors import InputError
-from prernn_jax.memory import keep_freed_memory
-from train import action, face
-from train.action_config import ActionConfig
-from train.face_config import FaceConfig
-from train.interrupt import RunStopped
-from train.parallel import make_mesh
-from train.run_folder import differences, make_folder
-from train.stage_two import settings_of
+from prernn_jax.processes import end_with_the_parent, keep_freed_memory, let_an_interrupt_in
+from train.action import __main__ as action
+from train.action.config import ActionConfig
+from train.engine.devices import make_mesh
+from train.engine.loop import RunStopped
+from train.face import __main__ as face
+from train.face.config import FaceConfig
+from train.run.folder import differences, make_folder
+from train.run.stage_two import settings_of
 
 Config = FaceConfig | ActionConfig
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from train.action_config import ActionConfig
-from train.face_config import FaceConfig
+from train.action.config import ActionConfig
+from train.face.config import FaceConfig
 from train.fuse import fused_top1
 from train.tables.claims import judge
 from train.tables.grid import Grid, Structure

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from train.figures import save_figure
+from train.run.figures import save_figure
 from train.tables.grid import CONTROL
 
 _KINDS = {

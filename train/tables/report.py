@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from train.run_folder import make_folder, write_text
+from train.run.folder import make_folder, write_text
 from train.tables.cell_text import Result, labels, markdown_table, number, spread
 from train.tables.circumstances import settings, sizes, streams
 from train.tables.grid import CONTROL

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prernn_jax.errors import InputError
-from train.action_config import ActionConfig, action_preset
-from train.face_config import FaceConfig, face_preset
-from train.optim import Schedule
-from train.step import Precision
+from train.action.config import ActionConfig, action_preset
+from train.engine.optim import Schedule
+from train.engine.step import Precision
+from train.face.config import FaceConfig, face_preset
 from train.tables.grid import Structure
 from train.tables.jobs import Config, Job
 

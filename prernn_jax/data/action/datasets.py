@@ -1,0 +1,147 @@
+"""The action data sets as the training program sees them: classes and random-access splits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prernn_jax.data.action.hmdb51 import read_listing as read_hmdb51
+from prernn_jax.data.action.loader import Stream
+from prernn_jax.data.action.ucf101 import read_listing as read_ucf101
+from prernn_jax.data.drawn.action_builder import embedded_splits
+from prernn_jax.data.drawn.actions import (
+    ACTION_CLASSES,
+    SPATIAL_CLASSES,
+    STATIC_CLASSES,
+    EmbeddedConfig,
+)
+from prernn_jax.data.media.augment import TSN_AUGMENTATION, Augmentation
+from prernn_jax.data.prepared.clip_files import Flow, Recipe, prepared_clips
+from prernn_jax.data.records import RandomAccessSource
+
+
+@dataclass(frozen=True)
+class ActionData:
+    """A data set of labelled clips.
+
+    Attributes:
+      classes: names; a record's `label` counts in them.
+      splits: name of a split -> its records (prernn_jax.data.records).
+      stack: flow pairs L that the data were made for.
+      size: side in pixels of the square picture that a network should be given.
+      augmentation: how its training clips are best varied.
+      spatial_classes: names for the spatial stream where they differ (one picture of the
+        pre-training set shows a shape but no leg); a record's `spatial_label` counts in them.
+    """
+
+    classes: tuple[str, ...]
+    splits: Mapping[str, RandomAccessSource]
+    stack: int
+    size: int
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    spatial_classes: tuple[str, ...] | None = None
+
+    def names(self, stream: Stream) -> tuple[str, ...]:
+        """Return the names of the classes that the loader's labels count in."""
+        return self.spatial_classes or self.classes if stream == "spatial" else self.classes
+
+
+def embedded_actions(
+    data_dir: Path | None = None, config: EmbeddedConfig | None = None
+) -> ActionData:
+    """Return the embedded clips; draws them first where that has not been done yet.
+
+    Args:
+      data_dir: where to keep them; by default see `data_folder`.
+      config: what to draw; its key is part of the folder's name.
+
+    Returns:
+      Splits train, validation and test.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    settings = config or EmbeddedConfig()
+    splits = embedded_splits("actions", settings, data_dir)
+    return ActionData(ACTION_CLASSES, splits, settings.stack, settings.size)
+
+
+def embedded_stills(
+    data_dir: Path | None = None, config: EmbeddedConfig | None = None
+) -> ActionData:
+    """Return the set for pre-training: other shapes, one picture and one flow stack a record.
+
+    Args:
+      data_dir: where to keep it; by default see `data_folder`.
+      config: what to draw.
+
+    Returns:
+      Splits train and validation. The classes are shape x leg, those of the spatial stream the
+      shapes alone.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    settings = config or EmbeddedConfig()
+    splits = embedded_splits("stills", settings, data_dir)
+    return ActionData(
+        STATIC_CLASSES,
+        splits,
+        settings.stack,
+        settings.size,
+        spatial_classes=SPATIAL_CLASSES,
+    )
+
+
+def ucf101(
+    source_dir: Path,
+    cache_dir: Path | None = None,
+    *,
+    split: int = 1,
+    flow: Flow = "dis",
+    stack: int = 10,
+    size: int = 224,
+    short_side: int = 256,
+    workers: int | None = None,
+) -> ActionData:
+    """Return UCF101; decodes the videos and computes their flow where that is still to do.
+
+    Args:
+      source_dir: the official layout, see `prernn_jax.data.action.ucf101`.
+      cache_dir: where prepared videos are kept; by default see `data_folder`.
+      split: 1, 2 or 3.
+      flow: algorithm, or "none" for the spatial stream alone.
+      stack: flow pairs L that a step should have.
+      size: side of the network's input.
+      short_side: to which the pictures are brought, 4:3 becomes 341x256.
+      workers: processes that prepare; by default one a core. They import the program that runs,
+        so a script does its work under `if __name__ == "__main__":`.
+
+    Returns:
+      Splits train and test, without what `prernn_jax.data.prepare --allow-missing` left out.
+
+    Raises:
+      InputError: something is missing or cannot be read; the message names it.
+    """
+    listing = read_ucf101(source_dir, split)
+    splits = prepared_clips("ucf101", listing, cache_dir, Recipe(flow, short_side), workers)
+    return ActionData(listing.classes, splits, stack, size, TSN_AUGMENTATION)
+
+
+def hmdb51(
+    source_dir: Path,
+    cache_dir: Path | None = None,
+    *,
+    split: int = 1,
+    flow: Flow = "dis",
+    stack: int = 10,
+    size: int = 224,
+    short_side: int = 256,
+    workers: int | None = None,
+) -> ActionData:
+    """Return HMDB51; arguments, splits and errors as for `ucf101`.
+
+    The layout is described in `prernn_jax.data.action.hmdb51`.
+    """
+    listing = read_hmdb51(source_dir, split)
+    splits = prepared_clips("hmdb51", listing, cache_dir, Recipe(flow, short_side), workers)
+    return ActionData(listing.classes, splits, stack, size, TSN_AUGMENTATION)

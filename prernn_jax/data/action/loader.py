@@ -1,0 +1,240 @@
+"""From a record to the steps of a clip: which pictures, decoded and cut, as one array."""
+
+import functools
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from prernn_jax.data.batches import Batch, EvalLoader, TrainLoader, eval_batches, train_batches
+from prernn_jax.data.media.augment import Augmentation, View, apply_view, centre_view, draw_view
+from prernn_jax.data.media.flow import flip_flow_x, stack_flow
+from prernn_jax.data.records import RandomAccessSource, Record, decode_picture
+from prernn_jax.errors import InputError
+
+Stream = Literal["spatial", "temporal"]
+Clip = NDArray[np.uint8]
+
+
+def step_starts(places: int, steps: int, offset: float | np.random.Generator) -> NDArray[np.int64]:
+    """Place steps evenly over a clip: one in each of `steps` equal segments.
+
+    Args:
+      places: number of positions at which a step can start, >= 1.
+      steps: T; a shorter clip gives one step for each position.
+      offset: where in its segment a step lies, 0 .. 1; a generator draws it for each segment.
+
+    Returns:
+      (min(T, places),) rising positions.
+    """
+    count = min(steps, places)
+    inside = offset.random(count) if isinstance(offset, np.random.Generator) else offset
+    return np.floor((np.arange(count) + inside) * (places / count)).astype(np.int64)
+
+
+def channels(stream: Stream, stack: int) -> int:
+    """Return the channels C of a step: 3, or 2 L of flow."""
+    return 3 if stream == "spatial" else 2 * stack
+
+
+def read_clip(
+    record: Record,
+    stream: Stream,
+    steps: int,
+    stack: int,
+    size: int,
+    offset: float | np.random.Generator,
+    augmentation: Augmentation | None = None,
+) -> tuple[Clip, int]:
+    """Decode the steps of one clip and nothing else.
+
+    Args:
+      record: see prernn_jax.data.records.
+      stream: "spatial": a step is one RGB picture; "temporal": L flow pairs, x1, y1, x2, ...
+      steps: T.
+      stack: L; a clip with fewer pairs repeats its last one.
+      size: side S of the result.
+      offset: see `step_starts`.
+      augmentation: with a generator as offset: what to vary; None: the middle square.
+
+    Returns:
+      (T, S, S, C) uint8, zeros after the end of a short clip, and its number of steps.
+
+    Raises:
+      InputError: unknown stream, or a record without such pictures.
+    """
+    if stream not in get_args(Stream):
+        raise InputError(f"stream is {stream!r}; expected 'spatial' or 'temporal'")
+    span = 1 if stream == "spatial" else stack
+    kinds = ("frames",) if stream == "spatial" else ("flow_x", "flow_y")
+    total = len(record[kinds[0]])
+    if total == 0:
+        raise InputError(
+            f"the clip {record['name']!r} has no {kinds[0]}, which the {stream} stream needs; "
+            "prepare the data with optical flow"
+        )
+    starts = step_starts(max(total - span + 1, 1), steps, offset)
+    wanted = np.minimum(starts[:, None] + np.arange(span), total - 1)  # (T', span)
+    clip = np.empty((steps, size, size, channels(stream, stack)), np.uint8)
+    clip[len(starts) :] = 0
+    view: View | None = None
+    if stream == "spatial":
+        for step, number in enumerate(wanted[:, 0]):
+            picture = decode_picture(record["frames"][number])
+            view = view or _choose_view(picture, size, offset, augmentation)
+            clip[step] = apply_view(picture, view, size)
+        return clip, len(starts)
+    unique, where = np.unique(wanted, return_inverse=True)
+    where = where.reshape(wanted.shape)
+    flow = np.empty((2, len(unique), size, size), np.uint8)
+    for direction, kind in enumerate(kinds):
+        for place, number in enumerate(unique):
+            picture = decode_picture(record[kind][number], gray=True)
+            view = view or _choose_view(picture, size, offset, augmentation)
+            flow[direction, place] = apply_view(picture, view, size)
+    if view is not None and view.flip:
+        flow[0] = flip_flow_x(flow[0])
+    for step, places in enumerate(where):
+        clip[step] = stack_flow(flow[0, places], flow[1, places])  # (S, S, 2 L)
+    return clip, len(starts)
+
+
+def _choose_view(
+    picture: Clip,
+    size: int,
+    offset: float | np.random.Generator,
+    augmentation: Augmentation | None,
+) -> View:
+    height, width = picture.shape[:2]
+    if augmentation is None or not isinstance(offset, np.random.Generator):
+        return centre_view(height, width, size)
+    return draw_view(offset, height, width, augmentation)
+
+
+LABELS: dict[Stream, str] = {"spatial": "spatial_label", "temporal": "label"}
+
+RGB_MEAN = (0.485, 0.456, 0.406)
+RGB_STD = (0.229, 0.224, 0.225)
+"""Of ImageNet, on 0 .. 1, as torchvision's weights expect."""
+FLOW_ZERO = 128.0
+FLOW_SCALE = 16.0
+"""Eight-bit steps that become 1: about 2.5 pixels."""
+
+
+def normalise(clips: jax.Array, stream: Stream) -> jax.Array:
+    """Turn pictures into what a network is given, on the device.
+
+    Args:
+      clips: (..., H, W, C) uint8.
+      stream: RGB ("spatial"): (x / 255 - mean) / std; flow ("temporal"): (x - 128) / 16.
+
+    Returns:
+      The same shape, float32.
+    """
+    values = clips.astype(jnp.float32)
+    if stream == "temporal":
+        return (values - jnp.float32(FLOW_ZERO)) / jnp.float32(FLOW_SCALE)
+    mean = jnp.broadcast_to(255.0 * jnp.array(RGB_MEAN, jnp.float32), values.shape)
+    std = jnp.broadcast_to(255.0 * jnp.array(RGB_STD, jnp.float32), values.shape)
+    return (values - mean) / std
+
+
+def _draw(
+    record: Record,
+    rng: np.random.Generator,
+    *,
+    stream: Stream,
+    steps: int,
+    stack: int,
+    crop: int,
+    augment: Augmentation,
+) -> Batch:
+    clip, length = read_clip(record, stream, steps, stack, crop, rng, augment)
+    return {
+        "clips": clip,
+        "lengths": np.int32(length),
+        "labels": np.int32(record[LABELS[stream]]),
+    }
+
+
+def train_loader(
+    source: RandomAccessSource,
+    *,
+    stream: Stream,
+    batch_size: int,
+    steps: int,
+    stack: int,
+    crop: int,
+    augment: Augmentation,
+    seed: int,
+    workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
+) -> TrainLoader:
+    """Shuffle, augment and batch clips without end.
+
+    Args:
+      source: records (prernn_jax.data.records).
+      stream: "spatial" (C = 3) or "temporal" (C = 2 L).
+      batch_size: B; an epoch's last, incomplete batch is left out (the next epoch shuffles anew).
+      steps: T.
+      stack: L.
+      crop: side of the pictures in the batch.
+      augment: how clips vary.
+      seed: of order and augmentation, 0 .. 2**32 - 1.
+      workers: processes that decode; 0 means threads of this one. The batches are the same.
+      shard: see `train_batches`.
+
+    Returns:
+      An iterator of dicts: `clips` uint8 (B, T, crop, crop, C), `lengths` and `labels` int32 (B,).
+
+    Raises:
+      InputError: fewer records than a batch needs.
+    """
+    draw = functools.partial(
+        _draw, stream=stream, steps=steps, stack=stack, crop=crop, augment=augment
+    )
+    return train_batches(
+        source, draw, batch_size=batch_size, seed=seed, workers=workers, shard=shard
+    )
+
+
+def eval_loader(
+    source: RandomAccessSource,
+    *,
+    stream: Stream,
+    batch_size: int,
+    steps: int,
+    stack: int,
+    crop: int,
+    windows: int = 1,
+) -> EvalLoader:
+    """Batch clips for testing: evenly placed steps, the middle square, no chance.
+
+    Args:
+      source: records.
+      stream: as for `train_loader`.
+      batch_size: B; the last batch is filled up with zeros.
+      steps: T.
+      stack: L.
+      crop: side of the pictures in the batch.
+      windows: rows that each video gives, each with its steps elsewhere in their segments.
+
+    Returns:
+      Re-iterable; dicts as from `train_loader` and `video` int32 (B,), the number of the record,
+      and `mask` bool (B,), False for the filling (whose video is -1).
+    """
+
+    def read(row: int) -> dict[str, Any]:
+        video, window = divmod(row, windows)
+        record = source[video]
+        clip, length = read_clip(record, stream, steps, stack, crop, (window + 0.5) / windows)
+        return {
+            "clips": clip,
+            "lengths": np.int32(length),
+            "labels": np.int32(record[LABELS[stream]]),
+            "video": np.int32(video),
+        }
+
+    return eval_batches(len(source) * windows, read, batch_size=batch_size)

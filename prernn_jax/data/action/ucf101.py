@@ -1,0 +1,98 @@
+"""UCF101 from its official layout: folders of AVI files and the lists of the three splits.
+
+Layout: SOURCE/UCF-101/<Class>/v_<Class>_gXX_cYY.avi and SOURCE/ucfTrainTestlist/classInd.txt,
+trainlist0N.txt, testlist0N.txt (lines may end in CR LF). A test list has no labels: the class is
+the folder. Names are matched without regard to case, for the archive and its lists disagree on
+HandstandPushups / HandStandPushups.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from prernn_jax.data.prepared.lists import (
+    Listed,
+    Listing,
+    existing_folder,
+    find_videos,
+    numbered_lines,
+)
+from prernn_jax.errors import InputError
+
+LAYOUT = "SOURCE/UCF-101/<Class>/*.avi and SOURCE/ucfTrainTestlist/{classInd,trainlist01,...}.txt"
+COUNTS = {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}
+"""Videos to train and to test on in each official split."""
+
+
+def read_classes(source: Path) -> tuple[str, ...]:
+    """Read classInd.txt: names by number, the first is number 0 here and 1 in the file.
+
+    Raises:
+      InputError: no such file, or its numbers are not 1, 2, 3, ...
+    """
+    path = _lists(source) / "classInd.txt"
+    names: list[str] = []
+    for line, text in numbered_lines(path, LAYOUT):
+        number, _, name = text.partition(" ")
+        if number != str(len(names) + 1) or not name:
+            raise InputError(
+                f"{path} line {line} is {text!r}; expected {len(names) + 1} and a class name"
+            )
+        names.append(name.strip())
+    return tuple(names)
+
+
+def read_listing(source: Path, split: int) -> Listing:
+    """Read the official lists of one split.
+
+    Args:
+      source: the folder that holds UCF-101 and ucfTrainTestlist.
+      split: 1, 2 or 3.
+
+    Returns:
+      The parts "train" and "test"; absent videos have a `fault`.
+
+    Raises:
+      InputError: a folder or list is missing, or a line names an unknown class, or a number that
+        is not the class's. The message names list, line and video.
+    """
+    if split not in COUNTS:
+        raise InputError(f"UCF101 has the splits 1, 2 and 3, got {split}")
+    classes = read_classes(source)
+    folder = existing_folder(source / "UCF-101", LAYOUT, archive=True)
+    videos = find_videos(folder)
+    parts = {}
+    for part in ("train", "test"):
+        path = _lists(source) / f"{part}list{split:02d}.txt"
+        parts[part] = _read_list(path, classes, folder, videos)
+    return Listing(classes, parts, dict(zip(parts, COUNTS[split], strict=True)))
+
+
+def _read_list(
+    path: Path, classes: tuple[str, ...], folder: Path, videos: Mapping[str, Path]
+) -> list[Listed]:
+    numbers = {name.lower(): number for number, name in enumerate(classes)}
+    listed = []
+    for line, text in numbered_lines(path, LAYOUT):
+        name, _, given = text.partition(" ")
+        where = f"{path} line {line}"
+        kind = name.partition("/")[0].lower()
+        if kind not in numbers:
+            raise InputError(f"{where} is {text!r}: {kind!r} is no class of classInd.txt")
+        if given and given.strip() != str(numbers[kind] + 1):
+            raise InputError(
+                f"{where} gives {name} the class {given.strip()}, but classInd.txt says "
+                f"{numbers[kind] + 1}"
+            )
+        video, fault = videos.get(name.lower()), None
+        if video is None:
+            video = folder / name
+            fault = f"{where} names {name}, which is not under {folder}; unpack all of UCF101.rar"
+        stem = str(Path(name).with_suffix(""))
+        listed.append(Listed(video, numbers[kind], stem, fault=fault))
+    if not listed:
+        raise InputError(f"{path} is empty; expected one video a line")
+    return listed
+
+
+def _lists(source: Path) -> Path:
+    return existing_folder(existing_folder(source, LAYOUT) / "ucfTrainTestlist", LAYOUT)

@@ -1,0 +1,1 @@
+"""The embedded data: clips that this package draws by itself."""

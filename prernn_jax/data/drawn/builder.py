@@ -1,0 +1,81 @@
+"""TFDS builders of data that are drawn: each record from its split and number alone."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from prernn_jax.data.media.flow import one_thread
+from prernn_jax.data.prepared.folder import data_folder, prepare_once
+from prernn_jax.data.records import PreparedSplit, RandomAccessSource
+
+_BLOCK = 64  # so many records are in memory at once
+
+
+@dataclasses.dataclass(eq=False)
+class DrawnConfig(tfds.core.BuilderConfig):
+    """What a builder draws; the `name` must change with everything that decides it.
+
+    Attributes:
+      features: how TFDS stores a record.
+      counts: split -> number of records.
+      draw: split and number -> the record.
+      facts: what else the prepared data are to say of themselves.
+    """
+
+    features: Any = None
+    counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    draw: Callable[[str, int], dict[str, Any]] | None = None
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class DrawnBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Writes what its configuration draws, several records at a time."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=self.builder_config.features,
+            metadata=tfds.core.MetadataDict(self.builder_config.facts),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {split: self._generate_examples(split) for split in self.builder_config.counts}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        config = self.builder_config
+        count = config.counts[split]
+        with one_thread(), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            for start in range(0, count, _BLOCK):
+                numbers = range(start, min(start + _BLOCK, count))
+                drawn = pool.map(config.draw, [split] * len(numbers), numbers)
+                yield from zip(numbers, drawn, strict=True)
+
+
+def drawn_splits(
+    builder: type[DrawnBuilder], config: DrawnConfig, data_dir: Path | None, what: str
+) -> dict[str, RandomAccessSource]:
+    """Return the splits of drawn data; draws them first where that has not been done yet.
+
+    Args:
+      builder: whose name the folder has.
+      config: what to draw.
+      data_dir: where to keep it; by default see `data_folder`.
+      what: for the message to the user.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    root = data_folder(data_dir)
+
+    def make() -> DrawnBuilder:
+        return builder(data_dir=str(root), config=config, file_format="array_record")
+
+    made = prepare_once(make, root, what)
+    return {name: PreparedSplit(Path(made.data_path), name) for name in made.info.splits}

@@ -1,0 +1,209 @@
+"""Prepared face videos on disk: how they are written and read.
+
+Of each picture the part is kept in which the face moves (one window a video, twice as large as the
+face), scaled so that the face is `side` pixels at the median; pictures are never enlarged. In a
+file stand N encoded pictures, their landmarks, their numbers, and a JSON record.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prernn_jax.data.face.landmarks import bounding_box, square_around
+from prernn_jax.data.face.records import FaceBoxes, check_record
+from prernn_jax.data.face.vw300 import broken_frames, read_annotations
+from prernn_jax.data.face.window import FaceWindow, face_window, move_points
+from prernn_jax.data.media.video import read_frames
+from prernn_jax.data.prepared.folder import prepared_path, refuse_to_mix
+from prernn_jax.data.prepared.lists import Listed
+from prernn_jax.data.prepared.record_file import RecordFile, closing_record, record_writer
+from prernn_jax.data.records import Record, decode_picture, encode_picture
+from prernn_jax.errors import InputError
+
+SMALLEST = 8.0
+"""Faces of fewer pixels are none."""
+Landmarks = dict[int, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class FaceRecipe:
+    """How face videos are prepared; part of a folder's name, so that recipes never mix.
+
+    Attributes:
+      side: of the landmarks' bounding box, in pixels, that larger faces are brought to.
+      around: side of what is kept around each face, in parts of its bounding box.
+      quality: of the JPEG pictures.
+    """
+
+    side: int = 200
+    around: float = 2.0
+    quality: int = 95
+
+    @property
+    def key(self) -> str:
+        """A folder name."""
+        return f"face{self.side}px-x{self.around:g}-q{self.quality}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything that must be the same for all videos of a set."""
+        return asdict(self)
+
+    def write(self, item: Listed, target: Path) -> None:
+        """Decode a video and write its annotated frames; nothing is left behind on failure.
+
+        Badly annotated frames (`broken_frames`) are left out, and frames without landmarks,
+        landmarks without a frame and faulty landmark files are noted.
+
+        Raises:
+          InputError: the video does not decode, or no frame of it has landmarks.
+          OSError: the file cannot be written.
+        """
+        annot = item.video.parent / "annot"
+        landmarks, faults = read_annotations(annot)
+        broken = broken_frames().get(item.name, frozenset())
+        kept = {number: points for number, points in landmarks.items() if number not in broken}
+        window: FaceWindow | None = None
+        seen, written = set(), []
+        with record_writer(target) as write:
+            for number, picture in _pictures(item.video):
+                seen.add(number)
+                if number not in kept:
+                    continue
+                if window is None:
+                    faults += _drop_outside(kept, picture, item.video)
+                    if not kept:
+                        break
+                    every = np.stack(list(kept.values()))
+                    height, width = picture.shape[:2]
+                    window = face_window(every, height, width, self.side, self.around)
+                if number not in kept:
+                    continue
+                write(encode_picture(window.cut(picture, item.video, number), self.quality))
+                written.append(number)
+            if window is None or not written:
+                first = f": {faults[0]}" if faults else ""
+                raise InputError(f"no frame of {item.video} has landmarks that can be used{first}")
+            points = np.stack([kept[number] for number in written])
+            points = move_points(points, window.window, window.size)
+            write(points.astype(np.float32).tobytes())
+            write(np.array(written, np.int32).tobytes())
+            facts = {
+                "frames": len(written),
+                "window": list(window.window),
+                "size": list(window.size),
+                "faulty": faults,
+                "notes": _notes(annot, seen, broken),
+                **self.facts,
+            }
+            write(closing_record(facts))
+
+
+def _drop_outside(kept: Landmarks, picture: NDArray[np.uint8], video: Path) -> list[str]:
+    """Drop landmarks that are no face in this picture; return what is wrong with them."""
+    height, width = picture.shape[:2]
+    faults = []
+    for number, points in list(kept.items()):
+        x0, y0, x1, y1 = bounding_box(points)
+        inside = x1 > 0 and y1 > 0 and x0 < width - 1 and y0 < height - 1
+        if not inside or max(x1 - x0, y1 - y0) < SMALLEST:
+            del kept[number]
+            faults.append(
+                f"the landmarks of frame {number} of {video} lie in ({x0:.0f}, {y0:.0f}) to "
+                f"({x1:.0f}, {y1:.0f}): no face in a picture of {height}x{width} pixels"
+            )
+    return faults
+
+
+def _pictures(video: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Number, from 1, and picture of each frame of a video or of a folder of extracted frames."""
+    if video.is_dir():
+        for path in sorted(video.iterdir()):
+            if path.stem.isdecimal() and path.suffix.lower() in (".jpg", ".png"):
+                try:
+                    yield int(path.stem), decode_picture(path.read_bytes())
+                except InputError as error:
+                    raise InputError(f"{path} is not a picture") from error
+    else:
+        yield from enumerate(read_frames(video), start=1)
+
+
+def _notes(annot: Path, seen: set[int], broken: frozenset[int]) -> list[str]:
+    files = {int(path.stem) for path in annot.glob("*.pts") if path.stem.isdecimal()}
+    notes = []
+    if files & seen & broken:
+        bad = len(files & seen & broken)
+        notes.append(f"{bad} badly annotated frames are left out, as in the official test")
+    if files - seen:
+        first = min(files - seen)
+        notes.append(f"{len(files - seen)} landmark files have no frame, first {first:06d}.pts")
+    if seen - files:
+        notes.append(f"{len(seen - files)} frames have no landmarks, first {min(seen - files)}")
+    return notes
+
+
+class FaceFiles:
+    """Prepared face videos as a source of records (`prernn_jax.data.face.records`).
+
+    Args:
+      folder: where the prepared files lie.
+      listed: the videos; their label is the test category, 0 where there is none.
+      recipe: how they were to be prepared.
+      boxes: how the square of each frame is chosen.
+    """
+
+    def __init__(
+        self, folder: Path, listed: Sequence[Listed], recipe: FaceRecipe, boxes: FaceBoxes
+    ) -> None:
+        self._folder, self._listed, self._boxes = folder, listed, boxes
+        self._facts = recipe.facts
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    def __getitem__(self, index: int) -> Record:
+        item = self._listed[index]
+        path = prepared_path(self._folder, item)
+        file = RecordFile(path)
+        refuse_to_mix(path, file.facts, self._facts)
+        count, size = int(file.facts["frames"]), file.facts["size"]
+        landmarks = np.frombuffer(file.read(count), np.float32).reshape(count, -1, 2)
+        if self._boxes.given is None:
+            boxes = self._boxes.around(landmarks)
+        else:
+            numbers = np.frombuffer(file.read(count + 1), np.int32)
+            given = self._boxes.of(item.name, numbers.tolist()).reshape(count, 2, 2)
+            moved = move_points(given, file.facts["window"], size).reshape(count, 4)
+            boxes = square_around(moved).astype(np.float32)
+        record = {
+            "frames": file.pictures(0, 1, count),
+            "landmarks": landmarks,
+            "boxes": boxes,
+            "name": item.name,
+            "category": str(item.label) if item.label else "",
+        }
+        check_record(record, *size)
+        return record
+
+
+def frame_report(folder: Path, listed: Sequence[Listed]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what preparation noted about frames: what is faulty, and what need not be mended.
+
+    The keys of the first are "<video>, frames", for the videos are used without them.
+    """
+    faulty, notes = {}, {}
+    for item in listed:
+        path = prepared_path(folder, item)
+        if not path.is_file():
+            continue
+        facts = RecordFile(path).facts
+        if facts["faulty"]:
+            more = f" (and {len(facts['faulty']) - 1} more files)" * (len(facts["faulty"]) > 1)
+            faulty[f"{item.name}, frames"] = f"left out: {facts['faulty'][0]}{more}"
+        if facts["notes"]:
+            notes[item.name] = "; ".join(facts["notes"])
+    return faulty, notes

@@ -1,0 +1,223 @@
+"""From a record of a face video to the frames of a clip: decoded, cut to the box, with landmarks.
+
+Landmarks come in coordinates of the box that was cut out, -0.5 to 0.5 (`normalise_landmarks`).
+"""
+
+import bisect
+import functools
+import itertools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from prernn_jax.data.batches import Batch, EvalLoader, TrainLoader, eval_batches, train_batches
+from prernn_jax.data.face.landmarks import FLIP, POINTS, normalise_landmarks
+from prernn_jax.data.records import RandomAccessSource, Record, decode_picture
+from prernn_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class FaceAugmentation:
+    """How training clips vary; one draw serves all frames of a clip.
+
+    Attributes:
+      scale: greatest relative change of the box's side, either way.
+      shift: greatest move of the box, in parts of its side, in x and in y.
+      flip: probability of mirroring left and right.
+    """
+
+    scale: float = 0.1
+    shift: float = 0.05
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.scale < 1 and 0 <= self.shift < 1 and 0 <= self.flip <= 1):
+            raise InputError(
+                f"augmentation of faces: scale {self.scale} and shift {self.shift} must be at "
+                f"least 0 and less than 1, flip {self.flip} a probability"
+            )
+
+
+class FaceView(NamedTuple):
+    """How the boxes of a clip are looked at."""
+
+    scale: float = 1.0
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+    flip: bool = False
+
+
+def draw_face_view(rng: np.random.Generator, augmentation: FaceAugmentation) -> FaceView:
+    """Draw how a clip is looked at."""
+    scale = float(np.exp(rng.uniform(-1, 1) * np.log1p(augmentation.scale)))
+    shift_x, shift_y = (rng.uniform(-1, 1, 2) * augmentation.shift).tolist()
+    return FaceView(scale, shift_x, shift_y, bool(rng.random() < augmentation.flip))
+
+
+def window_starts(frames: int, steps: int) -> range:
+    """First frames of the windows that cut a video into clips; the last may be shorter."""
+    return range(0, frames, steps)
+
+
+def read_faces(
+    record: Record, start: int, steps: int, size: int, view: FaceView
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], int]:
+    """Decode consecutive frames of one video and nothing else.
+
+    Args:
+      record: see `prernn_jax.data.face.records`.
+      start: the first frame.
+      steps: T.
+      size: side S of the result.
+      view: how the boxes are looked at.
+
+    Returns:
+      (T, S, S, 3) uint8 and landmarks (T, 68, 2) in coordinates of what is seen, both zeros after
+      the end of the video, and the number of frames.
+    """
+    frames = range(start, min(start + steps, len(record["frames"])))
+    clip = np.zeros((steps, size, size, 3), np.uint8)
+    landmarks = np.zeros((steps, POINTS, 2), np.float32)
+    for step, frame in enumerate(frames):
+        box = _pixel_box(record["boxes"][frame], view)
+        clip[step] = _cut(decode_picture(record["frames"][frame]), box, size)
+        edges = np.array([*box[:2], box[0] + box[2], box[1] + box[2]]) - 0.5
+        landmarks[step] = normalise_landmarks(record["landmarks"][frame], edges)
+    if view.flip:
+        clip = clip[:, :, ::-1]
+        landmarks = landmarks[:, FLIP] * np.array([-1, 1], np.float32)
+        landmarks[len(frames) :] = 0
+    return clip, landmarks, len(frames)
+
+
+def _pixel_box(box: NDArray[np.float32], view: FaceView) -> tuple[int, int, int]:
+    """The square that a view shows, in whole pixels: the first column and row, and the side."""
+    side = float(box[2] - box[0])
+    shown = max(round(side * view.scale), 1)
+    left = (box[0] + box[2]) / 2 + side * view.shift_x - shown / 2 + 0.5
+    top = (box[1] + box[3]) / 2 + side * view.shift_y - shown / 2 + 0.5
+    return round(float(left)), round(float(top)), shown
+
+
+def _cut(picture: NDArray[np.uint8], box: tuple[int, int, int], size: int) -> NDArray[np.uint8]:
+    """A square of a picture, which may reach over the edge: the pixels there are repeated."""
+    left, top, side = box
+    height, width = picture.shape[:2]
+    over = max(-left, -top, left + side - width, top + side - height, 0)
+    if over:
+        picture = cv2.copyMakeBorder(picture, over, over, over, over, cv2.BORDER_REPLICATE)  # type: ignore[assignment]
+        left, top = left + over, top + over
+    part = picture[top : top + side, left : left + side]
+    if side == size:
+        return part
+    how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return cv2.resize(part, (size, size), interpolation=how)  # type: ignore[return-value]
+
+
+class _Windows:
+    """Videos, each as often as it has windows of T frames: an epoch sees a long one more often."""
+
+    def __init__(self, source: RandomAccessSource, steps: int) -> None:
+        self.source = source
+        counts = (len(window_starts(_frames(source, v), steps)) for v in range(len(source)))
+        self.ends = list(itertools.accumulate(counts))
+
+    def __len__(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def place(self, row: int) -> tuple[int, int]:
+        """The video of a row, and which of its windows it is."""
+        video = bisect.bisect_right(self.ends, row)
+        return video, row - (self.ends[video - 1] if video else 0)
+
+    def __getitem__(self, row: int) -> Record:
+        return self.source[self.place(row)[0]]
+
+
+def face_train_loader(
+    source: RandomAccessSource,
+    *,
+    batch_size: int,
+    steps: int,
+    size: int,
+    augment: FaceAugmentation,
+    seed: int,
+    workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
+) -> TrainLoader:
+    """Shuffle, cut out, augment and batch clips of faces without end.
+
+    Args:
+      source: records (prernn_jax.data.face.records).
+      batch_size: B.
+      steps: T consecutive frames, from a random one on; a shorter video is padded.
+      size: side S of the pictures in the batch.
+      augment: how clips vary.
+      seed: of order and augmentation, 0 .. 2**32 - 1.
+      workers: processes that decode; 0 means threads of this one. The batches are the same.
+      shard: see `train_batches`.
+
+    Returns:
+      An iterator of dicts: `clips` uint8 (B, T, S, S, 3), `landmarks` float32 (B, T, 68, 2) in
+      coordinates of the box, -0.5 .. 0.5, and `lengths` int32 (B,). An epoch has as many clips as
+      all videos fill.
+
+    Raises:
+      InputError: fewer clips than a batch needs.
+    """
+    draw = functools.partial(_draw, steps=steps, size=size, augment=augment)
+    windows = _Windows(source, steps)
+    return train_batches(
+        windows, draw, batch_size=batch_size, seed=seed, workers=workers, shard=shard
+    )
+
+
+def face_eval_loader(
+    source: RandomAccessSource, *, batch_size: int, steps: int, size: int
+) -> EvalLoader:
+    """Batch all frames of all videos once, in their order, as clips of T consecutive ones.
+
+    Args:
+      source: records.
+      batch_size: B; the last batch is filled up with zeros.
+      steps: T; a video's last clip may be shorter and is padded.
+      size: side S of the pictures in the batch.
+
+    Returns:
+      Re-iterable; dicts as from `face_train_loader`, and `video` int32 (B,), the number of the
+      record, and `mask` bool (B,), False for the filling (whose video is -1).
+    """
+    windows = _Windows(source, steps)
+
+    def read(row: int) -> Batch:
+        video, window = windows.place(row)
+        record = source[video]
+        start = window_starts(len(record["frames"]), steps)[window]
+        sample = _sample(record, start, steps, size, FaceView())
+        return {**sample, "video": np.int32(video)}
+
+    return eval_batches(len(windows), read, batch_size=batch_size)
+
+
+def _draw(
+    record: Record,
+    rng: np.random.Generator,
+    *,
+    steps: int,
+    size: int,
+    augment: FaceAugmentation,
+) -> Batch:
+    start = int(rng.integers(max(len(record["frames"]) - steps, 0) + 1))
+    return _sample(record, start, steps, size, draw_face_view(rng, augment))
+
+
+def _sample(record: Record, start: int, steps: int, size: int, view: FaceView) -> Batch:
+    clip, landmarks, length = read_faces(record, start, steps, size, view)
+    return {"clips": clip, "landmarks": landmarks, "lengths": np.int32(length)}
+
+
+def _frames(source: RandomAccessSource, video: int) -> int:
+    return len(source[video]["frames"])

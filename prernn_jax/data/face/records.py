@@ -1,0 +1,161 @@
+"""Which square around a face a network is shown: by the landmarks, or by boxes from a file."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import tensorflow_datasets as tfds
+from numpy.typing import NDArray
+
+from prernn_jax.data.face.landmarks import POINTS, bounding_box, check_landmarks, square_around
+from prernn_jax.data.records import Record
+from prernn_jax.errors import InputError
+
+CATEGORIES = ("", "1", "2", "3")
+
+
+def check_record(record: Record, height: int, width: int) -> None:
+    """Checks a record whose pictures are (height, width).
+
+    Raises:
+      InputError: no frames, wrong shapes, a landmark that is not finite, an unknown category, a
+        box that is not square, not finite or outside of the picture. The message names the video
+        and the frame (from 0).
+    """
+    where = f"the video {record['name']!r}"
+    count, landmarks, boxes = len(record["frames"]), record["landmarks"], record["boxes"]
+    if count == 0:
+        raise InputError(f"{where} has no frames with landmarks")
+    if landmarks.shape != (count, POINTS, 2) or boxes.shape != (count, 4):
+        raise InputError(
+            f"{where} has {count} frames, landmarks {landmarks.shape} and boxes {boxes.shape}; "
+            f"expected ({count}, {POINTS}, 2) and ({count}, 4)"
+        )
+    check_landmarks(landmarks, where)
+    if record["category"] not in CATEGORIES:
+        raise InputError(
+            f"{where} has the category {record['category']!r}; expected one of "
+            f"{', '.join(map(repr, CATEGORIES))}"
+        )
+    x0, y0, x1, y1 = boxes.T.astype(np.float64)
+    side = x1 - x0
+    finite = np.isfinite(boxes).all(axis=1)
+    square = (side >= 1) & (np.abs((y1 - y0) - side) <= 1e-3 * np.abs(side))
+    inside = (x1 > 0) & (y1 > 0) & (x0 < width - 1) & (y0 < height - 1)
+    for fine, fault in (
+        (finite, "is not finite"),
+        (square, "is not a square of one pixel or more"),
+        (inside, f"lies outside of the picture of {height}x{width} pixels"),
+    ):
+        if not fine.all():
+            frame = int(np.argmin(fine))
+            raise InputError(
+                f"{where}: the box {boxes[frame].tolist()} of frame {frame} {fault}; expected "
+                "x0, y0, x1, y1 around the face"
+            )
+
+
+def face_features() -> tfds.features.FeaturesDict:
+    """Return how TFDS stores a record."""
+    picture = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
+    return tfds.features.FeaturesDict(
+        {
+            "frames": tfds.features.Sequence(picture),
+            "landmarks": tfds.features.Tensor(shape=(None, POINTS, 2), dtype=np.float32),
+            "boxes": tfds.features.Tensor(shape=(None, 4), dtype=np.float32),
+            "name": tfds.features.Text(),
+            "category": tfds.features.Text(),
+        }
+    )
+
+
+BoxSource = Literal["truth", "previous"]
+GivenBoxes = Mapping[str, Mapping[int, NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class FaceBoxes:
+    """How the square of each frame is chosen.
+
+    Attributes:
+      source: "truth": around the frame's own true landmarks; "previous": around those of the
+        frame before, as a tracker has it (the first frame: its own).
+      enlarge: side of the square in parts of the longer side of the landmarks' bounding box.
+      given: boxes of another's, in place of both: video -> number of the frame -> x0, y0, x1, y1
+        in pixels of the original video; made square, not enlarged. A frame without a box has the
+        last one before it.
+    """
+
+    source: BoxSource = "truth"
+    enlarge: float = 1.3
+    given: GivenBoxes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.source not in get_args(BoxSource):
+            raise InputError(f"face boxes come from the truth or previous, got {self.source!r}")
+        if not 0 < self.enlarge < 10:
+            raise InputError(f"face boxes are enlarged by {self.enlarge}; expected 0 to 10")
+
+    def around(self, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the squares (N, 4) of a video's frames with landmarks (N, 68, 2)."""
+        boxes = square_around(bounding_box(landmarks), self.enlarge).astype(np.float32)
+        return boxes if self.source == "truth" else np.concatenate([boxes[:1], boxes[:-1]])
+
+    def of(self, video: str, numbers: Sequence[int]) -> NDArray[np.float32]:
+        """Return the given squares (N, 4) of a video's frames.
+
+        Raises:
+          InputError: there is none for this video.
+        """
+        boxes = (self.given or {}).get(video)
+        if not boxes:
+            raise InputError(f"the file of face boxes has none for the video {video}")
+        known = np.array(sorted(boxes))
+        before = np.maximum(np.searchsorted(known, numbers, side="right") - 1, 0)
+        chosen = np.stack([boxes[int(number)] for number in known[before]])
+        return square_around(chosen).astype(np.float32)
+
+
+def read_boxes(path: Path) -> GivenBoxes:
+    """Read boxes from a JSON file: {"114": {"000001": [x0, y0, x1, y1], ...}, ...}.
+
+    Pixels are counted from 0, frames from 1 as in the names of the .pts files.
+
+    Raises:
+      InputError: no such file, no JSON, or a box is not four finite numbers with x0 < x1 and
+        y0 < y1. The message names video and frame.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file of face boxes {path}")
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise InputError(f"{path} is not of the form {{video: {{frame: [x0, y0, x1, y1]}}}}")
+    return {
+        video: {
+            _frame(number, path, video): _box(box, f"{path}: video {video}, frame {number}")
+            for number, box in boxes.items()
+        }
+        for video, boxes in content.items()
+    }
+
+
+def _frame(number: str, path: Path, video: str) -> int:
+    if not number.isdecimal():
+        raise InputError(f"{path}: video {video} has the frame {number!r}; expected a number")
+    return int(number)
+
+
+def _box(box: object, where: str) -> NDArray[np.float32]:
+    try:
+        values = np.array(box, np.float32)
+    except (TypeError, ValueError):
+        values = np.zeros(0, np.float32)
+    if values.shape != (4,) or not np.isfinite(values).all() or not np.all(values[:2] < values[2:]):
+        raise InputError(f"{where}: {box!r} is no box; expected x0, y0, x1, y1")
+    return values

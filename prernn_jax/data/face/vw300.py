@@ -1,0 +1,189 @@
+"""300VW from its official layout: a folder a video with its frames' landmarks.
+
+Layout: SOURCE/300VW_Dataset_2015_12_14/<id>/vid.avi and .../<id>/annot/000001.pts, one file a
+frame; frame 000001 is the first. SOURCE may also be the folder of the videos itself, and frames
+that were extracted (<id>/imgs/000001.jpg, as by mmpose's instructions) stand in for vid.avi.
+
+Videos to train and to test on are those of the challenge (Shen et al., ICCV workshops 2015), the
+latter in three categories: 1 well lit, 2 unconstrained, 3 arbitrary. 2,127 frames of 16 test
+videos are badly annotated and left out of the test; their numbers are in vw300_broken.json, from
+open-mmlab/mmpose, which has them from the data set's extra.zip.
+"""
+
+import functools
+import json
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prernn_jax.data.face.landmarks import POINTS
+from prernn_jax.data.prepared.lists import Listed, Listing, existing_folder
+from prernn_jax.errors import InputError
+
+_FIRST_PIXEL = 1.0
+
+
+def read_pts(path: Path, points: int = POINTS) -> NDArray[np.float32]:
+    """Read a .pts file; blanks, empty lines and line ends may be any.
+
+    Args:
+      path: the file.
+      points: how many there must be.
+
+    Returns:
+      (points, 2) x, y in pixels, counted from 0.
+
+    Raises:
+      InputError: there is no such file, it has no braces, something between them is not a finite
+        number, or there are more or fewer points. The message names file and line.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no landmark file {path}")
+    text = path.read_bytes().decode("ascii", "replace")
+    head, opened, body = text.partition("{")
+    body, closed, _ = body.rpartition("}")
+    if not opened or not closed:
+        raise InputError(f"{path} is no landmark file: expected points between {{ and }}")
+    first_line, values = head.count("\n") + 1, []
+    for line, row in enumerate(body.split("\n"), start=first_line):
+        for word in row.split():
+            values.append(_number(word, f"{path} line {line}"))
+    if len(values) != 2 * points:
+        raise InputError(
+            f"{path} line {first_line}: {len(values)} numbers between {{ and }}, expected "
+            f"{2 * points} (x and y of {points} points)"
+        )
+    return np.array(values, np.float64).reshape(points, 2).astype(np.float32) - np.float32(
+        _FIRST_PIXEL
+    )
+
+
+def write_pts(path: Path, landmarks: NDArray[np.floating]) -> None:
+    """Write landmarks (N, 2), counted from 0, as a .pts file, which counts from 1."""
+    rows = [f"{x:.3f} {y:.3f}" for x, y in landmarks + _FIRST_PIXEL]
+    lines = ["version: 1", f"n_points: {len(rows)}", "{", *rows, "}", ""]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text("\n".join(lines))
+    temporary.replace(path)
+
+
+def _number(word: str, where: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise InputError(f"{where}: {word!r} is not a finite number; expected a coordinate")
+    return value
+
+
+FOLDER = "300VW_Dataset_2015_12_14"
+LAYOUT = f"SOURCE/{FOLDER}/<id>/vid.avi and SOURCE/{FOLDER}/<id>/annot/000001.pts, ..."
+_TRAIN = """
+    001 002 003 004 007 009 010 011 013 015 016 017 018 019 020 022 025 027 028 029 031 033 034 035
+    037 039 041 043 044 046 047 048 049 053 057 059 112 113 115 119 120 123 138 143 144 160 204 205
+    223 225
+"""
+_CATEGORY_1 = """
+    114 124 125 126 150 158 401 402 505 506 507 508 509 510 511 514 515 518 519 520 521 522 524 525
+    537 538 540 541 546 547 548
+"""
+_CATEGORY_2 = "203 208 211 212 213 214 218 224 403 404 405 406 407 408 409 412 550 551 553"
+_CATEGORY_3 = "410 411 516 517 526 528 529 530 531 533 557 558 559 562"
+PARTS = {
+    "train": _TRAIN.split(),
+    "category 1": _CATEGORY_1.split(),
+    "category 2": _CATEGORY_2.split(),
+    "category 3": _CATEGORY_3.split(),
+}
+"""Part -> names of its videos. The number of a part is the `label` of its videos here."""
+
+
+def read_listing(source: Path) -> Listing:
+    """Find the videos of the official lists.
+
+    Args:
+      source: the folder that holds 300VW_Dataset_2015_12_14, or that folder.
+
+    Returns:
+      The parts "train" and "category 1" to "category 3"; absent videos have a `fault`.
+
+    Raises:
+      InputError: there is no such folder, or no video of the lists in it.
+    """
+    root = source / FOLDER if (source / FOLDER).is_dir() else source
+    existing_folder(root, LAYOUT)
+    parts = {
+        part: [_find(root, name, label) for name in names]
+        for label, (part, names) in enumerate(PARTS.items())
+    }
+    if all(item.fault for items in parts.values() for item in items):
+        known = {name for names in PARTS.values() for name in names}
+        deeper = [
+            annot.parent
+            for pattern in ("*/*/annot", "*/*/*/annot")
+            for annot in sorted(root.glob(pattern))
+            if annot.parent.name in known
+        ]
+        hint = f"; give {deeper[0].parent} as the source" if deeper else ""
+        raise InputError(f"there is no video of 300VW in {root}; expected {LAYOUT}{hint}")
+    return Listing((), parts, {part: len(names) for part, names in PARTS.items()})
+
+
+def _find(root: Path, name: str, label: int) -> Listed:
+    folder = root / name
+    video = folder / "vid.avi"
+    if not video.exists() and (folder / "imgs").is_dir():
+        video = folder / "imgs"
+    fault = None
+    if not video.exists():
+        fault = f"the official lists name the video {name}, but there is no {video}"
+    elif not (folder / "annot").is_dir():
+        fault = f"the video {name} has no landmarks: there is no folder {folder / 'annot'}"
+    return Listed(video, label, name, fault=fault)
+
+
+def read_annotations(folder: Path) -> tuple[dict[int, NDArray[np.float32]], list[str]]:
+    """Read the landmarks of a video.
+
+    Args:
+      folder: with 000001.pts, 000002.pts, ...
+
+    Returns:
+      Number of a frame -> landmarks (68, 2) in pixels counted from 0; and what is wrong with
+      which files, whose frames are left out.
+
+    Raises:
+      InputError: no file can be used; the message is the first file's.
+    """
+    found: dict[int, NDArray[np.float32]] = {}
+    faults = []
+    for path in sorted(folder.glob("*.pts")):
+        try:
+            if not path.stem.isdecimal():
+                raise InputError(f"{path} is not named by a frame; expected 000001.pts, ...")
+            found[int(path.stem)] = read_pts(path)
+        except InputError as error:
+            faults.append(str(error))
+    if not found:
+        raise InputError(faults[0] if faults else f"there is no landmark file in {folder}")
+    return found, faults
+
+
+@functools.cache
+def broken_frames() -> dict[str, frozenset[int]]:
+    """Return the badly annotated frames: video -> numbers, as in the names of .pts files."""
+    text = (resources.files("prernn_jax.data") / "vw300_broken.json").read_text()
+    return {video: frozenset(_numbers(ranges)) for video, ranges in json.loads(text).items()}
+
+
+def _numbers(ranges: str) -> list[int]:
+    """The numbers of "3,7-9"."""
+    numbers: list[int] = []
+    for part in ranges.split(","):
+        first, _, last = part.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers

@@ -1,0 +1,1 @@
+"""Gesture data sets: NVGesture and the drawn one, and how their clips are sampled."""

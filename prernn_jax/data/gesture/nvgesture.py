@@ -1,0 +1,116 @@
+"""NVGesture from its official layout: folders of AVI files and the two lists of version 2.
+
+Layout: SOURCE/Video_data/class_NN/subjectS_rR/{sk_color,sk_depth}.avi and
+SOURCE/nvgesture_{train,test}_correct_cvpr2016_v2.lst with lines
+
+    path:./Video_data/class_01/subject3_r0 depth:sk_depth:146:226 color:sk_color:146:226 ... label:1
+
+A field <sensor>:<file>:<start>:<end> says which frames show the gesture, counted from 0, the end
+excluded: 80 of them, though depth may start a frame earlier or later than color. The label is the
+list's, 1 to 25, and not the folder's: version 2 gives 23 recordings another class.
+"""
+
+from pathlib import Path, PurePosixPath
+from typing import Literal, get_args
+
+from prernn_jax.data.prepared.lists import Listed, Listing, existing_folder, numbered_lines
+from prernn_jax.errors import InputError
+
+LAYOUT = (
+    "SOURCE/Video_data/class_NN/subjectS_rR/*.avi and "
+    "SOURCE/nvgesture_{train,test}_correct_cvpr2016_v2.lst"
+)
+LISTS = ("nvgesture_train_correct_cvpr2016_v2.lst", "nvgesture_test_correct_cvpr2016_v2.lst")
+COUNTS = (1050, 482)
+"""Recordings to train and to test on."""
+CLASSES = (
+    "five fingers move right",
+    "five fingers move left",
+    "five fingers move up",
+    "five fingers move down",
+    "two fingers move right",
+    "two fingers move left",
+    "two fingers move up",
+    "two fingers move down",
+    "click",
+    "beckon",
+    "stretch hand",
+    "shake hand",
+    "one",
+    "two",
+    "three",
+    "lift up",
+    "press down",
+    "push",
+    "shrink",
+    "levorotation",
+    "dextrorotation",
+    "two fingers prod",
+    "grab",
+    "thumbs up",
+    "OK",
+)
+"""Names by label, from 0."""
+MIRROR = {0: 1, 1: 0, 4: 5, 5: 4, 19: 20, 20: 19}
+"""Label that a mirrored recording shows, where it is another one."""
+
+Sensor = Literal["color", "depth"]
+
+
+def read_listing(source: Path, sensor: Sensor, lists: tuple[str, str] | None = None) -> Listing:
+    """Read a list to train and one to test on.
+
+    Args:
+      source: the folder that holds Video_data.
+      sensor: whose file and frames to take.
+      lists: two other lists, under the source or with a path of their own; by default the
+        official ones.
+
+    Returns:
+      The parts "train" and "test"; absent videos have a `fault`.
+
+    Raises:
+      InputError: a folder or list is missing, a line is not of the form above or has a label
+        outside 1 to 25, or a recording is listed twice. The message names list and line.
+    """
+    if sensor not in get_args(Sensor):
+        raise InputError(f"NVGesture's sensors here are color and depth, got {sensor!r}")
+    existing_folder(source / "Video_data", LAYOUT, archive=True)
+    seen: dict[str, str] = {}
+    parts = {
+        part: [
+            _read_line(source, sensor, text, f"{source / file} line {line}", seen)
+            for line, text in numbered_lines(source / file, LAYOUT)
+        ]
+        for part, file in zip(("train", "test"), lists or LISTS, strict=True)
+    }
+    for file, items in zip(lists or LISTS, parts.values(), strict=True):
+        if not items:
+            raise InputError(f"{source / file} is empty; expected one recording a line")
+    official = {} if lists else dict(zip(parts, COUNTS, strict=True))
+    return Listing(CLASSES, parts, official)
+
+
+def _read_line(source: Path, sensor: Sensor, text: str, where: str, seen: dict[str, str]) -> Listed:
+    fields = {field.partition(":")[0]: field.partition(":")[2] for field in text.split()}
+    range_of = fields.get(sensor, "").split(":")
+    numbers = [*range_of[1:], fields.get("label", "")]
+    if "path" not in fields or len(numbers) != 3 or not all(n.isdecimal() for n in numbers):
+        raise InputError(
+            f"{where} is {text!r}; expected path:<folder> {sensor}:<file>:<start>:<end> label:<N>"
+        )
+    start, stop, label = (int(number) for number in numbers)
+    if not 1 <= label <= len(CLASSES):
+        raise InputError(f"{where} has the label {label}; expected 1 to {len(CLASSES)}")
+    if start >= stop:
+        raise InputError(f"{where}: the range {start}:{stop} of {sensor} holds no frame")
+    path = PurePosixPath(fields["path"])
+    if path.is_absolute() or ".." in path.parts:
+        raise InputError(f"{where}: the path {path} leads out of {source}")
+    name = str(PurePosixPath(*(part for part in path.parts if part != "Video_data")))
+    if name in seen:
+        raise InputError(f"{where} lists {name} a second time; the first is {seen[name]}")
+    seen[name] = where
+    video = source / path / f"{range_of[0]}.avi"
+    fault = None if video.is_file() else f"{where} names {video}, which is not there"
+    return Listed(video, label - 1, name, start, stop, fault)

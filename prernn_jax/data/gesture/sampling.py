@@ -1,0 +1,110 @@
+"""From the record of a gesture to its clips: which pictures, decoded and cut, as one array."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prernn_jax.data.media.augment import Augmentation, apply_view, centre_view, draw_view
+from prernn_jax.data.media.flow import flip_flow_x
+from prernn_jax.data.records import Record, decode_picture
+from prernn_jax.errors import InputError
+
+Pictures = Literal["frames", "flow"]
+
+
+def place_clips(
+    total: int, clips: int, length: int, stride: int, rng: np.random.Generator | None
+) -> NDArray[np.int64]:
+    """Place clips one after the other, without gaps, in a video.
+
+    Args:
+      total: frames N of the video.
+      clips: T; a shorter video gives as many as it holds.
+      length: frames L of a clip.
+      stride: of so many frames of the video one is taken.
+      rng: draws where the first clip begins; None: so that the clips lie in the middle.
+
+    Returns:
+      (T', L) frame numbers, T' <= T; (0, L) where not even one clip fits.
+    """
+    held = (total - 1) // stride + 1 if total > 0 else 0  # frames that are taken of the whole
+    count = min(clips, held // length)
+    if count == 0:
+        return np.zeros((0, length), np.int64)
+    spare = total - 1 - (count * length - 1) * stride
+    start = spare // 2 if rng is None else int(rng.integers(spare + 1))
+    return (start + stride * np.arange(count * length)).reshape(count, length)
+
+
+def read_clips(
+    record: Record,
+    pictures: Pictures,
+    clips: int,
+    length: int,
+    size: int,
+    channels: int,
+    stride: int = 1,
+    rng: np.random.Generator | None = None,
+    augmentation: Augmentation | None = None,
+    mirror: Mapping[int, int] | None = None,
+) -> tuple[NDArray[np.uint8], int, int]:
+    """Decode the clips of one gesture and nothing else.
+
+    Args:
+      record: see prernn_jax.data.records.
+      pictures: "frames", or "flow": its x and y, two channels.
+      clips: T.
+      length: L.
+      size: side S of the result.
+      channels: C of frames: 1 decodes them grey, 3 in colour (a grey picture three times).
+      stride: see `place_clips`.
+      rng: with an augmentation: one draw of place, scale and crop serves all pictures; None: the
+        middle in time and space.
+      augmentation: what to vary.
+      mirror: class that a mirrored clip shows, where it is another one.
+
+    Returns:
+      (T, L, S, S, C) uint8, zeros after the end of a short video; its number of clips; its class.
+
+    Raises:
+      InputError: the video has fewer frames than a clip, or no such pictures.
+    """
+    total = len(record["frames"])
+    wanted = place_clips(total, clips, length, stride, rng)  # (T', L)
+    if len(wanted) == 0:
+        raise InputError(
+            f"the video {record['name']!r} has {total} frames; a clip of {length} with a stride "
+            f"of {stride} needs {(length - 1) * stride + 1}: give a smaller --clip_length or "
+            "--stride, or leave the video out"
+        )
+    kinds = ("frames",) if pictures == "frames" else ("flow_x", "flow_y")
+    last = len(record[kinds[0]]) - 1  # flow has a picture less: the last stands twice
+    if last < 0:
+        raise InputError(
+            f"the video {record['name']!r} has no {kinds[0]}; prepare the data with optical flow"
+        )
+    view = None
+    planes = []
+    for kind in kinds:
+        gray = pictures == "flow" or channels == 1
+        cut = []
+        for number in np.minimum(wanted.ravel(), last):
+            picture = decode_picture(record[kind][number], gray=gray)
+            if view is None:
+                height, width = picture.shape[:2]
+                if rng is None or augmentation is None:
+                    view = centre_view(height, width, size)
+                else:
+                    view = draw_view(rng, height, width, augmentation)
+            cut.append(apply_view(picture, view, size))
+        plane = np.stack(cut)  # (T' L, S, S[, 3])
+        planes.append(flip_flow_x(plane) if kind == "flow_x" and view and view.flip else plane)
+    clip = np.stack(planes, axis=-1) if planes[0].ndim == 3 else planes[0]  # (T' L, S, S, C)
+    result = np.zeros((clips, *wanted.shape[1:], *clip.shape[1:]), np.uint8)
+    result[: len(wanted)] = clip.reshape(*wanted.shape, *clip.shape[1:])
+    label = int(record["label"])
+    if view is not None and view.flip:
+        label = (mirror or {}).get(label, label)
+    return result, len(wanted), label

@@ -1,0 +1,1 @@
+"""Prepared data sets: lists of official files, record files, and their folders."""

@@ -1,0 +1,143 @@
+"""Prepared clips on disk: how they are written and read.
+
+In a file stand, in turn, frame i, flow_x i and flow_y i as encoded pictures (frames only where
+no flow was wanted), and at the end a JSON record that says how they were made.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from prernn_jax.data.media.flow import BOUND, FlowAlgorithm, flow_estimator, quantise
+from prernn_jax.data.media.video import read_frames
+from prernn_jax.data.prepared.folder import prepared_path, read_facts, refuse_to_mix
+from prernn_jax.data.prepared.listed_files import ListedFiles
+from prernn_jax.data.prepared.lists import Listed, Listing
+from prernn_jax.data.prepared.record_file import RecordFile, closing_record, record_writer
+from prernn_jax.data.records import Record, encode_picture
+from prernn_jax.errors import InputError
+
+Flow = FlowAlgorithm | Literal["none"]
+OPENCV: str = cv2.__version__
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How videos are prepared; part of a folder's name, so that recipes never mix."""
+
+    flow: Flow = "dis"
+    short_side: int = 256
+    quality: int = 95
+    gray: bool = False
+    """Keep one channel, as of depth."""
+
+    @property
+    def key(self) -> str:
+        """A folder name."""
+        return f"{self.flow}-{self.short_side}px-q{self.quality}{'-gray' if self.gray else ''}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything that must be the same for all clips of a set."""
+        facts = asdict(self)
+        return facts if self.flow == "none" else {**facts, "bound": BOUND, "opencv": OPENCV}
+
+    def write(self, item: Listed, target: Path) -> None:
+        """Decode a clip, compute its flow, and write both; nothing is left behind on failure.
+
+        Raises:
+          InputError: the video does not decode, has not all the frames, or has fewer than two
+            while flow is wanted.
+          OSError: the file cannot be written.
+        """
+        with record_writer(target) as write:
+            count = 0
+            for pictures in _encoded(item, self):
+                for data in pictures:
+                    write(data)
+                count += 1
+            if count < 2 and self.flow != "none":
+                raise InputError(f"the video {item.video} has 1 frame; optical flow needs 2")
+            part = {"start": item.start, "stop": item.stop}
+            write(closing_record({"frames": count, **part, **self.facts}))
+
+
+def _encoded(item: Listed, recipe: Recipe) -> Iterator[list[bytes]]:
+    """For each frame: the flow that leads to it, if there is one, then the frame itself."""
+    encode = functools.partial(encode_picture, quality=recipe.quality)
+    before: NDArray[np.uint8] | None = None
+    estimate = None
+    for frame in read_frames(item.video, recipe.short_side, item.start, item.stop):
+        pictures = []
+        gray = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+        if recipe.flow != "none":
+            if before is not None:
+                estimate = estimate or flow_estimator(recipe.flow, *gray.shape)
+                flow = quantise(estimate(before, gray))  # (H, W, 2)
+                pictures = [encode(flow[..., 0]), encode(flow[..., 1])]
+            before = gray
+        yield [*pictures, encode(gray if recipe.gray else frame)]
+
+
+class ClipFiles:
+    """Prepared clips as a source of records; pictures are read when they are asked for.
+
+    Args:
+      folder: where the prepared files lie.
+      listed: the clips.
+      recipe: how they were to be prepared.
+    """
+
+    def __init__(self, folder: Path, listed: Sequence[Listed], recipe: Recipe) -> None:
+        self._folder, self._listed = folder, listed
+        # Flow of any version of OpenCV can be read, but two are not mixed: the folder has one.
+        self._facts = {**read_facts(folder), **asdict(recipe)}
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    def __getitem__(self, index: int) -> Record:
+        item = self._listed[index]
+        path = prepared_path(self._folder, item)
+        file = RecordFile(path)
+        part = {"start": item.start, "stop": item.stop}  # another list may name other frames
+        refuse_to_mix(path, file.facts, {**self._facts, **part})
+        frames = int(file.facts["frames"])
+        step, pairs = (1, 0) if file.facts["flow"] == "none" else (3, frames - 1)
+        return {
+            "frames": file.pictures(0, step, frames),
+            "flow_x": file.pictures(1, 3, pairs),
+            "flow_y": file.pictures(2, 3, pairs),
+            "label": item.label,
+            "spatial_label": item.label,
+            "name": item.name,
+        }
+
+
+def prepared_clips(
+    name: str, listing: Listing, data_dir: Path | None, recipe: Recipe, workers: int | None
+) -> dict[str, ClipFiles]:
+    """Prepare what is still to do of a data set, and open it.
+
+    Args:
+      name: of the data set.
+      listing: what its lists say.
+      data_dir: where prepared data are kept; None: see `data_folder`.
+      recipe: how clips are prepared.
+      workers: processes; None: one a core.
+
+    Returns:
+      Name of a part -> its clips, without what was left out.
+
+    Raises:
+      InputError: a video is missing or cannot be read, or nothing can be written.
+    """
+    files = ListedFiles(name, listing, data_dir, recipe)
+    files.prepare(workers)
+    return {part: ClipFiles(files.folder, items, recipe) for part, items in files.usable().items()}

@@ -1,0 +1,250 @@
+"""A folder of prepared files, one a sample: made by several processes, resumable, never mixed.
+
+A file appears under its name when it is complete, so a stopped preparation goes on with those
+that are not there. `recipe.json` says how all of them were made.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tensorflow_datasets as tfds
+
+from prernn_jax.data.media.flow import one_thread
+from prernn_jax.data.prepared.lists import Listed
+from prernn_jax.errors import InputError
+from prernn_jax.processes import end_with_the_parent, let_an_interrupt_in
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EIO)
+
+
+def data_folder(data_dir: Path | None = None) -> Path:
+    """Return where prepared data are kept.
+
+    That is the folder given, else $PRERNN_DATA_DIR, else ~/.cache/prernn_jax.
+    """
+    given = data_dir or os.environ.get("PRERNN_DATA_DIR") or Path.home() / ".cache" / "prernn_jax"
+    return Path(given).expanduser()
+
+
+def prepare_once(
+    make: Callable[[], tfds.core.DatasetBuilder], root: Path, what: str
+) -> tfds.core.DatasetBuilder:
+    """Return a prepared builder; of several processes one prepares, the others wait for it.
+
+    TFDS writes into a folder of its own and renames it at the end, so an interrupted preparation
+    leaves nothing that looks finished; its remains are swept away here, under the lock.
+
+    Args:
+      make: makes the builder; called again once the data are there.
+      root: the data folder.
+      what: for the message to the user.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    with _quiet():
+        builder = make()
+    final = Path(builder.data_path)
+    if (final / "dataset_info.json").is_file():
+        return builder
+    with writable(root, what):
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root / f".{builder.name}-{final.parent.name}.lock"), _quiet():
+            if not (final / "dataset_info.json").is_file():
+                for remains in final.parent.glob("incomplete.*"):
+                    shutil.rmtree(remains)
+                print(f"preparing {what} in {final} (once)", file=sys.stderr, flush=True)
+                make().download_and_prepare()
+            return make()
+
+
+@contextlib.contextmanager
+def writable(root: Path, what: str) -> Iterator[None]:
+    """Turn the system's refusal to write there into an InputError that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise InputError(
+                f"{what} cannot be written to {root}: the disk is full ({error}); make room and "
+                "start again (what is finished stays), or give a folder on another disk"
+            ) from error
+        if error.errno not in _REFUSED:
+            raise
+        raise InputError(
+            f"{what} cannot be written to {root} ({error}); give a folder that you may write, "
+            "or set PRERNN_DATA_DIR"
+        ) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process holds this lock file, and hold it."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # freed by the system when the process ends
+        yield
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep TFDS' progress bars, notices and its advice about TensorFlow from the terminal."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+    finally:
+        tfds.enable_progress_bar()
+        logger.setLevel(level)
+
+
+T = TypeVar("T")
+
+EVERY = 5.0
+"""Seconds from one line to the next."""
+
+
+def with_progress(results: Iterable[T], total: int, what: str, before: int = 0) -> Iterator[T]:
+    """Hand results on, and print how many there are, how fast they come and the time left.
+
+    Args:
+      results: as they come.
+      total: how many there will be in the end, those of earlier included.
+      what: is going on, for the line that is printed.
+      before: how many there were already.
+    """
+    start, shown = time.monotonic(), 0.0
+    for number, result in enumerate(results, start=1):
+        yield result
+        now = time.monotonic()
+        if now - shown > EVERY or before + number == total:
+            shown, rate = now, number / max(now - start, 1e-9)
+            left = (total - before - number) / rate / 60.0
+            text = f"{before + number} of {total} videos, {rate:.1f}/s, {left:.0f} min left"
+            print(f"{what}: {text}", file=sys.stderr, flush=True)
+
+
+Write = Callable[[Listed, Path], None]
+"""Makes the prepared file of a sample; can be sent to another process."""
+
+
+def prepared_path(folder: Path, item: Listed) -> Path:
+    """Return where a prepared sample lies."""
+    return folder / f"{item.name}.array_record"
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return how the files of a folder were made; nothing if there is none yet."""
+    path = folder / "recipe.json"
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def refuse_to_mix(path: Path, facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Compare how a file or folder was made with what is wanted.
+
+    Raises:
+      InputError: they differ; the message says in what.
+    """
+    differ = [name for name in facts if name in wanted and facts[name] != wanted[name]]
+    if differ:
+        was = ", ".join(f"{name} {facts[name]}" for name in differ)
+        now = ", ".join(f"{name} {wanted[name]}" for name in differ)
+        raise InputError(
+            f"{path} was prepared with {was}, but {now} is wanted; prepared samples of two kinds "
+            "are not mixed: delete it and prepare it again"
+        )
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, first under a temporary name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(content, indent=1))
+    temporary.replace(path)
+
+
+def prepare_files(
+    folder: Path,
+    listed: Sequence[Listed],
+    write: Write,
+    facts: Mapping[str, Any],
+    workers: int | None = None,
+    faults: dict[str, str] | None = None,
+) -> None:
+    """Prepare the samples that are not prepared yet, several at a time.
+
+    Args:
+      folder: where the prepared files go.
+      listed: samples.
+      write: makes one file; an InputError of it is a fault of that sample.
+      facts: how files are made; the same for all files of a folder.
+      workers: processes; by default one a core.
+      faults: where given, samples that cannot be made are noted here (name: why).
+
+    Raises:
+      InputError: without `faults`: a sample cannot be made (those that are finished stay); the
+        folder's files were made in another way; a process died.
+      OSError: a file cannot be written.
+    """
+    refuse_to_mix(folder, read_facts(folder), facts)
+    todo = [item for item in listed if not prepared_path(folder, item).is_file()]
+    if not todo:
+        return
+    write_json(folder / "recipe.json", facts)
+    outcomes = _outcomes(folder, todo, write, workers)
+    done = len(listed) - len(todo)
+    for item, fault in with_progress(outcomes, len(listed), f"preparing {folder}", done):
+        if fault is not None:
+            if faults is None:
+                raise InputError(fault)
+            faults[item.name] = fault
+
+
+def _outcomes(
+    folder: Path, todo: Sequence[Listed], write: Write, workers: int | None
+) -> Iterator[tuple[Listed, str | None]]:
+    processes = min(workers or os.cpu_count() or 1, len(todo))
+    if processes == 1:
+        for item in todo:
+            yield item, _attempt(write, item, folder)
+        return
+    # Not forked: JAX has threads by now.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, context, end_with_the_parent)
+    try:
+        jobs = {pool.submit(_attempt, write, item, folder): item for item in todo}
+        for job in as_completed(jobs):
+            yield jobs.pop(job), job.result()
+    except BrokenProcessPool as error:
+        let_an_interrupt_in()
+        raise InputError(
+            "a process that prepares videos was killed: is there too little memory (fewer "
+            "--workers need less), or does a video crash the decoder? What is finished stays"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _attempt(write: Write, item: Listed, folder: Path) -> str | None:
+    try:
+        with one_thread():
+            write(item, prepared_path(folder, item))
+    except InputError as error:
+        return str(error)
+    return None

@@ -1,0 +1,124 @@
+"""A data set of videos between its official lists and the prepared files."""
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+from prernn_jax.data.prepared.folder import (
+    data_folder,
+    locked,
+    prepare_files,
+    prepared_path,
+    writable,
+    write_json,
+)
+from prernn_jax.data.prepared.lists import Listed, Listing
+from prernn_jax.errors import InputError
+
+
+class Recipe(Protocol):
+    """How the prepared file of a video is made; can be sent to another process."""
+
+    @property
+    def key(self) -> str:
+        """A folder name."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything that must be the same for all files of a folder."""
+
+    def write(self, item: Listed, target: Path) -> None:
+        """Make the prepared file of a video.
+
+        Raises:
+          InputError: the video has a fault.
+          OSError: the file cannot be written.
+        """
+
+
+class ListedFiles:
+    """What the lists name: which videos are there, where they lie prepared, what is left out.
+
+    Args:
+      name: of the data set.
+      listing: what its lists say.
+      data_dir: where prepared data are kept; None: see `data_folder`.
+      recipe: how videos are prepared.
+      limit: take the first so many videos of each list only, to try things out.
+
+    Attributes:
+      listing: what the lists say, up to the limit.
+      folder: where the prepared files go.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        listing: Listing,
+        data_dir: Path | None,
+        recipe: Recipe,
+        limit: int | None = None,
+    ) -> None:
+        self.name, self.recipe = name, recipe
+        self.root = data_folder(data_dir)
+        self.folder = self.root / name / recipe.key
+        parts = {part: items[:limit] for part, items in listing.parts.items()}
+        self.listing = Listing(listing.classes, parts, listing.official)
+
+    def left_out(self) -> dict[str, str]:
+        """Return the videos that an earlier preparation was allowed to leave out, and why."""
+        path = self.folder / "left_out.json"
+        return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+    def leave_out(self, faults: dict[str, str]) -> None:
+        """Remember videos without which this data set is to be used."""
+        with writable(self.root, self.name):
+            write_json(self.folder / "left_out.json", {**self.left_out(), **faults})
+
+    def usable(self) -> dict[str, list[Listed]]:
+        """Return the samples of each part that are there and not left out."""
+        known = self.left_out()
+        return {
+            part: [item for item in items if item.fault is None and item.name not in known]
+            for part, items in self.listing.parts.items()
+        }
+
+    def missing(self) -> dict[str, str]:
+        """Return the samples whose video is not there and that are not left out, and why."""
+        known = self.left_out()
+        found: dict[str, str] = {}
+        for items in self.listing.parts.values():
+            for item in items:
+                if item.fault is not None and item.name not in known:
+                    found.setdefault(item.name, item.fault)
+        return found
+
+    def prepare(self, workers: int | None = None, faults: dict[str, str] | None = None) -> None:
+        """Decode and compute flow where that is still to do.
+
+        Args:
+          workers: processes; None: one a core.
+          faults: where given, videos that are missing or cannot be read are noted here (name:
+            why) and the others go on.
+
+        Raises:
+          InputError: without `faults`: a video is missing, or cannot be read; in any case: nothing
+            can be written.
+        """
+        missing = self.missing()
+        if faults is not None:
+            faults.update(missing)
+        elif missing:
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise InputError(next(iter(missing.values())) + more)
+        every = {item.name: item for items in self.usable().values() for item in items}
+        if all(prepared_path(self.folder, item).is_file() for item in every.values()):
+            return  # also where nothing can be written
+        with writable(self.root, self.name):
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = f".{self.name}-{self.recipe.key}.lock".replace("/", "-")
+            with locked(self.root / lock):
+                for remains in self.folder.rglob(".*.tmp"):
+                    remains.unlink()
+                items, make = list(every.values()), self.recipe.write
+                prepare_files(self.folder, items, make, self.recipe.facts, workers, faults)

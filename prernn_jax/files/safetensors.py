@@ -1,0 +1,213 @@
+"""The safetensors container: eight bytes of length, a JSON header, the arrays' bytes.
+
+Written here and not with the `safetensors` package for two reasons: arrays are streamed to the
+disk block by block, so that a transposed view of a large weight is never held twice, and reading
+hands out views of the mapped file, so that opening a file costs no memory. Tests hold the files
+equal to what the package reads and writes.
+"""
+
+import json
+import mmap
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from prernn_jax.errors import InputError
+from prernn_jax.files.array_blocks import Outgoing, write_blocks
+
+DTYPES: dict[str, np.dtype] = {
+    "BOOL": np.dtype(np.bool_),
+    "U8": np.dtype(np.uint8),
+    "I8": np.dtype(np.int8),
+    "U16": np.dtype("<u2"),
+    "I16": np.dtype("<i2"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "U32": np.dtype("<u4"),
+    "I32": np.dtype("<i4"),
+    "F32": np.dtype("<f4"),
+    "U64": np.dtype("<u8"),
+    "I64": np.dtype("<i8"),
+    "F64": np.dtype("<f8"),
+}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_HEADER_LIMIT = 100_000_000  # bytes; the limit of the reference implementation
+
+
+def write(
+    path: Path,
+    arrays: Mapping[str, np.ndarray | Outgoing],
+    metadata: Mapping[str, str],
+    *,
+    late: Callable[[], Mapping[str, str]] | None = None,
+    durable: bool = True,
+) -> None:
+    """Write `arrays` (any strides) and `metadata` to the file `path`, which must not exist yet.
+
+    Args:
+        path: the file.
+        arrays: by name.
+        metadata: text by text.
+        late: called when the arrays are written; gives texts that replace those of the same
+            length in the metadata, so that a checksum can be computed meanwhile.
+        durable: wait until the disk has it all: then not even a power cut loses it.
+
+    Raises:
+        InputError: an array has a dtype that the format lacks.
+        OSError: the disk is full, the folder does not exist, ...
+    """
+    # Wide types first: then every array starts at a multiple of its item size.
+    order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    offset = 0
+    for name in order:
+        array = arrays[name]
+        if array.dtype not in _NAMES:
+            raise InputError(f"'{name}' has dtype {array.dtype}; expected one of {list(DTYPES)}")
+        header[name] = {
+            "dtype": _NAMES[array.dtype],
+            "shape": list(array.shape),
+            "data_offsets": [offset, offset + array.nbytes],
+        }
+        offset += array.nbytes
+    text = _header_text(header)
+    with open(path, "xb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        write_blocks(file, (arrays[name] for name in order))
+        if late is not None:
+            header["__metadata__"] |= late()
+            if len(_header_text(header)) != len(text):
+                raise ValueError("the late metadata are not as long as their placeholders")
+            file.seek(8)
+            file.write(_header_text(header))
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+
+
+def write_safely(
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, np.ndarray | Outgoing],
+    metadata: Mapping[str, str],
+    *,
+    overwrite: bool = False,
+    late: Callable[[], Mapping[str, str]] | None = None,
+    durable: bool = True,
+) -> None:
+    """`write` under a temporary name, then rename: never half a file under the final name.
+
+    Raises:
+        InputError: the file exists and `overwrite` is false, or it cannot be written.
+    """
+    final = Path(path)
+    if final.exists() and not overwrite:
+        raise InputError(f"{final} exists already; choose another name or ask to overwrite it")
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    try:
+        with suppress(FileNotFoundError):  # left by a killed process of the same number
+            temporary.unlink()
+        write(temporary, arrays, metadata, late=late, durable=durable)
+        temporary.replace(final)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {final}: {error.strerror or error}; check the folder, its permissions "
+            "and the free space"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays and metadata of a safetensors file.
+
+    Returns:
+        The arrays by name, read-only views of the mapped file, and the metadata.
+
+    Raises:
+        InputError: no such file, or it is truncated, foreign or inconsistent.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                raise InputError(f"{path} is empty; download or write it again")
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            if len(start) < 8 or not 2 <= length <= min(size - 8, _HEADER_LIMIT):
+                raise InputError(_foreign(path, start, size))
+            text = file.read(length)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(_foreign(path, start + text[:64], size)) from error
+    if not isinstance(header, dict):
+        raise InputError(_foreign(path, start + text[:64], size))
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise InputError(f"{path}: the metadata of a safetensors file must map text to text")
+    data = np.frombuffer(mapped, np.uint8)[8 + length :]
+    return {name: _view(path, name, entry, data) for name, entry in header.items()}, metadata
+
+
+def _header_text(header: Mapping[str, Any]) -> bytes:
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)
+
+
+def _view(path: str | os.PathLike[str], name: str, entry: Any, data: np.ndarray) -> np.ndarray:
+    """One array as a view of the file's bytes; every number in `entry` is distrusted."""
+    try:
+        dtype, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        numbers = [first, last, *shape]
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: the header entry of '{name}' is not a tensor's") from error
+    if not all(type(n) is int and n >= 0 for n in numbers):
+        raise InputError(f"{path}: the header entry of '{name}' holds no valid sizes")
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise InputError(f"{path}: '{name}' has dtype {dtype!r}; known are {', '.join(DTYPES)}")
+    if last > data.size:
+        raise InputError(
+            f"{path} is truncated: '{name}' ends at byte {last} of the data, the file holds "
+            f"{data.size}; download or write it again"
+        )
+    count = 1
+    for n in shape:  # Python integers: no overflow
+        count *= n
+    if len(shape) > 32 or count * DTYPES[dtype].itemsize != last - first:
+        raise InputError(
+            f"{path}: '{name}' of shape {shape} and dtype {dtype} does not fit its "
+            f"{last - first} bytes"
+        )
+    raw = data[first:last]
+    try:
+        return raw.view(DTYPES[dtype]).reshape(shape)
+    except (ValueError, OverflowError) as error:  # a dimension beyond the machine's integers
+        raise InputError(f"{path}: '{name}' has an impossible shape {shape}") from error
+
+
+def _foreign(path: str | os.PathLike[str], start: bytes, size: int) -> str:
+    """What a file that is not safetensors seems to be, and what to do."""
+    expected = "expected a safetensors file"
+    if start.lstrip()[:1] == b"<":
+        return (
+            f"{path} is an HTML or XML page, not weights ({expected}): a failed download; "
+            "open the address in a browser and download again"
+        )
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        return (
+            f"{path} is a PyTorch (or zip or pickle) file, {expected}; convert it with "
+            "`python -m weights_port convert`"
+        )
+    return (
+        f"{path} ({size} bytes) is truncated or no safetensors file ({expected}); download it "
+        "again, or convert it with `python -m weights_port convert`"
+    )

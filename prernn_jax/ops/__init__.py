@@ -1,1 +1,0 @@
-"""Pure functions on arrays: convolution, pooling and batch statistics that are fast on CPU."""

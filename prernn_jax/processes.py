@@ -1,0 +1,59 @@
+"""Keeping the memory of one step for the next."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+
+
+def end_with_the_parent() -> None:
+    """Lets an interrupt end this process at once, and so the end of its parent.
+
+    For the start of a process made by `multiprocessing`, such as the initializer of a pool.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def let_an_interrupt_in() -> None:
+    """Raises the KeyboardInterrupt that is on its way, if one is.
+
+    Ctrl-C goes to every process of a terminal: that children have died of it may be known before
+    this process has noticed it.
+    """
+    time.sleep(0.2)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
+
+
+def keep_freed_memory() -> bool:
+    """Has the C library keep large blocks that are freed instead of giving them back.
+
+    XLA asks for the temporary memory of a step (1.3 GB of a ResNet50 with 8 frames) anew each
+    time. By default glibc maps such blocks freshly, and the system clears each page again, which
+    takes a quarter of VGG16's training step on CPU (docs/performance.md); decoded pictures cost as
+    much again. The process keeps its largest size from then on; its peak is the same.
+
+    Returns:
+      Whether it could be set: only where the C library is glibc.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # musl
+        return False
+    # Threads besides the main one map large blocks of their own, whatever the limits say.
+    settings = ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
+    return all(mallopt(name, value) == 1 for name, value in settings)

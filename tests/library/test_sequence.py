@@ -1,0 +1,201 @@
+"""Sequence models: the contract of DESIGN section 3 on whole networks, ours and foreign ones."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from drawn import (
+    CLIP,
+    FOREIGN_LAYERS,
+    IMAGE,
+    OUTPUTS,
+    c3d,
+    drawn,
+    foreign,
+    random_clips,
+    resnet,
+    tiny,
+    vgg,
+)
+from flax import nnx
+
+from prernn_jax.errors import InputError
+from prernn_jax.layers.recurrent import Recurrent
+from prernn_jax.sequence import FoldedModel, LayerSequence
+from prernn_jax.surgery import make_recurrent, per_frame, stack_recurrent
+
+B, T, K = 2, 3, OUTPUTS
+
+
+@partial(jax.jit, static_argnums=0)
+def _run(graphdef, state, clips, carry=None, lengths=None):
+    return nnx.merge(graphdef, state)(clips, carry, lengths)
+
+
+def _call(model, *arguments):
+    return _run(*nnx.split(model), *arguments)
+
+
+MODELS = {
+    "two LSTM": lambda: make_recurrent(tiny(), cell="lstm", rngs=nnx.Rngs(1)),
+    "GRU, the first layer, one more": lambda: make_recurrent(
+        tiny(), ["fc6"], "gru", extra=1, readout=None, rngs=nnx.Rngs(1)
+    ),
+    "traditional": lambda: stack_recurrent(tiny(), "vrnn", 5, 2, rngs=nnx.Rngs(1)),
+    "foreign SIH": lambda: make_recurrent(
+        foreign(), FOREIGN_LAYERS, "lstm", True, extra=1, output_layer="head.out",
+        rngs=nnx.Rngs(1),
+    ),
+    "explicit": lambda: LayerSequence(
+        tiny().trunk,
+        [Recurrent(64, 5, "gru", rngs=nnx.Rngs(1)), nnx.Linear(5, K, rngs=nnx.Rngs(2))],
+    ),
+    "vgg": lambda: make_recurrent(vgg(), cell="gru", rngs=nnx.Rngs(1)),
+    "c3d": lambda: stack_recurrent(c3d(), "lstm", 5, 2, rngs=nnx.Rngs(1)),
+    "resnet": lambda: make_recurrent(resnet(), cell="gru", extra=1, rngs=nnx.Rngs(1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(MODELS)[:5])
+def test_padded_equals_unpadded_and_parts_equal_the_whole(name):
+    """In float64: outputs of the valid frames, carries, gradients of all parameters."""
+    with jax.enable_x64(True):
+        model = drawn(MODELS[name], dtype=np.float64)
+        clips = random_clips(B, T, dtype=np.float64)
+        graphdef, state = nnx.split(model)
+
+        @jax.jit
+        @partial(jax.grad, has_aux=True)
+        def gradients(state, clips, lengths=None):
+            outputs, carry = nnx.merge(graphdef, state)(clips, None, lengths)
+            leaves = (outputs[:, :2], *jax.tree.leaves(carry))
+            return sum(jnp.sum(jnp.sin(leaf)) for leaf in leaves), (outputs, carry)
+
+        padded = clips.at[:, 2:].set(7.0)
+        got, (outputs, carry) = gradients(state, padded, jnp.full((B,), 2, jnp.int32))
+        expected, (short, short_carry) = gradients(state, clips[:, :2])
+        np.testing.assert_allclose(outputs[:, :2], short, rtol=1e-10, atol=1e-12)
+        for a, b in zip(
+            jax.tree.leaves((got, carry)), jax.tree.leaves((expected, short_carry)), strict=True
+        ):
+            np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
+
+        whole, last = _run(graphdef, state, clips)
+        first, carry = _run(graphdef, state, clips[:, :2])
+        second, carry = _run(graphdef, state, clips[:, 2:], carry)
+        np.testing.assert_allclose(np.concatenate([first, second], 1), whole, rtol=1e-10)
+        for a, b in zip(jax.tree.leaves(carry), jax.tree.leaves(last), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_a_foreign_network_is_ours_where_both_have_the_same_layers():
+    """A backbone run through its own forward, as if it were foreign, and by our contract."""
+
+    class Hidden(nnx.Module):
+        def __init__(self, network):
+            self.network = network
+
+        def __call__(self, x):
+            return self.network(x)
+
+    network = drawn(tiny)
+    ours = make_recurrent(network, cell="gru", rngs=nnx.Rngs(1))
+    folded = make_recurrent(
+        Hidden(network), ["network.fc6", "network.fc7"], "gru", rngs=nnx.Rngs(1)
+    )
+    clips, lengths = random_clips(B, T), jnp.array([3, 2], jnp.int32)
+    (y, carry), (other, same) = (_call(m, clips, None, lengths) for m in (ours, folded))
+    np.testing.assert_array_equal(y[0], other[0])
+    np.testing.assert_array_equal(y[1, :2], other[1, :2])
+    for a, b in zip(jax.tree.leaves(carry), jax.tree.leaves(same), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_explicit_form_trains_a_trunk_that_is_a_method():
+    explicit = drawn(MODELS["explicit"])
+    names = {".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(explicit))}
+    assert {"trunk.conv.kernel", "layers.0.recurrent_kernel", "layers.1.bias"} <= names
+
+
+def test_the_explicit_form_is_a_trunk_and_layers():
+    """A foreign CNN's convolutions as the trunk; layers with and without memory in any order."""
+    network = drawn(foreign)
+    made = make_recurrent(network, ["neck.layers.0"], "lstm", rngs=nnx.Rngs(1))
+    (layer,) = made.recurrent_layers
+
+    def trunk(x):
+        return nnx.relu(network.convs[0](x)).reshape(x.shape[0], -1)
+
+    explicit = LayerSequence(
+        trunk, [layer, nnx.relu, network.head.inner, nnx.relu, network.head.out]
+    )
+    assert explicit.recurrent_layers == [layer]
+    clips = random_clips(B, T)
+    expected, got = _call(made, clips), _call(explicit, clips)
+    np.testing.assert_array_equal(got[0], expected[0])
+    np.testing.assert_array_equal(got[1][0][1], expected[1][0][1])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_splits_and_merges(name):
+    """As training does it: one graph definition and a tree of arrays, also abstract ones."""
+    model = nnx.eval_shape(MODELS[name])
+    graphdef, state = nnx.split(model)
+    again = nnx.merge(graphdef, state)
+    assert nnx.graphdef(again) == graphdef
+    assert len(again.recurrent_layers) == len(model.recurrent_layers)
+    size = CLIP if name == "c3d" else IMAGE
+    clips = jax.ShapeDtypeStruct((B, T, *size), jnp.float32)
+    outputs, carry = jax.eval_shape(
+        lambda state, clips: nnx.merge(graphdef, state)(clips), state, clips
+    )
+    assert outputs.shape == (B, T, K)
+    assert len(carry) == len(model.recurrent_layers)
+    hash(graphdef)  # a static argument of jit
+
+
+def test_dropout_needs_a_key_and_keeps_the_mean():
+    model = per_frame(drawn(tiny), rngs=nnx.Rngs(1))
+    model.backbone.fc8.kernel.set_value(jnp.ones((6, K), jnp.float32))
+    model.dropout = 0.5
+    clips = random_clips(B, T)
+    graphdef, state = nnx.split(model)
+    plain, _ = _run(graphdef, state, clips)
+
+    def dropped(key):
+        return nnx.merge(graphdef, state)(clips, dropout_key=key)[0]
+
+    outputs = np.asarray(jax.jit(jax.vmap(dropped))(jax.random.split(jax.random.key(0), 400)))
+    assert np.std(outputs, axis=0).min() > 0
+    error = np.std(outputs, axis=0) / 400**0.5
+    assert np.all(np.abs(outputs.mean(0) - plain) < 5 * error)
+
+
+class Twice(nnx.Module):
+    def __init__(self, rngs):
+        self.fc = nnx.Linear(4, 4, rngs=rngs)
+        self.unused = nnx.Linear(4, 4, rngs=rngs)
+
+    def __call__(self, x):
+        return self.fc(nnx.relu(self.fc(x)))
+
+
+def test_bad_calls():
+    rngs = nnx.Rngs(0)
+    network = drawn(lambda: Twice(nnx.Rngs(0)))
+    x = jnp.zeros((B, T, 4), jnp.float32)
+    with pytest.raises(InputError, match="calls a layer made recurrent twice"):
+        make_recurrent(network, ["fc"], rngs=rngs)(x)
+    with pytest.raises(InputError, match="did not call every layer"):
+        make_recurrent(network, ["unused"], rngs=rngs)(x)
+    spread = make_recurrent(nnx.Sequential(nnx.Linear(3, 2, rngs=rngs)), ["layers.0"], rngs=rngs)
+    with pytest.raises(InputError, match=r"input of shape \(6, 8, 8, 3\).*LayerSequence"):
+        spread(jnp.zeros((B, T, 8, 8, 3), jnp.float32))
+    model = LayerSequence(lambda x: x, [Recurrent(4, 5, "gru", rngs=rngs)])
+    with pytest.raises(InputError, match=r"clips have shape \(2, 4\); expected \(B, T, ...\)"):
+        model(x[:, 0])
+    with pytest.raises(InputError, match="the carry has 2 entries; the model has 1 layers"):
+        model(x, ((x[:, 0],), (x[:, 0],)))
+    assert isinstance(spread, FoldedModel)

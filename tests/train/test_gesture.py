@@ -1,0 +1,258 @@
+"""`python -m train.gesture` from the command line to its files, on a small set."""
+
+import json
+from pathlib import Path
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from small_videos import numbered_pictures, write_video
+
+from prernn_jax.backbones.c3d import C3D
+from prernn_jax.data.drawn.gesture_builder import embedded_gestures
+from prernn_jax.data.drawn.gestures import EmbeddedGesturesConfig
+from prernn_jax.errors import InputError
+from prernn_jax.files.backbones import flat_parameters, save_parameters
+from prernn_jax.files.models import apply_surgery, load_model
+from prernn_jax.metrics import sequence_scores, top1
+from train.engine.devices import make_mesh, set_up, split
+from train.engine.optim import reduction, sgd
+from train.gesture.__main__ import SPORTS1M, main
+from train.gesture.config import GestureConfig, gesture_preset, paper
+from train.gesture.task import gesture_test_batches
+from train.run.backbone import Backbone
+from train.run.classification import classification_task
+from train.run.scores import read_scores
+from train.run.stage_two import surgery_call
+
+SIZES = {"train": 24, "validation": 6, "test": 12, "pose_train": 28, "pose_validation": 14}
+SHORT = [f"--embedded.{name}={size}" for name, size in SIZES.items()]
+SHORT += ["--pretraining.epochs=1", "--pretraining.batch_size=14", "--epochs=2", "--batch_size=12"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder in which a short run has been made under the name `first`."""
+    folder = tmp_path_factory.mktemp("gesture")
+    main(flags(folder, "--name=first"))
+    return folder
+
+
+def flags(folder, *more):
+    return [*SHORT, f"--workdir={folder / 'runs'}", f"--cache_dir={folder / 'data'}", *more]
+
+
+def read(folder, name, file="summary.json"):
+    return json.loads((folder / "runs" / name / file).read_text())
+
+
+def test_a_run_leaves_everything(place):
+    run = place / "runs" / "first"
+    summary = read(place, "first")
+    assert summary["chance"] == 1 / 12
+    assert np.sum(summary["confusion"]) == 12
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["train", "validation"] * 2 + ["test"]
+    for picture in ("curves.png", "confusion.png"):
+        assert cv2.imread(str(run / picture)).std() > 10
+    for name in ("test", "validation"):
+        scores = read_scores(run, name)
+        assert scores.video.tolist() == [f"{name} {number}" for number in range(SIZES[name])]
+        metrics = summary if name == "test" else summary["validation"]
+        assert top1(scores.scores, scores.labels) == metrics["video_top1"]
+
+
+def test_the_saved_model_gives_the_same_result(place):
+    model = load_model(place / "runs" / "first" / "model.safetensors")
+    assert model.converted == ("fc6", "fc7")
+    data = embedded_gestures(place / "data", EmbeddedGesturesConfig(**SIZES))
+    batches = gesture_test_batches(
+        data, "test", GestureConfig(), 1, steps=6, stride=1, batch_size=12
+    )
+    (batch,) = batches
+    clips = model.backbone.preprocess.normalise(batch["clips"])
+    assert clips.shape == (12, 6, 4, 48, 48, 1)
+    outputs, _ = model(clips)
+    scores = sequence_scores(outputs, jnp.asarray(batch["lengths"]))
+    assert top1(scores, batch["labels"]) == read(place, "first")["video_top1"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--model=traditional", "--cell=lstm", "--stacked=2"],
+        ["--model=pre_sih", "--cell=vrnn", "--layers", "fc7", "--readout=none", "--steps=3"],
+    ],
+)
+def test_other_models(place, more):
+    main(flags(place, "--name=other", "--epochs=1", *more))
+    assert np.isfinite(read(place, "other")["loss"])
+
+
+def test_the_plateau_ends_a_run_early(place):
+    # Every epoch counts as one without improvement, for the loss is never below by 100%.
+    schedule = ["--schedule.shape=plateau", "--schedule.base=1e-3", "--schedule.patience=1"]
+    ends = ["--schedule.stop=1e-3", "--schedule.factor=0.5", "--epochs=3"]
+    main(flags(place, "--name=plateau", *schedule, *ends))
+    lines = (place / "runs" / "plateau" / "metrics.jsonl").read_text().splitlines()
+    assert sum(json.loads(line)["kind"] == "validation" for line in lines) < 3
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--data_dir=/tmp"], "--data_dir belongs to real data"),
+        (["--modality=color"], "the embedded gestures are depth"),
+        (["--data=nvgesture", "--preset=embedded"], "needs --data_dir"),
+        (["--data=nvgesture", "--preset=embedded", "--data_dir=/nowhere"], "/nowhere"),
+        (["--data=nvgesture", "--data_dir=/nowhere"], "give --weights"),
+        (["--clip_length=5"], "pre-trained on clips of 4"),
+        (["--stride=0"], "--stride=0: expected 1 or more"),
+        (["--stride=10"], "has 28 frames; a clip of 4 with a stride of 10 needs 31"),
+        (["--layers", "fc9"], "layers .*fc9.*expected some of"),
+        (["--pretraining.seed=-1"], "--pretraining.seed=-1"),
+    ],
+)
+def test_bad_input(place, more, message):
+    with pytest.raises(InputError, match=message):
+        main(flags(place, *more))
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A small C3D for RGB clips, as prernn-port would write it."""
+    arguments = {
+        "num_outputs": 3, "width": 2, "hidden": 4, "clip_length": 4, "image_size": 16,
+        "stage_sizes": (1, 1),
+    }  # fmt: skip
+    arrays = flat_parameters(C3D(**arguments, rngs=nnx.Rngs(0)))
+    path = tmp_path / "c3d.safetensors"
+    save_parameters(path, arrays, {"architecture": "c3d", "arguments": json.dumps(arguments)})
+    return path
+
+
+def test_weights_of_three_channels_take_depth(place, weights):
+    main(flags(place, f"--weights={weights}", "--crop=16", "--epochs=1", "--name=rgb"))
+    model = load_model(place / "runs" / "rgb" / "model.safetensors")
+    assert model.backbone.conv1a.in_features == 3
+    assert model.backbone.preprocess.to_json() == SPORTS1M.to_json()
+    with pytest.raises(InputError, match=r"fc6 takes .* give the --crop"):
+        main(flags(place, f"--weights={weights}", "--crop=48"))
+
+
+def mini_lists(source: Path, folder: Path, classes: int) -> list[str]:
+    """One real recording of each class to train and the other to test on."""
+    lines = (source / "nvgesture_train_correct_cvpr2016_v2_mini.lst").read_text().splitlines()
+    for name, chosen in (("train", lines[::2]), ("test", lines[1::2])):
+        (folder / f"{name}.lst").write_text("\n".join(chosen[:classes]) + "\n")
+    return [str(folder / "train.lst"), str(folder / "test.lst")]
+
+
+def test_real_recordings(place, shared_data, tmp_path):
+    pytest.importorskip("av")
+    source = shared_data / "nvgesture"
+    (weights,) = (place / "runs" / "pretrained").glob("depth-*")
+    main([
+        "--data=nvgesture", "--preset=embedded", f"--data_dir={source}", f"--weights={weights}",
+        "--lists", *mini_lists(source, tmp_path, 2),
+        f"--cache_dir={place / 'data'}", f"--workdir={place / 'runs'}", "--name=real",
+        "--epochs=1", "--batch_size=2", "--model=feedforward",
+    ])  # fmt: skip
+    summary = read(place, "real")
+    assert summary["chance"] == 1 / 25
+    assert np.sum(summary["confusion"]) == 2
+    assert np.isfinite(summary["loss"])
+    scores = read_scores(place / "runs" / "real", "test")
+    assert (scores.data, scores.split) == ("nvgesture", "train.lst test.lst")
+    assert all(name.startswith("class_") for name in scores.video)
+
+
+def test_flow_of_colour_videos(place, weights, tmp_path):
+    pytest.importorskip("av")
+    takes = ("class_02/subject3_r0", "class_25/subject5_r1")
+    for take in takes:
+        write_video(tmp_path / "Video_data" / take / "sk_color.avi", numbered_pictures(12))
+    for part, take, label in zip(("train", "test"), takes, (2, 25), strict=True):
+        line = f"path:./Video_data/{take} color:sk_color:2:11 label:{label}\n"
+        (tmp_path / f"{part}.lst").write_text(line)
+    more = ["--data=nvgesture", "--preset=embedded", f"--data_dir={tmp_path}", "--stride=1",
+            "--lists", str(tmp_path / "train.lst"), str(tmp_path / "test.lst"), "--crop=16",
+            "--epochs=1", "--batch_size=1", f"--weights={weights}", "--name=flow"]  # fmt: skip
+    main(flags(place, *more, "--modality=flow"))
+    model = place / "runs" / "flow" / "model.safetensors"
+    assert load_model(model).backbone.conv1a.in_features == 2
+    for_flow = tmp_path / "flow.safetensors"
+    sizes = {"width": 2, "hidden": 4, "image_size": 16, "clip_length": 4, "in_channels": 2}
+    arrays = flat_parameters(C3D(**sizes, rngs=nnx.Rngs(0)))
+    save_parameters(for_flow, arrays, {"architecture": "c3d", "arguments": json.dumps(sizes)})
+    with pytest.raises(InputError, match="takes 2 channels; --modality=color"):
+        main(flags(place, *more, "--modality=color", f"--weights={for_flow}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path:./a depth:sk_depth:1:x label:1", r"train.lst line 1 is 'path:./a .*expected path:"),
+        ("path:./a depth:sk_depth:1:81 label:26", r"train.lst line 1 has the label 26; .*1 to 25"),
+    ],
+)
+def test_faulty_lists_name_file_and_line(place, tmp_path, text, message):
+    (tmp_path / "Video_data").mkdir()
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.lst").write_text(text + "\n")
+    lists = [str(tmp_path / f"{name}.lst") for name in ("train", "test")]
+    with pytest.raises(InputError, match=message):
+        main(flags(place, "--data=nvgesture", "--preset=embedded", f"--data_dir={tmp_path}",
+                   "--lists", *lists))  # fmt: skip
+
+
+def test_the_paper_preset_is_the_papers():
+    config = paper()
+    schedule = config.schedule
+    assert (schedule.shape, schedule.base, schedule.stop) == ("plateau", 3e-3, 3e-7)
+    assert (schedule.factor, schedule.patience) == (0.1, 40)
+    assert (config.momentum, config.weight_decay) == (0.9, 5e-4)
+    assert (config.steps, config.clip_length, config.crop) == (10, 8, 112)
+    assert gesture_preset({"preset": "paper"}) == config
+    assert gesture_preset({"data": "nvgesture"}) == config
+    assert gesture_preset({}) == GestureConfig()
+
+
+@pytest.mark.slow
+def test_the_paper_preset_at_full_size():
+    """The whole C3D with fc6 and fc7 recurrent: two steps on random clips of the paper's size."""
+    config = paper()
+    model = C3D(clip_length=8, rngs=nnx.Rngs(0))
+    model.preprocess = SPORTS1M
+    backbone = Backbone(model, {}, "random")
+    surgery = surgery_call(config, backbone, 25)
+    sequence = apply_surgery(model, surgery, rngs=nnx.Rngs(0))
+    assert sequence.converted == ("fc6", "fc7")
+    optimizer = sgd(
+        config.schedule, epochs=config.epochs, steps_per_epoch=1, momentum=config.momentum,
+        weight_decay=config.weight_decay, clip_norm=config.clip_norm,
+    )  # fmt: skip
+    mesh = make_mesh(1, 1)
+    training = set_up(sequence, classification_task(SPORTS1M), optimizer, mesh, seed=0)
+    del sequence, model
+    state = training.state
+    count = sum(value.size for value in state.params.values())
+    # C3D's 3-D convolutions, and G (D F + F F) + G F of fc6 and of fc7, and the output layer.
+    gates = sum(3 * (d * 4096 + 4096**2 + 4096) for d in (8192, 4096))
+    assert count == 27_655_936 + gates + 4096 * 25 + 25
+    rng = np.random.default_rng(0)
+    batch = {
+        "clips": rng.integers(0, 256, (1, 2, 8, 112, 112, 3), dtype=np.uint8),
+        "lengths": np.array([2], np.int32),
+        "labels": np.array([7], np.int32),
+    }
+    losses = []
+    for _ in range(2):
+        state, metrics = training.train_step(state, split(batch, mesh))
+        losses.append(float(metrics["loss"]))
+    assert losses[0] == pytest.approx(np.log(25), abs=1e-3)  # the new output layer is zero
+    assert losses[1] < losses[0]
+    assert reduction(jax.device_get(state.opt_state)) == 1.0

@@ -1,0 +1,1 @@
+"""Action recognition: `python -m train.action`."""

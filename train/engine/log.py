@@ -1,0 +1,107 @@
+"""What a run tells: metrics as JSON lines and TensorBoard events, progress on the screen."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorboardX import SummaryWriter
+
+from train.run.folder import write_text
+
+# Where there is no terminal nobody has asked for 80 columns.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 130)
+
+
+def say(text: str) -> None:
+    """Prints a line for the person who waits."""
+    console.print(text, markup=False)
+
+
+class MetricsLog:
+    """`metrics.jsonl` and TensorBoard events of a run.
+
+    Args:
+      folder: The run's folder.
+      step: Steps that the run goes on from; lines of later steps, which a killed run may have
+        left behind its last checkpoint, are dropped, since they come again; so is the test.
+    """
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        self.path = folder / "metrics.jsonl"
+        old = self.path.read_text().splitlines() if self.path.exists() else []
+        kept = [line for line in old if _step_of(line) <= step and '"kind": "test"' not in line]
+        write_text(self.path, "".join(line + "\n" for line in kept))
+        self._file = self.path.open("a")
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
+        """Writes one line of numbers, and the scalars among them as `kind/name`."""
+        self._file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self._events.add_scalar(f"{kind}/{name}", value, step)
+
+    def read(self, kind: str) -> list[dict[str, Any]]:
+        """All lines of a kind, oldest first."""
+        lines = (json.loads(line) for line in self.path.read_text().splitlines())
+        return [line for line in lines if line["kind"] == kind]
+
+    def close(self) -> None:
+        """Writes out what is still in memory."""
+        self._file.close()
+        self._events.close()
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):  # the half line that a kill leaves
+        return math.inf
+
+
+class Bar:
+    """Progress of a training: loss, sequences a second, time left."""
+
+    def __init__(self, name: str, steps: int, done: int) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task(name, total=steps, completed=done, note="")
+
+    def update(self, done: int, note: str) -> None:
+        """Shows that so many steps are done."""
+        self._progress.update(self._task, completed=done, note=note)
+
+    @contextmanager
+    def shown(self) -> Iterator["Bar"]:
+        """Shows the bar for the time of the block; nothing where there is no terminal."""
+        with self._progress:
+            yield self
+
+
+class Clock:
+    """Steps a second since it was last read."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    def rate(self, count: int, *, keep: bool = False) -> float:
+        """`count` a second, of the time since the last call, which `keep` leaves as it was."""
+        now = time.perf_counter()
+        rate = count / max(now - self._since, 1e-9)
+        self._since = self._since if keep else now
+        return rate

@@ -1,0 +1,1 @@
+"""Sequential face alignment: `python -m train.face`."""

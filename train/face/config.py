@@ -1,0 +1,94 @@
+"""The configuration of sequential face alignment, and its presets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from prernn_jax.data.drawn.faces import EmbeddedFacesConfig
+from prernn_jax.data.face.loader import FaceAugmentation
+from prernn_jax.data.face.records import BoxSource
+from train.engine.optim import FACE, Schedule
+from train.run.config import Pretraining, RunConfig
+
+
+@dataclass(frozen=True)
+class FacePretraining(Pretraining):
+    """Stage one of face alignment: a compact VGG on single frames (`train.face.pretrain`).
+
+    Attributes:
+      epochs: Passes over the single frames.
+      hidden: Features of fc6 and of fc7.
+      label: What it learns: all 68 `landmarks`, or of the `head` only where it is, how large and
+        how turned (`face_task.head_points`).
+    """
+
+    batch_size: int = 64
+    learning_rate: float = 0.125
+    epochs: int = 8
+    hidden: int = 128
+    label: Literal["landmarks", "head"] = "landmarks"
+
+
+_FACES = EmbeddedFacesConfig()
+_VARIED = FaceAugmentation()
+_EMBEDDED = Schedule(0.0375, "cosine")
+
+
+@dataclass(frozen=True)
+class FaceConfig(RunConfig):
+    """Sequential face alignment: 68 landmarks in every frame of a video.
+
+    Attributes:
+      data: `embedded` is generated here; `300vw` is read from --data_dir.
+      box: Where a frame of real data is cut out: around its true landmarks, or around those of
+        the frame before, as a tracker has it.
+      enlarge: Side of that square, in parts of the longer side of the landmarks' box.
+      boxes: JSON file with boxes of another's, such as a detector's, in place of --box.
+      embedded: Size and difficulty of the embedded data.
+      steps: Consecutive frames T of a sequence.
+      size: Side of the network's input in pixels.
+      augmentation: How training sequences vary.
+      film: Test videos shown in `film.gif`.
+      pretraining: Stage one.
+    """
+
+    data: Literal["embedded", "300vw"] = "embedded"
+    box: BoxSource = "truth"
+    enlarge: float = 1.3
+    boxes: Path | None = None
+    embedded: EmbeddedFacesConfig = _FACES
+    steps: int = 10
+    size: int = 48
+    augmentation: FaceAugmentation = _VARIED
+    film: int = 8
+    layers: tuple[str, ...] = ("fc6",)
+    epochs: int = 60
+    schedule: Schedule = _EMBEDDED
+    checkpoint_every: int = 10
+    pretraining: FacePretraining = FacePretraining()
+    workdir: Path = Path("runs/face")
+
+
+def paper() -> FaceConfig:
+    """SPEC section 1. What the paper does not say there is listed in docs/faces.md."""
+    return FaceConfig(
+        preset="paper",
+        data="300vw",
+        layers=("fc6", "fc7"),
+        size=224,
+        epochs=30,
+        batch_size=8,
+        schedule=FACE,
+        momentum=0.9,
+        weight_decay=5e-4,
+        clip_norm=None,
+        workers=8,
+        checkpoint_every=1,
+    )
+
+
+def face_preset(given: dict[str, str]) -> FaceConfig:
+    """The defaults that belong to --preset and --data as given."""
+    data = given.get("data", "300vw" if given.get("preset") == "paper" else "embedded")
+    preset = given.get("preset", "embedded" if data == "embedded" else "paper")
+    return paper() if preset == "paper" else FaceConfig()

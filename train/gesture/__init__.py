@@ -1,0 +1,1 @@
+"""Dynamic hand gestures: `python -m train.gesture`."""

@@ -1,0 +1,167 @@
+"""A finished run, opened again: its settings, its model and its held-out data."""
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from prernn_jax.errors import InputError
+from prernn_jax.files.models import load_model
+from prernn_jax.sequence import SequenceModel
+from train.action import __main__ as action
+from train.action import task as action_batches
+from train.action.config import ActionConfig
+from train.engine.step import Batch
+from train.face import __main__ as face
+from train.face import task as face_task
+from train.face.config import FaceConfig
+from train.gesture import __main__ as gesture
+from train.gesture import task as gesture_batches
+from train.gesture.config import GestureConfig
+
+AnyConfig = ActionConfig | FaceConfig | GestureConfig
+
+
+def read_settings(path: Path) -> AnyConfig:
+    """Reads the settings of a run of any application, told apart by their names.
+
+    A setting that the file does not know, because the run is older than it, has its default.
+
+    Raises:
+      InputError: There is no such file, it holds no configuration of these applications, or a
+        value in it is none that its field can have.
+    """
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    kinds: tuple[type[AnyConfig], ...] = (ActionConfig, FaceConfig, GestureConfig)
+    names = set(values) if isinstance(values, dict) else set()
+    fitting = [kind for kind in kinds if names <= {field.name for field in fields(kind)}]
+    if len(fitting) != 1:
+        raise InputError(
+            f"{path} does not hold the settings of a run of train.action, train.face or "
+            "train.gesture of this version"
+        )
+    found: AnyConfig = _read(fitting[0], values, str(path), "")
+    return found
+
+
+def _read(kind: Any, value: Any, where: str, name: str) -> Any:
+    """A JSON value as a field's type says; the inverse of `train.run.stage_two.settings_of`."""
+    arguments = get_args(kind)
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, Mapping):
+        hints = get_type_hints(kind)
+        if unknown := sorted(set(value) - {field.name for field in fields(kind)}):
+            raise InputError(f"{where}: unknown setting {f'{name}.{unknown[0]}'.lstrip('.')!r}")
+        return kind(**{
+            key: _read(hints[key], part, where, f"{name}.{key}".lstrip("."))
+            for key, part in value.items()
+        })  # fmt: skip
+    if get_origin(kind) in (Union, UnionType):
+        for option in arguments:
+            with suppress(InputError):
+                return _read(option, value, where, name)
+    elif get_origin(kind) is tuple and isinstance(value, list):
+        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(kinds) == len(value):
+            return tuple(_read(k, v, where, name) for k, v in zip(kinds, value, strict=True))
+    elif get_origin(kind) is Literal:
+        if value in arguments:
+            return value
+    elif kind is type(None) and value is None:
+        return None
+    elif kind is Path and isinstance(value, str):
+        return Path(value)
+    elif kind is float and type(value) in (int, float):
+        return float(value)
+    elif kind in (int, str, bool) and type(value) is kind:
+        return value
+    expected = kind.__name__ if isinstance(kind, type) and not arguments else str(kind)
+    raise InputError(f"{where}: {name} is {value!r}; expected {expected.replace('typing.', '')}")
+
+
+HeldOut = Literal["test", "validation"]
+
+
+class FinishedRun(NamedTuple):
+    """What a run has left.
+
+    Attributes:
+      path: Its folder.
+      config: Its settings, on one device.
+      model: Trained, for evaluation.
+    """
+
+    path: Path
+    config: AnyConfig
+    model: SequenceModel
+
+
+def open_run(path: Path) -> FinishedRun:
+    """Opens the folder of a finished run.
+
+    Raises:
+      InputError: There is none, the run in it has not ended, or a file in it is bad.
+    """
+    if not (path / "config.json").is_file():
+        raise InputError(
+            f"{path} is no folder of a run: there is no config.json in it; give what train.face, "
+            "train.action or train.gesture left, such as runs/face/NAME"
+        )
+    missing = [n for n in ("model.safetensors", "summary.json") if not (path / n).is_file()]
+    if missing:
+        raise InputError(
+            f"the run in {path} has not ended: there is no {' and no '.join(missing)}; finish it "
+            "with --resume"
+        )
+    # It is looked at on one device, whatever it was trained on.
+    config = replace(read_settings(path / "config.json"), devices=1)
+    model = load_model(path / "model.safetensors")
+    model.eval()
+    return FinishedRun(path, config, model)
+
+
+def held_out_batches(run: FinishedRun, split: HeldOut, batch_size: int) -> Iterable[Batch]:
+    """Opens the data that the run had and hands out one of its held-out sets, as the run did.
+
+    Args:
+      run: The run.
+      split: Which set.
+      batch_size: Sequences B a batch.
+
+    Returns:
+      Re-iterable; dicts of `clips` (B, T, ...), `lengths`, `mask` bool (B,) and more.
+
+    Raises:
+      InputError: There are no such data, or no such set of them.
+    """
+    config = run.config
+    sizes = {"steps": config.steps, "batch_size": batch_size}
+    data: Any
+    if isinstance(config, FaceConfig):
+        face.check(config)
+        data = face.open_data(config)
+        source = _set_of(data.splits, split, config)
+        return face_task.test_batches(source, config, **sizes)
+    if isinstance(config, ActionConfig):
+        action.check(config)
+        data = action.open_data(config)
+        source = _set_of(data.splits, split, config)
+        return action_batches.test_batches(source, config.stream, config, **sizes)
+    gesture.check(config)
+    data = gesture.open_data(config)
+    _set_of(data.splits, split, config)
+    channels = run.model.backbone.conv1a.in_features
+    return gesture_batches.gesture_test_batches(
+        data, split, config, channels, stride=config.stride, **sizes
+    )
+
+
+def _set_of(splits: Any, name: str, config: AnyConfig) -> Any:
+    if name not in splits:
+        raise InputError(f"--set={name}: {config.data} has no such set, only {', '.join(splits)}")
+    return splits[name]

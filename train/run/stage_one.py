@@ -1,0 +1,116 @@
+"""Stage one: a compact CNN trained on single frames or clips, kept on disk."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from flax import nnx
+from jax.sharding import Mesh
+
+from prernn_jax.data.action.loader import TrainLoader
+from prernn_jax.files.backbones import flat_parameters, save_parameters
+from prernn_jax.files.models import apply_surgery
+from train.engine.devices import set_up
+from train.engine.log import say
+from train.engine.loop import Plan, Predictions, evaluate, fit
+from train.engine.optim import Schedule, sgd
+from train.engine.step import Batch, Task, TrainState
+from train.run.backbone import Backbone, read_backbone
+from train.run.config import Pretraining, RunConfig
+from train.run.folder import make_folder
+
+
+def kept_backbone(
+    config: RunConfig, name: str, settings: Mapping[str, Any], make: Callable[[], Backbone]
+) -> Backbone:
+    """The CNN of stage one: read where it is there, else made and written.
+
+    Args:
+      config: Says where it is kept; its optimiser's settings count among those that decide.
+      name: What the file's name begins with.
+      settings: JSON values: everything else that decides the result, so that a change of any of
+        them trains anew.
+      make: Trains it.
+    """
+    deciding = dict(settings) | {
+        name: getattr(config, name)
+        for name in ("momentum", "weight_decay", "clip_norm", "precision")
+    }
+    key = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
+    path = config.workdir / "pretrained" / f"{name}-{key}.safetensors"
+    if path.is_file():
+        say(f"stage one: {path} is there and used")
+        return read_backbone(path)._replace(source="stage one")
+    backbone = make()
+    make_folder(path.parent)
+    save_parameters(path, flat_parameters(backbone.model), backbone.metadata, overwrite=True)
+    say(f"stage one: written to {path}")
+    return backbone._replace(source="stage one", path=path)
+
+
+def train_backbone(
+    config: RunConfig,
+    start: Backbone,
+    task: Task,
+    outputs: int,
+    batches: TrainLoader,
+    validation: Iterable[Batch],
+    measure: Callable[[Predictions], Mapping[str, float]],
+    settings: Pretraining,
+    *,
+    name: str,
+    epochs: int,
+    mesh: Mesh,
+) -> Backbone:
+    """Trains a CNN on sequences of one step.
+
+    Args:
+      config: Of the run: momentum, weight decay, clipping, precision.
+      start: The network to start from; left as it was.
+      task: Input, loss and predictions.
+      outputs: Size of its new output layer.
+      batches: Of the training set; closed at the end.
+      validation: Of the validation set.
+      measure: Predictions of that -> metrics to show.
+      settings: Of stage one.
+      name: Of what is trained, for the screen.
+      epochs: Passes over the training set.
+      mesh: Devices to train on.
+    """
+    schedule = Schedule(settings.learning_rate, "cosine", warmup=0.5)
+    optimizer = sgd(
+        schedule,
+        epochs=epochs,
+        steps_per_epoch=batches.batches_per_epoch,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
+    surgery = {"function": "per_frame", "outputs": outputs}
+    training = set_up(
+        apply_surgery(start.model, surgery, rngs=nnx.Rngs(settings.seed)),
+        task,
+        optimizer,
+        mesh,
+        precision=config.precision,
+        seed=settings.seed,
+    )
+
+    def validate(state: TrainState) -> Mapping[str, float]:
+        return measure(evaluate(training.eval_step, state, validation, mesh))
+
+    plan = Plan(
+        name=f"stage one, {name}",
+        epochs=epochs,
+        batch_size=settings.batch_size,
+        rate=lambda _, epoch: schedule.rate(epoch, epochs),
+        validate=validate,
+    )
+    try:
+        state = fit(training.state, training.train_step, batches, mesh, plan)
+    finally:
+        batches.close()  # its threads or processes are not left to run beside stage two
+    arguments = json.loads(start.metadata["arguments"]) | {"num_outputs": outputs}
+    metadata = {**start.metadata, "arguments": json.dumps(arguments)}
+    return Backbone(training.model(state).backbone, metadata, start.source)

@@ -1,0 +1,237 @@
+"""Stage two of every application: the pre-trained CNN made recurrent, trained and tested."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+from jax.sharding import Mesh
+
+from prernn_jax.budget import matched_hidden_for
+from prernn_jax.data.action.loader import TrainLoader
+from prernn_jax.files.backbones import flat_parameters
+from prernn_jax.files.models import apply_surgery, save_model
+from train.engine.checkpoint import Checkpoints
+from train.engine.devices import set_up
+from train.engine.log import MetricsLog, console, say
+from train.engine.loop import Plan, Predictions, evaluate, fit
+from train.engine.optim import has_ended, reduction, sgd
+from train.engine.step import Batch, Task, TrainState
+from train.run.backbone import Backbone
+from train.run.config import RunConfig
+from train.run.figures import learning_curves, parameter_table
+from train.run.folder import RunFolder, write_text
+
+
+def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[str, Any]:
+    """The function that makes the sequence model, and its arguments, as `save_model` takes them.
+
+    Args:
+      config: Says what is to become of the backbone.
+      backbone: The pre-trained network.
+      outputs: Size K of the new output layer.
+    """
+    if config.model == "feedforward":
+        return {"function": "per_frame", "outputs": outputs}
+    layers = config.layers or None
+    if config.model == "traditional":
+        hidden = config.hidden or matched_hidden_for(
+            backbone.model, layers, config.cell, config.stacked, outputs
+        )
+        return {
+            "function": "stack_recurrent",
+            "cell": config.cell,
+            "hidden": hidden,
+            "layers": config.stacked,
+            "outputs": outputs,
+        }
+    return {
+        "function": "make_recurrent",
+        "layers": layers,
+        "cell": config.cell,
+        "shared": config.model == "pre_sih",
+        "init": config.init,
+        "extra": config.extra,
+        "outputs": outputs,
+        "readout": None if config.readout == "none" else config.readout,
+    }
+
+
+@dataclass(frozen=True)
+class Application:
+    """What an application brings to a run.
+
+    Attributes:
+      task: Input, loss and predictions.
+      outputs: Size K of the output layer.
+      batches: Of the training set, without end.
+      held_out: The `test` set and, where there is one, the `validation` set, in batches.
+      measure: Predictions of a set -> its metrics.
+      curves: Metrics to draw over the epochs.
+    """
+
+    task: Task
+    outputs: int
+    batches: TrainLoader
+    held_out: Mapping[str, Iterable[Batch]]
+    measure: Callable[[Predictions], Mapping[str, float]]
+    curves: Sequence[str]
+
+
+class Outcome(NamedTuple):
+    """What a run ends with.
+
+    Attributes:
+      test: Predictions for the test set, and what its batches say beside the clips.
+      metrics: Of the test set.
+      validation: Predictions for the validation set; None where there is none.
+      validation_metrics: Of the validation set.
+      surgery: The call that made the model, see `train.run.stage_two`.
+      parameters: Number of the model's parameters.
+      train_seconds: From the first step to the last, validation and compilation included.
+    """
+
+    test: Predictions
+    metrics: dict[str, float]
+    validation: Predictions | None
+    validation_metrics: dict[str, float]
+    surgery: dict[str, Any]
+    parameters: int
+    train_seconds: float
+
+
+def settings_of(config: RunConfig) -> dict[str, Any]:
+    """A configuration as JSON values, for the run's folder."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
+    return settings
+
+
+def train_and_test(
+    config: RunConfig, folder: RunFolder, backbone: Backbone, given: Application, mesh: Mesh
+) -> Outcome:
+    """Makes the backbone recurrent, trains all of it, tests it and saves the model.
+
+    Args:
+      config: Of the run.
+      folder: The run's; begun here, once all that the run needs is there.
+      backbone: The pre-trained network; left as it was.
+      given: What the application brings; its loader is closed at the end.
+      mesh: Devices to train on.
+    """
+    # -------------------------------------------------------------------- made recurrent
+    surgery = surgery_call(config, backbone, given.outputs)
+    model = apply_surgery(backbone.model, surgery, rngs=nnx.Rngs(config.seed))
+    model.dropout = config.dropout
+
+    # --------------------------------------------------------------- step and its state
+    optimizer = sgd(
+        config.schedule,
+        epochs=config.epochs,
+        steps_per_epoch=given.batches.batches_per_epoch,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
+    training = set_up(
+        model,
+        given.task,
+        optimizer,
+        mesh,
+        batch_norm=config.batch_norm,
+        precision=config.precision,
+        freeze=config.freeze,
+        seed=config.seed,
+    )
+    del model  # its arrays are in the state now
+    folder.begin()
+    state = training.state
+    before = flat_parameters(backbone.model)
+    console.print(parameter_table(state.params, state.frozen, before, backbone.source))
+    parameters = sum(value.size for value in {**state.params, **state.frozen}.values())
+
+    # -------------------------------------------------------------------------- training
+    checkpoints = Checkpoints(folder.path / "checkpoints")
+    log: MetricsLog | None = None
+    try:
+        if config.resume and checkpoints.latest is not None:
+            state, position = checkpoints.restore(state)
+            given.batches.set_state(position)
+            say(f"resumed at step {int(state.step)}")
+        log = MetricsLog(folder.path, int(state.step))
+
+        def predictions(state: TrainState, split: str) -> Predictions:
+            return evaluate(training.eval_step, state, given.held_out[split], mesh)
+
+        def validate(state: TrainState) -> Mapping[str, float]:
+            return given.measure(predictions(state, "validation"))
+
+        plan = Plan(
+            name=f"{config.model}, stage two",
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            rate=lambda state, epoch: (
+                config.schedule.rate(epoch, config.epochs) * reduction(state.opt_state)
+            ),
+            checkpoint_every=config.checkpoint_every,
+            validate_every=config.validate_every,
+            validate=validate if "validation" in given.held_out else None,
+            ended=lambda state: has_ended(config.schedule, state.opt_state),
+        )
+        began = time.perf_counter()
+        state = fit(state, training.train_step, given.batches, mesh, plan, log, checkpoints)
+        train_seconds = time.perf_counter() - began
+
+        # ------------------------------------------------------------------------- test
+        found = predictions(state, "test")
+        metrics = dict(given.measure(found))
+        validation, validation_metrics = None, dict[str, float]()
+        if "validation" in given.held_out:
+            validation = predictions(state, "validation")
+            validation_metrics = dict(given.measure(validation))
+        log.write(int(state.step), "test", metrics)
+        save_model(
+            folder.path / "model.safetensors",
+            training.model(state),
+            backbone.metadata,
+            surgery,
+            overwrite=True,
+        )
+        curves = log.read("train"), log.read("validation")
+        learning_curves(folder.path / "curves.png", *curves, given.curves)
+    finally:
+        given.batches.close()
+        if log is not None:
+            log.close()
+        checkpoints.close()
+    return Outcome(
+        found, metrics, validation, validation_metrics, surgery, parameters, train_seconds
+    )
+
+
+def write_summary(
+    folder: RunFolder, outcome: Outcome, began: float, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Writes `summary.json` and returns what is in it.
+
+    Args:
+      folder: The run's.
+      outcome: Of the run.
+      began: `time.perf_counter()` at its start.
+      facts: What the application adds, such as chance.
+    """
+    summary = {
+        **outcome.metrics,
+        **facts,
+        "validation": outcome.validation_metrics,
+        "surgery": outcome.surgery,
+        "parameters": outcome.parameters,
+        "train_seconds": round(outcome.train_seconds, 1),
+        "seconds": round(time.perf_counter() - began, 1),
+        "device": jax.devices()[0].device_kind,
+        "folder": str(folder.path),
+    }
+    write_text(folder.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary

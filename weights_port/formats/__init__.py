@@ -1,0 +1,1 @@
+"""Files of other frameworks, read as arrays by name."""

@@ -1,0 +1,247 @@
+"""Files of Caffe without Caffe: caffemodels (V2, V1 and V0 layers) and single blobs.
+
+Two numberings of a blob's fields are about, those of BVLC's Caffe and those of the C3D-v1.0 fork;
+which one a blob has is told by the wire type of its field 5 (bytes: BVLC's data; a number: the
+fork's width). The arrays are views of the mapped file.
+"""
+
+import mmap
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from prernn_jax.errors import InputError
+from weights_port.formats.source import Source
+
+_MOST_FIELDS = 50_000  # small fields of one message; floats written one by one are more
+
+
+class Damaged(ValueError):
+    """The bytes are no protobuf message."""
+
+
+class TooMany(ValueError):
+    """The message has more small fields than can be looked at one by one."""
+
+
+class Parts(NamedTuple):
+    """A message taken apart.
+
+    Attributes:
+        pieces: by field number, the contents of the fields that were asked for.
+        rest: the other fields, a message of its own.
+    """
+
+    pieces: dict[int, list[memoryview]]
+    rest: bytes
+
+
+def split(message: memoryview, numbers: frozenset[int]) -> Parts:
+    """Take the length-delimited fields with these numbers out of a message.
+
+    Raises:
+        Damaged: a field is unfinished, longer than the message, or of no known wire type.
+        TooMany: there are more small fields than can be looked at.
+    """
+    pieces: dict[int, list[memoryview]] = defaultdict(list)
+    rest = bytearray()
+    place = count = 0
+    while place < len(message):
+        start = place
+        tag, place = _varint(message, place)
+        number, wire = tag >> 3, tag & 7
+        if wire == 0:
+            _, place = _varint(message, place)
+        elif wire == 2:
+            length, place = _varint(message, place)
+            place += length
+        elif wire in (1, 5):
+            place += 8 if wire == 1 else 4
+        else:
+            raise Damaged(f"wire type {wire}")
+        if number == 0 or place > len(message):
+            raise Damaged("a field ends beyond its message")
+        if wire == 2 and number in numbers:
+            pieces[number].append(message[place - length : place])
+        else:
+            rest += message[start:place]
+            count += 1
+            if count > _MOST_FIELDS:
+                raise TooMany
+    return Parts(pieces, bytes(rest))
+
+
+def _varint(message: memoryview, place: int) -> tuple[int, int]:
+    """A number and the place after it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if place >= len(message):
+            raise Damaged("a number is cut off")
+        byte = message[place]
+        place += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, place
+    raise Damaged("a number of more than ten bytes")
+
+
+_BVLC, _C3D = "BVLC", "C3D-v1.0"
+# Enumerated types of V1 layers that carry weights; 30 is the fork's (ARGMAX in BVLC, no weights).
+_TYPES = {4: "Convolution", 14: "InnerProduct", 30: "Convolution3D", 39: "Deconvolution"}
+
+
+class _Layer(NamedTuple):
+    version: str
+    name: str
+    kind: str
+    blobs: list[memoryview]
+
+
+def read_caffe(path: Path) -> Source:
+    """Read a `.caffemodel`, or a `.binaryproto` (one blob, with the key `blob[0]`).
+
+    Raises:
+        InputError: no Caffe file, truncated, or shapes and contents that do not agree.
+    """
+    from google.protobuf.message import DecodeError
+
+    try:
+        with open(path, "rb") as file:
+            view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        return _read(path, view)
+    except (DecodeError, Damaged, TooMany) as error:
+        raise InputError(
+            f"{path} is no weights file that is known here, or it is truncated: neither PyTorch, "
+            "nor safetensors, and as a Caffe file it does not parse; download it again"
+        ) from error
+
+
+def _read(path: Path, view: memoryview) -> Source:
+    layers = _layers(view)
+    filled = [layer for layer in layers if layer.blobs]
+    if not filled:
+        return _single_blob(path, view, len(layers))
+    arrays: dict[str, np.ndarray] = {}
+    dialects: set[str] = set()
+    for layer in filled:
+        for number, blob in enumerate(layer.blobs):
+            key = f"{layer.name}[{number}]"
+            if key in arrays:
+                raise InputError(f"{path} has two layers named {layer.name!r}; rename one of them")
+            arrays[key], dialect = _blob(path, key, blob)
+            dialects.add(dialect)
+    versions = "/".join(sorted({layer.version for layer in filled}))
+    fork = f"{_C3D} Caffe" if _C3D in dialects else "BVLC Caffe"
+    types = {layer.name: layer.kind for layer in filled}
+    notes = [f"{len(layers) - len(filled)} layers without weights"]
+    return Source(path, f"{fork}, {versions} layers", "caffe", arrays, notes, types=types)
+
+
+def _layers(view: memoryview) -> list[_Layer]:
+    from weights_port.formats import caffe_schema as schema
+
+    net = _split(view, schema.OLD_LAYERS, schema.LAYERS)
+    schema.message("Net").FromString(net.rest)  # says whether it is a protobuf message at all
+    layers = []
+    for data in net.pieces[schema.OLD_LAYERS]:
+        old = _split(data, schema.OLD_V0, schema.OLD_BLOBS)
+        if inner := old.pieces[schema.OLD_V0]:
+            v0 = _split(inner[-1], schema.V0_BLOBS)
+            head = schema.message("V0Layer").FromString(v0.rest)
+            blobs = v0.pieces[schema.V0_BLOBS]
+            layers.append(_Layer("V0", _text(head.name), _text(head.type), blobs))
+        else:
+            head = schema.message("OldLayer").FromString(old.rest)
+            kind = _TYPES.get(head.type, f"type {head.type}")
+            layers.append(_Layer("V1", _text(head.name), kind, old.pieces[schema.OLD_BLOBS]))
+    for data in net.pieces[schema.LAYERS]:
+        new = _split(data, schema.BLOBS)
+        head = schema.message("Layer").FromString(new.rest)
+        layers.append(_Layer("V2", _text(head.name), _text(head.type), new.pieces[schema.BLOBS]))
+    return layers
+
+
+def _split(view: memoryview, *numbers: int) -> Parts:
+    return split(view, frozenset(numbers))
+
+
+def _single_blob(path: Path, view: memoryview, layers: int) -> Source:
+    if layers == 0:
+        array, dialect = _blob(path, "blob[0]", view)
+        if array.size:
+            kind = f"{dialect} Caffe, a single blob"
+            return Source(path, kind, "caffe", {"blob[0]": array})
+    raise InputError(
+        f"{path} holds no weights ({layers} Caffe layers, none with a blob): a definition, a "
+        "solver's state or another kind of file; expected a .caffemodel or a .binaryproto"
+    )
+
+
+def _blob(path: Path, key: str, view: memoryview) -> tuple[np.ndarray, str]:
+    """Array (float32 or float64) and dialect of a blob."""
+    from weights_port.formats import caffe_schema as schema
+
+    try:
+        parts = _split(view, schema.DATA, schema.FORK_DATA, schema.SHAPE, schema.DOUBLES)
+    except TooMany:  # floats one by one: protobuf collects them
+        parts = Parts({}, bytes(view))
+    head = schema.message("Blob").FromString(parts.rest)
+
+    def numbers(field: int, unpacked: str, dtype: str = "<f4") -> np.ndarray:
+        pieces = parts.pieces.get(field, [])
+        if pieces:
+            return _packed(path, key, pieces, dtype)
+        values = schema.message(unpacked).FromString(parts.rest).values
+        return np.fromiter(values, np.float32, len(values))
+
+    if head.HasField("width"):
+        dims = [head.dim1, head.dim2, max(head.dim3, 1), head.dim4, head.width]
+        return _shaped(path, key, numbers(schema.FORK_DATA, "Unpacked6"), dims), _C3D
+    if schema.DOUBLES in parts.pieces and schema.DATA not in parts.pieces:
+        flat = numbers(schema.DOUBLES, "Unpacked5", "<f8")
+    else:
+        flat = numbers(schema.DATA, "Unpacked5")
+    dims = [head.dim1, head.dim2, head.dim3, head.dim4]
+    if shape := parts.pieces.get(schema.SHAPE) or list(head.shape):
+        dims = _shape(path, key, b"".join(shape), schema.message("Shape").FromString)
+    return _shaped(path, key, flat, dims), _BVLC
+
+
+def _packed(path: Path, key: str, pieces: list[memoryview], dtype: DTypeLike) -> np.ndarray:
+    data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    if len(data) % np.dtype(dtype).itemsize:
+        raise InputError(f"{path}: {key} has {len(data)} bytes, no whole number of {dtype}")
+    return np.frombuffer(data, dtype)
+
+
+def _shape(path: Path, key: str, data: bytes, parse: Callable[[bytes], Any]) -> list[int]:
+    from google.protobuf.message import DecodeError
+
+    try:
+        return list(parse(data).dim)
+    except DecodeError as error:
+        raise InputError(f"{path}: the shape of {key} cannot be read; damaged") from error
+
+
+def _shaped(path: Path, key: str, flat: np.ndarray, dims: list[int]) -> np.ndarray:
+    """The array of these dimensions, none of which is trusted."""
+    count = 1
+    for size in dims:  # Python integers: no overflow
+        count *= size
+    if min(dims, default=0) < 0 or len(dims) > 32 or count != flat.size:
+        raise InputError(
+            f"{path}: {key} says shape {dims[:8]} but holds {flat.size} numbers; truncated or "
+            "damaged, download it again"
+        )
+    return flat.reshape(dims)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")

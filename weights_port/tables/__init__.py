@@ -1,0 +1,1 @@
+"""One table a network: how the names of other frameworks map to ours."""

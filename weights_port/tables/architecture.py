@@ -1,0 +1,67 @@
+"""What the port knows of a network besides its tables: sizes from shapes, and preprocessing."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prernn_jax.preprocess import Preprocessing
+from weights_port.mapping import Layout
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One of the networks that can be ported.
+
+    Attributes:
+        name: what `--arch` calls it.
+        backbone: its name in a file's metadata, see `prernn_jax.files.backbones`.
+        layouts: the tables; the first of a family is the published one.
+        infer: from the shapes in a file, by our names, the constructor's arguments. Where a
+            shape is missing it takes the published network's.
+        image_size: of the published network, to which the layouts' preprocessing belongs.
+        channels: channels of the last feature map in units of `width`, for the first dense layer.
+    """
+
+    name: str
+    backbone: str
+    layouts: tuple[Layout, ...]
+    infer: Callable[[Shapes, Layout], dict[str, Any]]
+    image_size: int
+    channels: int
+
+    def layout(self, name: str) -> Layout | None:
+        """The layout of that name."""
+        return next((layout for layout in self.layouts if layout.name == name), None)
+
+
+def axis(shapes: Shapes, name: str, index: int, default: int) -> int:
+    """One axis of an array's shape; the default where there is no such array or axis."""
+    shape = shapes.get(name, ())
+    return shape[index] if -len(shape) <= index < len(shape) else default
+
+
+def side(places: int, default: int) -> int:
+    """The side of a square of so many places; the default where it is none."""
+    root = math.isqrt(max(places, 0))
+    return root if root > 0 and root * root == places else default
+
+
+def scaled(preprocessing: Preprocessing, size: int, published: int) -> Preprocessing:
+    """The same resize and crop for a network of another image size."""
+    if size == published:
+        return preprocessing
+
+    def scale(value: int) -> int:
+        return round(value * size / published)
+
+    resize, crop = preprocessing.resize, preprocessing.crop
+    return dataclasses.replace(
+        preprocessing,
+        resize=(scale(resize[0]), scale(resize[1])) if isinstance(resize, tuple)
+        else None if resize is None else scale(resize),
+        crop=None if crop is None else (scale(crop[0]), scale(crop[1])),
+    )  # fmt: skip
