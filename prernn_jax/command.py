@@ -7,9 +7,8 @@ from typing import TypeVar
 
 import tyro
 
-from prernn_jax.errors import InputError
+from prernn_jax.errors import InputError, RunStopped
 from prernn_jax.processes import keep_freed_memory
-from train.engine.loop import RunStopped
 
 Config = TypeVar("Config")
 
@@ -24,11 +23,11 @@ def parse(
     """Reads a command line into a frozen dataclass whose defaults are a preset.
 
     Args:
-      config: The dataclass.
-      choose: Given those of the flags `deciding` that are there, returns the preset.
-      deciding: Names of the flags that choose the preset.
-      argv: The arguments.
-      description: For --help.
+        config: The dataclass.
+        choose: Given those of the flags `deciding` that are there, returns the preset.
+        deciding: Names of the flags that choose the preset.
+        argv: The arguments.
+        description: For --help.
     """
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in deciding:

@@ -29,14 +29,14 @@ def layer_gates(
     """The gates of one layer over time.
 
     Args:
-      layer: A `Recurrent`, or a `RecurrentConv` with the pair that it takes for `x`.
-      x: Inputs (B, T, D).
-      carry: State to start from; zeros when None.
-      lengths: Valid steps of each sequence (B,). What stands beyond them is of no step.
+        layer: A `Recurrent`, or a `RecurrentConv` with the pair that it takes for `x`.
+        x: Inputs (B, T, D).
+        carry: State to start from; zeros when None.
+        lengths: Valid steps of each sequence (B,). What stands beyond them is of no step.
 
     Returns:
-      Name -> (B, T, F) between 0 and 1: `i`, `f`, `o` of an LSTM, `r`, `z` of a GRU, nothing of a
-      VRNN. float32, or float64 where that is the dtype of the products.
+        Name -> (B, T, F) between 0 and 1: `i`, `f`, `o` of an LSTM, `r`, `z` of a GRU, nothing of a
+        VRNN. float32, or float64 where that is the dtype of the products.
     """
     cell = get_cell(layer.cell)
     projected = layer.project(x)
@@ -64,7 +64,7 @@ def model_gates(
     """The gates of every recurrent layer, in a call of the model with these arguments.
 
     Returns:
-      Name of the layer, see `layer_paths` -> what `layer_gates` gives.
+        Name of the layer, see `layer_paths` -> what `layer_gates` gives.
     """
     observed = nnx.clone(model)
     found: dict[str, Gates] = {}

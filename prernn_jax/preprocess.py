@@ -19,10 +19,10 @@ class Preprocessing:
     divided by `std`.
 
     Attributes:
-        channels: order of the network's input channels; "flow" leaves them as they come.
-        scale: factor on the 0..255 values.
-        mean: of each input channel, in the network's order, after scaling.
-        std: of each input channel, or one for all.
+        channels: Order of the network's input channels; "flow" leaves them as they come.
+        scale: Factor on the 0..255 values.
+        mean: Of each input channel, in the network's order, after scaling.
+        std: Of each input channel, or one for all.
         resize: (height, width), or one number for the shorter side; None keeps the size.
         crop: (height, width) cut from the centre; None keeps all.
         antialias: low-pass before shrinking (PIL and torchvision do, OpenCV and Caffe do not).
@@ -59,8 +59,8 @@ class Preprocessing:
 
         Args:
             frames: (..., h, w, C), 0..255, RGB.
-            top: first row of the crop in the resized image, for the mean volume; None = centre.
-            left: first column.
+            top: First row of the crop in the resized image, for the mean volume; None = centre.
+            left: First column.
 
         Returns:
             Same shape, float32.
@@ -124,7 +124,7 @@ class Preprocessing:
         """The inverse of `to_json`.
 
         Raises:
-            InputError: no JSON object, or fields that this version does not know.
+            InputError: No JSON object, or fields that this version does not know.
         """
         try:
             fields = json.loads(text)

@@ -46,7 +46,7 @@ def keep_freed_memory() -> bool:
     much again. The process keeps its largest size from then on; its peak is the same.
 
     Returns:
-      Whether it could be set: only where the C library is glibc.
+        Whether it could be set: only where the C library is glibc.
     """
     if sys.platform != "linux":
         return False

@@ -45,11 +45,11 @@ class SequenceModel(nnx.Module):
     """One of our backbones over time; made by `surgery.make_recurrent` and its siblings.
 
     Args:
-      backbone: A network with `trunk`, `features` and `head` (DESIGN of the backbones), in which
-        the layers `converted` have been replaced by recurrent ones.
-      converted: Names of the head's layers that are recurrent; a contiguous or single choice.
-      extra: Further recurrent layers between the last hidden layer and the output layer.
-      dropout: Share of the output layer's inputs that a call with a `dropout_key` drops.
+        backbone: A network with `trunk`, `features` and `head` (DESIGN of the backbones), in which
+            the layers `converted` have been replaced by recurrent ones.
+        converted: Names of the head's layers that are recurrent; a contiguous or single choice.
+        extra: Further recurrent layers between the last hidden layer and the output layer.
+        dropout: Share of the output layer's inputs that a call with a `dropout_key` drops.
     """
 
     def __init__(
@@ -114,9 +114,9 @@ class LayerSequence(nnx.Module):
     """The explicit form: a trunk over frames, then layers of which some are recurrent.
 
     Args:
-      trunk: On folded frames (B·T, ...) -> (B·T, D): a module, a method of one (`vgg.trunk`), or
-        a plain function. What a plain function closes over is constant and never trained.
-      layers: Applied in order to (B, T, D): `Recurrent` ones over time, any other callable as is.
+        trunk: On folded frames (B·T, ...) -> (B·T, D): a module, a method of one (`vgg.trunk`), or
+            a plain function. What a plain function closes over is constant and never trained.
+        layers: Applied in order to (B, T, D): `Recurrent` ones over time, any other callable as is.
     """
 
     def __init__(
@@ -199,8 +199,8 @@ class FoldedModel(nnx.Module):
     """A foreign network whose own forward runs, with slots in the place of some layers.
 
     Args:
-      network: Any module called with folded frames (B·T, ...) and giving (B·T, K).
-      slots: Names of the layers in it that are `RecurrentSlot`s, in the order of the carry.
+        network: Any module called with folded frames (B·T, ...) and giving (B·T, K).
+        slots: Names of the layers in it that are `RecurrentSlot`s, in the order of the carry.
     """
 
     def __init__(self, network: Any, slots: Sequence[str]) -> None:

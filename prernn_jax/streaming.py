@@ -23,11 +23,11 @@ def init(model: Any, streams: int = 1) -> Carries:
     """The state before the first frame: zeros (B, F), a tuple of them for each recurrent layer.
 
     Args:
-      model: A sequence model (`SequenceModel`, `FoldedModel` or `LayerSequence`).
-      streams: Number of streams B.
+        model: A sequence model (`SequenceModel`, `FoldedModel` or `LayerSequence`).
+        streams: Number of streams B.
 
     Raises:
-      InputError: Fewer than one stream.
+        InputError: Fewer than one stream.
     """
     if streams < 1:
         raise InputError(f"{streams} streams; give 1 or more")
@@ -51,15 +51,15 @@ def step(
     """One frame of every stream.
 
     Args:
-      model: A sequence model; its batch-norms use their stored statistics (`model.eval()`).
-      carry: From `init` or the step before.
-      frames: (B, H, W, C), or (B, L, H, W, C) where a time step is a clip.
-      reset: (B,) bool; the streams that begin anew with this frame. None: no stream does.
-      present: (B,) bool; the streams that have a frame now. The others' states stay as they are
-        and their outputs mean nothing. None: all have.
+        model: A sequence model; its batch-norms use their stored statistics (`model.eval()`).
+        carry: From `init` or the step before.
+        frames: (B, H, W, C), or (B, L, H, W, C) where a time step is a clip.
+        reset: (B,) bool; the streams that begin anew with this frame. None: no stream does.
+        present: (B,) bool; the streams that have a frame now. The others' states stay as they are
+            and their outputs mean nothing. None: all have.
 
     Returns:
-      outputs (B, K) and the next carry.
+        Outputs (B, K) and the next carry.
     """
     if reset is not None:
         begin = jnp.asarray(reset)[:, None]
@@ -81,13 +81,13 @@ class Stream:
     first frame (or by `warm_up`) and gives its state's memory back to the next one (donation).
 
     Args:
-      model: A sequence model whose batch-norms use their stored statistics (`model.eval()`).
-      streams: Number of streams B that run side by side.
-      prepare: Applied to the frames inside the compiled step, such as the scaling of uint8
-        pixels; None hands them to the model as they are.
+        model: A sequence model whose batch-norms use their stored statistics (`model.eval()`).
+        streams: Number of streams B that run side by side.
+        prepare: Applied to the frames inside the compiled step, such as the scaling of uint8
+            pixels; None hands them to the model as they are.
 
     Raises:
-      InputError: Fewer than one stream, or a batch-norm that would use the statistics of a frame.
+        InputError: Fewer than one stream, or a batch-norm that would use the statistics of a frame.
     """
 
     def __init__(
@@ -156,15 +156,15 @@ class Stream:
         """Takes one frame of every stream.
 
         Args:
-          frames: (B, H, W, C) or (B, L, H, W, C), always of one shape.
-          reset: As in `step`.
-          present: As in `step`.
+            frames: (B, H, W, C) or (B, L, H, W, C), always of one shape.
+            reset: As in `step`.
+            present: As in `step`.
 
         Returns:
-          outputs (B, K); computed asynchronously, as all of JAX.
+            Outputs (B, K); computed asynchronously, as all of JAX.
 
         Raises:
-          InputError: Frames of another number or shape, or masks of another shape.
+            InputError: Frames of another number or shape, or masks of another shape.
         """
         self._shape = self._shape or (self.streams, *frames.shape[1:])
         if frames.shape != self._shape:

@@ -36,25 +36,26 @@ def make_recurrent(
     """Makes layers of a pre-trained network recurrent (PreRNN).
 
     Args:
-      model: One of our backbones, or any network with named `nnx.Linear` layers.
-      layers: Names of the layers to transform; with one of our backbones None means all that
-        can be (fc6 and fc7, or the last convolution of a ResNet).
-      cell: `vrnn`, `lstm`, `gru` or `gru_cho`.
-      shared: One input-to-hidden map for all gates (PreRNN-SIH).
-      init: Keep the pre-trained input-to-hidden weights, or draw them anew (Table 3's control).
-      extra: Further random recurrent layers of the same size before the output layer (Table 2).
-      outputs: Size K of a fresh output layer that starts at zero; None keeps the present one.
-      readout: `kept`: the converted layer hands on what the network's own activation makes of
-        its hidden state, which itself recurs as it is. None: the hidden state goes on unchanged.
-        In a foreign network its own forward decides, so only `kept` is possible.
-      output_layer: A foreign network's output layer, needed for `outputs` and `extra`.
-      rngs: Source of the hidden-to-hidden and other new weights.
+        model: One of our backbones, or any network with named `nnx.Linear` layers.
+        layers: Names of the layers to transform; with one of our backbones None means all that
+            can be (fc6 and fc7, or the last convolution of a ResNet).
+        cell: `vrnn`, `lstm`, `gru` or `gru_cho`.
+        shared: One input-to-hidden map for all gates (PreRNN-SIH).
+        init: Keep the pre-trained input-to-hidden weights, or draw them anew (Table 3's control).
+        extra: Further random recurrent layers of the same size before the output layer (Table 2).
+        outputs: Size K of a fresh output layer that starts at zero; None keeps the present one.
+        readout: `kept`: the converted layer hands on what the network's own activation makes of
+            its hidden state, which itself recurs as it is. None: the hidden state goes on
+            unchanged.
+            In a foreign network its own forward decides, so only `kept` is possible.
+        output_layer: A foreign network's output layer, needed for `outputs` and `extra`.
+        rngs: Source of the hidden-to-hidden and other new weights.
 
     Returns:
-      A model called as `outputs, carry = model(clips, carry=None, lengths=None)`.
+        A model called as `outputs, carry = model(clips, carry=None, lengths=None)`.
 
     Raises:
-      InputError: A layer does not exist, or cannot be made recurrent.
+        InputError: A layer does not exist, or cannot be made recurrent.
     """
     if init not in ("pretrained", "random"):
         raise InputError(f"init is {init!r}; expected 'pretrained' or 'random'")
@@ -99,16 +100,16 @@ def stack_recurrent(
     """The traditional baseline: random recurrent layers on a network's last features.
 
     Args:
-      model: As for `make_recurrent`.
-      cell: As for `make_recurrent`.
-      hidden: Hidden size d of every layer.
-      layers: Number of layers.
-      outputs: Size K of the fresh output layer; None keeps the present one's.
-      output_layer: A foreign network's output layer.
-      rngs: Source of the new weights.
+        model: As for `make_recurrent`.
+        cell: As for `make_recurrent`.
+        hidden: Hidden size d of every layer.
+        layers: Number of layers.
+        outputs: Size K of the fresh output layer; None keeps the present one's.
+        output_layer: A foreign network's output layer.
+        rngs: Source of the new weights.
 
     Returns:
-      A model called like that of `make_recurrent`.
+        A model called like that of `make_recurrent`.
     """
     if layers < 1 or hidden < 1:
         raise InputError(f"{layers} layers of hidden size {hidden}; both must be 1 or more")
@@ -131,10 +132,10 @@ def per_frame(
     """The control without recurrence: a network on every frame by itself.
 
     Args:
-      model: As for `make_recurrent`.
-      outputs: Size K of a fresh output layer that starts at zero; None keeps the present one.
-      output_layer: A foreign network's output layer, needed for `outputs`.
-      rngs: Source of the new weights.
+        model: As for `make_recurrent`.
+        outputs: Size K of a fresh output layer that starts at zero; None keeps the present one.
+        output_layer: A foreign network's output layer, needed for `outputs`.
+        rngs: Source of the new weights.
     """
     model = _copy(model)
     if outputs is None:

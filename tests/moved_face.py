@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from small_videos import write_video
 
 from prernn_jax.data.face.landmarks import bounding_box
-from prernn_jax.data.face.vw300 import read_pts, write_pts
+from prernn_jax.data.face.vw300 import read_pts
 
 
 def moved_face(
@@ -17,10 +17,10 @@ def moved_face(
     """Pictures (H, W, 3) and landmarks (N, 68, 2) of a real face, moved, turned and scaled.
 
     Args:
-      faces: folder with breakingbad.jpg and breakingbad.pts.
-      frames: N.
-      size: height and width of the pictures.
-      seed: of the way that it goes.
+        faces: Folder with breakingbad.jpg and breakingbad.pts.
+        frames: N.
+        size: Height and width of the pictures.
+        seed: Of the way that it goes.
     """
     picture = cv2.imread(str(faces / "breakingbad.jpg"), cv2.IMREAD_COLOR_RGB)
     points = read_pts(faces / "breakingbad.pts").astype(np.float64)
@@ -44,7 +44,14 @@ def moved_face(
 def write_300vw_video(
     folder: Path, pictures: list[NDArray[np.uint8]], landmarks: NDArray[np.float32]
 ) -> None:
-    """Write FOLDER/vid.avi and FOLDER/annot/000001.pts, ..."""
+    """Writes FOLDER/vid.avi and FOLDER/annot/000001.pts, ..."""
     write_video(folder / "vid.avi", pictures)
     for number, points in enumerate(landmarks, start=1):
         write_pts(folder / "annot" / f"{number:06d}.pts", points)
+
+
+def write_pts(path: Path, landmarks: np.ndarray) -> None:
+    """Writes landmarks (N, 2), counted from 0, as a .pts file, which counts from 1."""
+    rows = [f"{x:.3f} {y:.3f}" for x, y in landmarks + 1.0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(["version: 1", f"n_points: {len(rows)}", "{", *rows, "}", ""]))

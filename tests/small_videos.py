@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 def write_video(
     path: Path, pictures: Sequence[NDArray[np.uint8]], codec: str = "mpeg4", rate: int = 25
 ) -> Path:
-    """Encode pictures (H, W, 3) RGB with even H and W; makes the folder too."""
+    """Encodes pictures (H, W, 3) RGB with even H and W; makes the folder too."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from prernn_jax.command import run_command
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import write_text
 from prernn_jax.metrics import top1
-from train.engine.log import say
-from train.run.folder import write_text
-from train.run.scores import Scores, Set, match, read_scores, scores_path
+
+from .engine.log import say
+from .run.scores import Scores, Set, match, read_scores, scores_path
 
 GRID = range(5)
 """Weights that are tried for each run; of those with the same ratios, the smallest."""
@@ -36,12 +37,12 @@ class Fusion:
     """Which runs, and how they are weighted.
 
     Attributes:
-      runs: Folders of two or more finished runs of train.action or train.gesture.
-      weights: One a run, in their order; only their ratios count. All equal when not given.
-      choose: Take the weights with the highest video top-1 on the runs' validation scores, of
-        those from 0 to 4 in whole numbers; of equally good ones those nearest to equal, then
-        those with more on the earlier runs. The test set has no part in it.
-      out: JSON file to write the result to.
+        runs: Folders of two or more finished runs of train.action or train.gesture.
+        weights: One a run, in their order; only their ratios count. All equal when not given.
+        choose: Take the weights with the highest video top-1 on the runs' validation scores, of
+            those from 0 to 4 in whole numbers; of equally good ones those nearest to equal, then
+            those with more on the earlier runs. The test set has no part in it.
+        out: JSON file to write the result to.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
@@ -54,14 +55,14 @@ def fuse(streams: Sequence[Scores], weights: Sequence[float]) -> NDArray[np.floa
     """The weighted mean of the scores of several runs.
 
     Args:
-      streams: One of each run.
-      weights: One of each run, zero or more; only their ratios count.
+        streams: One of each run.
+        weights: One of each run, zero or more; only their ratios count.
 
     Returns:
-      (V, K), the videos in the order of the first run.
+        (V, K), the videos in the order of the first run.
 
     Raises:
-      InputError: The runs are not of the same videos, or the weights cannot be used.
+        InputError: The runs are not of the same videos, or the weights cannot be used.
     """
     check_weights(weights, len(streams))
     return _mean([stream.scores for stream in match(streams)], weights)
@@ -90,12 +91,12 @@ def fused_top1(runs: Sequence[Path], weights: Sequence[float], which: Set = "tes
     """Video top-1 of several runs together.
 
     Args:
-      runs: Their folders.
-      weights: One of each run.
-      which: Set of videos.
+        runs: Their folders.
+        weights: One of each run.
+        which: Set of videos.
 
     Raises:
-      InputError: As for `fuse`; or a run has no scores of this set.
+        InputError: As for `fuse`; or a run has no scores of this set.
     """
     streams = [read_scores(run, which) for run in runs]
     return top1(fuse(streams, weights), streams[0].labels)
@@ -108,11 +109,11 @@ def choose_weights(runs: Sequence[Path]) -> tuple[int, ...]:
     equal (in the sum of their distances), then those with more on the earlier runs.
 
     Args:
-      runs: Their folders.
+        runs: Their folders.
 
     Raises:
-      InputError: A run has no validation scores, they are not of the same videos, or there are
-        more runs than `MOST`.
+        InputError: A run has no validation scores, they are not of the same videos, or there are
+            more runs than `MOST`.
     """
     if len(runs) > MOST:
         raise InputError(f"--choose: {len(runs)} runs; weights are chosen for at most {MOST}")
@@ -132,7 +133,7 @@ def run(config: Fusion) -> dict[str, Any]:
     """Fuses, says the result, and returns what --out is to hold.
 
     Raises:
-      InputError: The runs or the weights cannot be used, or --out cannot be written.
+        InputError: The runs or the weights cannot be used, or --out cannot be written.
     """
     runs = config.runs
     if len(runs) < 2:

@@ -22,15 +22,16 @@ from rich.table import Table
 from prernn_jax.command import run_command
 from prernn_jax.cpu.xla import jit
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import write_text
 from prernn_jax.gates import layer_paths, model_gates
 from prernn_jax.layers.cells import get_cell
 from prernn_jax.module_path import get_layer
 from prernn_jax.sequence import SequenceModel
-from train.engine.log import console, say
-from train.engine.step import Batch, Precision, cast
-from train.run.figures import gate_saturation
-from train.run.finished import FinishedRun, held_out_batches, open_run
-from train.run.folder import write_text
+
+from .engine.log import console, say
+from .engine.step import Batch, Precision, cast
+from .run.figures import gate_saturation
+from .run.finished import FinishedRun, held_out_batches, open_run
 
 BELOW, ABOVE = 0.1, 0.9
 Tally = dict[str, dict[str, NDArray[np.float64]]]
@@ -42,11 +43,11 @@ class GatesCommand:
     """What to look at.
 
     Attributes:
-      run: Folder of a finished run of train.face, train.action or train.gesture.
-      set: Its test set, or its validation set.
-      batch_size: Sequences at a time; that of the run when not given.
-      data_dir: Where the official files lie now; as in the run when not given.
-      cache_dir: Where prepared data are kept; as in the run when not given.
+        run: Folder of a finished run of train.face, train.action or train.gesture.
+        set: Its test set, or its validation set.
+        batch_size: Sequences at a time; that of the run when not given.
+        data_dir: Where the official files lie now; as in the run when not given.
+        cache_dir: Where prepared data are kept; as in the run when not given.
     """
 
     run: tyro.conf.Positional[Path]
@@ -60,8 +61,8 @@ def make_counter(model: SequenceModel, precision: Precision) -> Callable[[Batch]
     """Compiles `batch -> Tally` for batches with `clips`, `lengths` and `mask`.
 
     Args:
-      model: Left as it was.
-      precision: Of activations and products, as in the run's own evaluation.
+        model: Left as it was.
+        precision: Of activations and products, as in the run's own evaluation.
     """
     graphdef, *states = nnx.split(model, nnx.Param, ...)
 
@@ -87,7 +88,7 @@ def count_all(
     """Adds up a whole set.
 
     Returns:
-      The tally, and the number of steps: those of all sequences without what pads them.
+        The tally, and the number of steps: those of all sequences without what pads them.
     """
     count = make_counter(model, precision)
     total: Any = None

@@ -20,7 +20,7 @@ class Inspect:
     """List what a file of weights holds: PyTorch, safetensors or Caffe.
 
     Attributes:
-        file: the file.
+        file: The file.
     """
 
     file: tyro.conf.Positional[Path]
@@ -31,13 +31,13 @@ class Convert:
     """Write another framework's weights as one safetensors file under our names.
 
     Attributes:
-        file: the file: .pth, .pt, .pickle, .safetensors or .caffemodel.
-        arch: the network that it holds.
-        out: the safetensors file to write.
-        layout: how the file names its weights; auto takes the table that knows most keys.
+        file: The file: .pth, .pt, .pickle, .safetensors or .caffemodel.
+        arch: The network that it holds.
+        out: The safetensors file to write.
+        layout: How the file names its weights; auto takes the table that knows most keys.
         mean: C3D's mean volume, .binaryproto or .npy; it travels along.
-        overwrite: replace an existing file.
-        allow_nonfinite: convert NaN and infinity too.
+        overwrite: Replace an existing file.
+        allow_nonfinite: Convert NaN and infinity too.
     """
 
     file: tyro.conf.Positional[Path]
@@ -54,10 +54,10 @@ class Verify:
     """Compare a converted file with its original: every bit, then layer by layer.
 
     Attributes:
-        file: what `convert` wrote.
-        against: the original.
-        image: a picture for the real input; otherwise the one that comes with matplotlib.
-        arrays_only: only compare the arrays, do not run the networks.
+        file: What `convert` wrote.
+        against: The original.
+        image: A picture for the real input; otherwise the one that comes with matplotlib.
+        arrays_only: Only compare the arrays, do not run the networks.
     """
 
     file: tyro.conf.Positional[Path]
@@ -71,10 +71,10 @@ class Export:
     """Write a converted backbone or a trained sequence model as a PyTorch state dict.
 
     Attributes:
-        file: a safetensors file of ours, or the folder of a run with its model.safetensors.
-        out: the file to write, .pth, .pt or .safetensors.
-        to: the framework.
-        overwrite: replace an existing file.
+        file: A safetensors file of ours, or the folder of a run with its model.safetensors.
+        out: The file to write, .pth, .pt or .safetensors.
+        to: The framework.
+        overwrite: Replace an existing file.
     """
 
     file: tyro.conf.Positional[Path]
@@ -88,10 +88,10 @@ class FlowInit:
     """Make weights for optical flow: the first convolution averaged and repeated.
 
     Attributes:
-        file: what `convert` wrote.
-        out: the file to write.
+        file: What `convert` wrote.
+        out: The file to write.
         channels: 2L for a stack of L flow fields.
-        overwrite: replace an existing file.
+        overwrite: Replace an existing file.
     """
 
     file: tyro.conf.Positional[Path]
@@ -101,7 +101,7 @@ class FlowInit:
 
 
 def inspect(options: Inspect) -> int:
-    """Run the command `inspect`."""
+    """Runs the command `inspect`."""
     from weights_port.formats.open import open_source
     from weights_port.report import print_source
 
@@ -110,7 +110,7 @@ def inspect(options: Inspect) -> int:
 
 
 def convert(options: Convert) -> int:
-    """Run the command `convert`."""
+    """Runs the command `convert`."""
     from weights_port import convert as work
     from weights_port.report import print_plan
 
@@ -129,7 +129,7 @@ def convert(options: Convert) -> int:
 
 
 def verify(options: Verify) -> int:
-    """Run the command `verify`; 1 where the two files do not agree."""
+    """Runs the command `verify`; 1 where the two files do not agree."""
     from weights_port.verify import layer_reports, print_verdict, verify_arrays
 
     verdict, source = verify_arrays(options.file, options.against)
@@ -147,7 +147,7 @@ def verify(options: Verify) -> int:
 
 
 def export(options: Export) -> int:
-    """Run the command `export`."""
+    """Runs the command `export`."""
     from weights_port.export import export as work
 
     for line in work(options.file, options.out, overwrite=options.overwrite):
@@ -156,7 +156,7 @@ def export(options: Export) -> int:
 
 
 def flow_init(options: FlowInit) -> int:
-    """Run the command `flow-init`."""
+    """Runs the command `flow-init`."""
     from weights_port.flow_init import flow_init as work
 
     work(options.file, options.channels, options.out, overwrite=options.overwrite)
@@ -178,7 +178,7 @@ _RUN: dict[type, Callable[..., int]] = {
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the command; the status to exit with."""
+    """Parses the command line and run the command; the status to exit with."""
     options = tyro.cli(_Command, args=arguments, prog="prernn-port", description=__doc__)
     try:
         return _RUN[type(options)](options)

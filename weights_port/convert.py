@@ -34,14 +34,14 @@ class Plan:
     """What becomes of every array of a file.
 
     Attributes:
-        architecture: the network.
-        layout: the table that was used.
-        assignment: which array goes where, and which are left out.
-        outgoing: the network's arrays by our names, not yet put together.
-        fresh: parameters that the file does not hold and that start at zero.
-        metadata: how to build the network.
-        preprocessing: what the weights expect.
-        notes: what the user should know.
+        architecture: The network.
+        layout: The table that was used.
+        assignment: Which array goes where, and which are left out.
+        outgoing: The network's arrays by our names, not yet put together.
+        fresh: Parameters that the file does not hold and that start at zero.
+        metadata: How to build the network.
+        preprocessing: What the weights expect.
+        notes: What the user should know.
     """
 
     architecture: Architecture
@@ -64,22 +64,22 @@ def convert(
     overwrite: bool = False,
     allow_nonfinite: bool = False,
 ) -> tuple[Source, Plan]:
-    """Write a file's weights under our names.
+    """Writes a file's weights under our names.
 
     Args:
-        path: a file of PyTorch, safetensors or Caffe.
-        arch: a key of `ARCHITECTURES`.
-        out: the safetensors file to write.
-        layout: a layout of that network; "auto" takes the one that knows most keys.
+        path: A file of PyTorch, safetensors or Caffe.
+        arch: A key of `ARCHITECTURES`.
+        out: The safetensors file to write.
+        layout: A layout of that network; "auto" takes the one that knows most keys.
         mean: C3D's mean volume, `.binaryproto` or `.npy`.
-        overwrite: replace `out`.
-        allow_nonfinite: accept NaN and infinity among the weights.
+        overwrite: Replace `out`.
+        allow_nonfinite: Accept NaN and infinity among the weights.
 
     Returns:
         The file as read, and what was done with it.
 
     Raises:
-        InputError: the file is bad or of another network, or `out` cannot be written.
+        InputError: The file is bad or of another network, or `out` cannot be written.
     """
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists already; choose another name or give --overwrite")
@@ -126,7 +126,7 @@ def make_plan(source: Source, architecture: Architecture, layout: str = "auto") 
     """Decide where every array of a file goes.
 
     Raises:
-        InputError: one readable list of all keys, parameters and shapes that do not fit.
+        InputError: One readable list of all keys, parameters and shapes that do not fit.
     """
     table = choose_layout(source, architecture, layout)
     assignment = mapping.assign(table, source.arrays)

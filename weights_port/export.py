@@ -1,9 +1,7 @@
 """The way back: our backbones and trained sequence models as PyTorch state dicts."""
 
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 from prernn_jax.errors import InputError
 from prernn_jax.files import backbones, safetensors
 from prernn_jax.files import models as saved_model
+from prernn_jax.files.atomic import replacing
 from weights_port import mapping
 from weights_port.transforms import TRANSFORMS, Context
 
@@ -20,19 +19,19 @@ _KEPT = ("architecture", "arguments", "variant", "sequence", "preprocessing", "c
 
 
 def export(path: Path, out: Path, *, overwrite: bool = False) -> list[str]:
-    """Write a backbone or a sequence model for PyTorch.
+    """Writes a backbone or a sequence model for PyTorch.
 
     Args:
-        path: a safetensors file of ours, or the folder of a run that holds `model.safetensors`.
+        path: A safetensors file of ours, or the folder of a run that holds `model.safetensors`.
         out: `.pth` or `.pt` (a state dict; for sequence models under `state_dict`, beside
             `metadata`), or `.safetensors`.
-        overwrite: replace an existing file.
+        overwrite: Replace an existing file.
 
     Returns:
         Lines that say what was written.
 
     Raises:
-        InputError: no file of ours, torch is missing, or `out` cannot be written.
+        InputError: No file of ours, torch is missing, or `out` cannot be written.
     """
     if path.is_dir():
         path = path / MODEL_FILE
@@ -159,16 +158,12 @@ def _write(
     import torch
 
     tensors = {key: torch.from_numpy(np.array(array, order="C")) for key, array in state.items()}
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        torch.save(
-            tensors if bare else {"state_dict": tensors, "metadata": dict(metadata)}, temporary
-        )
-        temporary.replace(out)
+        with replacing(out) as temporary:
+            torch.save(
+                tensors if bare else {"state_dict": tensors, "metadata": dict(metadata)}, temporary
+            )
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"cannot write {out}: {error}; check the folder and the free space"
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)

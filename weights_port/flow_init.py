@@ -21,13 +21,13 @@ def flow_init(path: Path, channels: int, out: Path, *, overwrite: bool = False) 
     Nothing is rescaled and the bias is kept (Wang et al., ECCV 2016, section 3.2).
 
     Args:
-        path: a converted backbone.
+        path: A converted backbone.
         channels: 2L for a stack of L flow fields.
-        out: the file to write.
-        overwrite: replace `out`.
+        out: The file to write.
+        overwrite: Replace `out`.
 
     Raises:
-        InputError: no converted backbone, an impossible number, or `out` cannot be written.
+        InputError: No converted backbone, an impossible number, or `out` cannot be written.
     """
     arrays, metadata = backbones.read_parameters(path)
     backbones.check_fit(

@@ -20,16 +20,16 @@ class Layout:
     """How one kind of file names and orders the weights of one network.
 
     Attributes:
-        name: what `--layout` calls it.
-        family: the files that have it: of PyTorch (and safetensors), or of Caffe.
-        variant: the variant of our network that computes the same.
-        rows: pattern of a whole key -> (target, transform); named groups may stand in the
+        name: What `--layout` calls it.
+        family: The files that have it: of PyTorch (and safetensors), or of Caffe.
+        variant: The variant of our network that computes the same.
+        rows: Pattern of a whole key -> (target, transform); named groups may stand in the
             target. (None, reason) leaves an array out.
-        preprocessing: what the weights expect, at the size of the published network.
-        names: of a named group, text in the file -> text in our names. A text that is not
+        preprocessing: What the weights expect, at the size of the published network.
+        names: Of a named group, text in the file -> text in our names. A text that is not
             listed does not match.
-        fresh: pattern of targets that may be absent from the file; they start at zero.
-        note: said when the layout is used.
+        fresh: Pattern of targets that may be absent from the file; they start at zero.
+        note: Said when the layout is used.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Assignment:
 
 
 def assign(layout: Layout, keys: Iterable[str]) -> Assignment:
-    """Match every key with the rows of a layout; faults are collected, not raised."""
+    """Matches every key with the rows of a layout; faults are collected, not raised."""
     result = Assignment()
     filled: dict[str, str] = {}
     for key in keys:
@@ -93,12 +93,12 @@ def assign(layout: Layout, keys: Iterable[str]) -> Assignment:
 def check_complete(
     result: Assignment, wanted: Mapping[str, tuple[int, ...]], layout: Layout
 ) -> list[str]:
-    """Add a fault for every unfilled parameter.
+    """Adds a fault for every unfilled parameter.
 
     Args:
-        result: of `assign`; its `faults` grow.
-        wanted: the network's parameters with their shapes.
-        layout: says which may start afresh.
+        result: Of `assign`; its `faults` grow.
+        wanted: The network's parameters with their shapes.
+        layout: Says which may start afresh.
 
     Returns:
         The parameters that start afresh.
@@ -116,10 +116,10 @@ def check_complete(
 
 
 def raise_faults(faults: list[str], where: str, hint: str) -> None:
-    """Raise all faults as one list: `+` in the file only, `-` in the network only, `!` shapes.
+    """Raises all faults as one list: `+` in the file only, `-` in the network only, `!` shapes.
 
     Raises:
-        InputError: there are faults.
+        InputError: There are faults.
     """
     if not faults:
         return

@@ -39,13 +39,13 @@ def parity(
     moves: list[Move],
     inputs: jax.Array,
 ) -> list[Row]:
-    """Run both networks on the same preprocessed inputs.
+    """Runs both networks on the same preprocessed inputs.
 
     Args:
-        model: of `load_pretrained`; its layers are replaced by taps.
-        metadata: of the converted file.
-        source: the original file.
-        moves: which of its arrays is which of our parameters.
+        model: Of `load_pretrained`; its layers are replaced by taps.
+        metadata: Of the converted file.
+        source: The original file.
+        moves: Which of its arrays is which of our parameters.
         inputs: (N, ..., C), channels last, float32.
 
     Returns:
@@ -86,12 +86,12 @@ def example_inputs(
     """One random and one real input for the network, preprocessed as its weights expect.
 
     Args:
-        model: of `load_pretrained`.
-        metadata: of the file.
-        image: a picture; None takes the photograph that comes with matplotlib.
+        model: Of `load_pretrained`.
+        metadata: Of the file.
+        image: A picture; None takes the photograph that comes with matplotlib.
 
     Raises:
-        InputError: the picture cannot be read.
+        InputError: The picture cannot be read.
     """
     arguments = reference.build_arguments(metadata)
     size = arguments.get("image_size", 224)

@@ -21,7 +21,7 @@ def architecture_of(metadata: Mapping[str, str], where: str) -> Architecture:
     """The architecture that a file's metadata name.
 
     Raises:
-        InputError: none that can be ported.
+        InputError: None that can be ported.
     """
     name = metadata.get("architecture")
     for architecture in ARCHITECTURES.values():

@@ -16,9 +16,9 @@ class Row(NamedTuple):
     """One layer of the report.
 
     Attributes:
-        layer: our name.
-        difference: largest absolute difference.
-        relative: norm of the difference over the norm of the original's output.
+        layer: Our name.
+        difference: Largest absolute difference.
+        relative: Norm of the difference over the norm of the original's output.
     """
 
     layer: str

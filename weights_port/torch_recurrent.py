@@ -20,8 +20,8 @@ class TorchRecurrent(nn.Module):
         inputs: D.
         features: F.
         cell: `vrnn`, `lstm`, `gru` or `gru_cho`.
-        shared: one input-to-hidden map for all gates.
-        relu: apply ReLU to what the layer hands on; the state itself recurs as it is.
+        shared: One input-to-hidden map for all gates.
+        relu: Apply ReLU to what the layer hands on; the state itself recurs as it is.
     """
 
     def __init__(self, inputs: int, features: int, cell: str, shared: bool, relu: bool) -> None:

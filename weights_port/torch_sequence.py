@@ -25,7 +25,7 @@ class TorchSequence(nn.Module):
     """A sequence model, called with clips (B, T, C, H, W), or (B, T, C, L, H, W) for C3D.
 
     Args:
-        metadata: of a file of `prernn_jax.files.models` or of `export`.
+        metadata: Of a file of `prernn_jax.files.models` or of `export`.
     """
 
     def __init__(self, metadata: Mapping[str, str]) -> None:
@@ -131,10 +131,10 @@ def _unfold(x: Any, sizes: Any) -> Any:
 
 
 def load(path: Path) -> TorchSequence:
-    """Read a sequence model that `export` wrote, `.pth` or `.safetensors`.
+    """Reads a sequence model that `export` wrote, `.pth` or `.safetensors`.
 
     Raises:
-        InputError: the file holds no exported sequence model.
+        InputError: The file holds no exported sequence model.
     """
     if path.suffix == ".safetensors":
         arrays, metadata = safetensors.read(path)

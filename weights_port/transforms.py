@@ -30,7 +30,7 @@ class Transform:
     """One way from an array of another framework to one of ours.
 
     Attributes:
-        layout: what it does, for the printed table.
+        layout: What it does, for the printed table.
         apply: (array, context) -> view and shape; raises ValueError where the shape is wrong.
         undo: (our array, context) -> the original array, but for leading axes of size 1.
     """

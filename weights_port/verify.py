@@ -24,9 +24,9 @@ class Verdict:
     """What the comparison of arrays found.
 
     Attributes:
-        equal: how many arrays are equal to the bit.
-        faults: one line for each array that is not, or is missing.
-        notes: what the user should know.
+        equal: How many arrays are equal to the bit.
+        faults: One line for each array that is not, or is missing.
+        notes: What the user should know.
     """
 
     equal: int = 0
@@ -35,17 +35,17 @@ class Verdict:
 
 
 def verify_arrays(path: Path, against: Path) -> tuple[Verdict, Source]:
-    """Compare every array of a converted file with the original, read anew.
+    """Compares every array of a converted file with the original, read anew.
 
     Args:
-        path: a file that `convert` wrote.
-        against: the original.
+        path: A file that `convert` wrote.
+        against: The original.
 
     Returns:
         The verdict, and the original as read.
 
     Raises:
-        InputError: one of the files is bad, or the first was not made by `convert`.
+        InputError: One of the files is bad, or the first was not made by `convert`.
     """
     ours, metadata = backbones.read_parameters(path)
     architecture, layout = _origin(path, metadata)
@@ -128,7 +128,7 @@ def print_verdict(verdict: Verdict, say: Callable[[str], None] = print) -> None:
 
 
 def layer_reports(path: Path, source: Source, image: Path | None) -> float | None:
-    """Run the original network and ours on the same inputs and print what differs.
+    """Runs the original network and ours on the same inputs and print what differs.
 
     Returns:
         The largest relative difference of a layer; None where torch is not installed.

@@ -32,21 +32,22 @@ class C3D(nnx.Module):
     before fc6 is in L, H, W, C order. Dropout follows fc6 and fc7 when a key is given.
 
     Args:
-      num_outputs: Classes K; 487 in Sports-1M.
-      width: Channels of the first convolution: 64 is C3D.
-      hidden: Features of fc6 and fc7; 4096 in C3D.
-      clip_length: Frames of a clip; 16 in C3D, 8 gives the same inputs of fc6.
-      image_size: Height and width of the frames in pixels: one number, or (height, width). It
-        decides the inputs of fc6: 8192 at 112.
-      in_channels: Channels of a frame.
-      dropout: Rate of the dropout.
-      variant: Pooling. `caffe` keeps a last half-filled window (ceil mode): pool5 sees rows
-        (0,1), (2,3), (4,5), (6). `pytorch` (the ports) drops it, but pads the last pooling by one
-        row and column on both sides: (0), (1,2), (3,4), (5,6). The weights tell which one they
-        need.
-      stage_sizes: Convolutions in each stage; fewer make a compact network for small clips.
-      stride: Of the first convolution over the image; C3D has 1.
-      rngs: Source of the initial weights.
+        num_outputs: Classes K; 487 in Sports-1M.
+        width: Channels of the first convolution: 64 is C3D.
+        hidden: Features of fc6 and fc7; 4096 in C3D.
+        clip_length: Frames of a clip; 16 in C3D, 8 gives the same inputs of fc6.
+        image_size: Height and width of the frames in pixels: one number, or (height, width). It
+            decides the inputs of fc6: 8192 at 112.
+        in_channels: Channels of a frame.
+        dropout: Rate of the dropout.
+        variant: Pooling. `caffe` keeps a last half-filled window (ceil mode): pool5 sees rows
+            (0,1), (2,3), (4,5), (6). `pytorch` (the ports) drops it, but pads the last pooling by
+                one
+            row and column on both sides: (0), (1,2), (3,4), (5,6). The weights tell which one they
+            need.
+        stage_sizes: Convolutions in each stage; fewer make a compact network for small clips.
+        stride: Of the first convolution over the image; C3D has 1.
+        rngs: Source of the initial weights.
     """
 
     def __init__(
@@ -129,8 +130,8 @@ class C3D(nnx.Module):
         """Clips (N, L, H, W, C) -> the features of fc7 (N, F).
 
         Args:
-          x: Clips.
-          dropout_key: A key turns dropout on; None is evaluation.
+            x: Clips.
+            dropout_key: A key turns dropout on; None is evaluation.
         """
         keys = [None, None] if dropout_key is None else jax.random.split(dropout_key)
         x = self.trunk(x)

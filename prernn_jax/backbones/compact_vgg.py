@@ -16,12 +16,12 @@ class CompactVGG(nnx.Module):
     The flattening before fc6 is in H, W, C order, as in `VGG16`.
 
     Args:
-      num_outputs: Outputs K.
-      channels: Of the convolutions; each halves height and width (rounded up).
-      hidden: Features of fc6 and fc7.
-      image_size: Height and width of the images in pixels.
-      in_channels: Channels of the input.
-      rngs: Source of the initial weights.
+        num_outputs: Outputs K.
+        channels: Of the convolutions; each halves height and width (rounded up).
+        hidden: Features of fc6 and fc7.
+        image_size: Height and width of the images in pixels.
+        in_channels: Channels of the input.
+        rngs: Source of the initial weights.
     """
 
     def __init__(

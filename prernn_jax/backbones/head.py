@@ -18,8 +18,8 @@ class HeadLayer:
     A backbone lists them in order in its attribute `head`; the last entry is the output layer.
 
     Attributes:
-      name: Path of the layer in the network, such as `fc6` or `layer4.2.conv3`.
-      activation: What the network applies to the layer's output; None for the output layer.
+        name: Path of the layer in the network, such as `fc6` or `layer4.2.conv3`.
+        activation: What the network applies to the layer's output; None for the output layer.
     """
 
     name: str
@@ -35,7 +35,7 @@ def choose_layers(model: Any, layers: Sequence[str] | None) -> list[str]:
     """The layers to make recurrent; a backbone's in its own order, None being all that can be.
 
     Raises:
-      InputError: None is named, one is named twice, or the network has no such layer.
+        InputError: None is named, one is named twice, or the network has no such layer.
     """
     kind = type(model).__name__
     chosen = list(layers or ())
@@ -60,7 +60,7 @@ def output_name(model: Any, given: str | None, wanted_for: str) -> str:
     """Name of a network's output layer; a foreign network's must be given.
 
     Raises:
-      InputError: It was not given, or is no linear layer, or is not the backbone's.
+        InputError: It was not given, or is no linear layer, or is not the backbone's.
     """
     kind = type(model).__name__
     if is_backbone(model):

@@ -27,11 +27,11 @@ class Bottleneck(nnx.Module):
     """1x1, 3x3, 1x1 convolutions with batch-norm, and a shortcut around them.
 
     Args:
-      inputs: Channels that come in.
-      features: Channels F of the first two convolutions; the block gives out 4 F.
-      stride: Step of the block over the image.
-      variant: The stride lies in the 3x3 (`torchvision`) or in the first 1x1 (`caffe`).
-      rngs: Source of the initial weights.
+        inputs: Channels that come in.
+        features: Channels F of the first two convolutions; the block gives out 4 F.
+        stride: Step of the block over the image.
+        variant: The stride lies in the 3x3 (`torchvision`) or in the first 1x1 (`caffe`).
+        rngs: Source of the initial weights.
     """
 
     def __init__(
@@ -71,15 +71,15 @@ class ResNet(nnx.Module):
     """Bottleneck ResNet; with the default sizes, ResNet50.
 
     Args:
-      stage_sizes: Blocks in each stage: (3, 4, 6, 3) is ResNet50.
-      width: Channels of the stem and of the first stage's 3x3 convolutions; doubles from stage
-        to stage. 64 is ResNet50, 32 its half-width variant.
-      num_outputs: Classes K.
-      in_channels: Channels of the input: 3 for RGB, 2L for a stack of L flow fields.
-      variant: `torchvision`: stride in the 3x3, max-pool padded by 1 on both sides. `caffe`
-        (KaimingHe/deep-residual-networks): stride in the first 1x1, max-pool padded by one on
-        the right and the bottom only (Caffe's ceil mode), conv1 with a bias.
-      rngs: Source of the initial weights.
+        stage_sizes: Blocks in each stage: (3, 4, 6, 3) is ResNet50.
+        width: Channels of the stem and of the first stage's 3x3 convolutions; doubles from stage
+            to stage. 64 is ResNet50, 32 its half-width variant.
+        num_outputs: Classes K.
+        in_channels: Channels of the input: 3 for RGB, 2L for a stack of L flow fields.
+        variant: `torchvision`: stride in the 3x3, max-pool padded by 1 on both sides. `caffe`
+            (KaimingHe/deep-residual-networks): stride in the first 1x1, max-pool padded by one on
+            the right and the bottom only (Caffe's ceil mode), conv1 with a bias.
+        rngs: Source of the initial weights.
     """
 
     def __init__(
@@ -122,10 +122,10 @@ class ResNet(nnx.Module):
         """Everything before the last convolution.
 
         Args:
-          x: Images (N, H, W, C).
+            x: Images (N, H, W, C).
 
         Returns:
-          The last convolution's input (N, h, w, D) and the last block's shortcut (N, h, w, F).
+            The last convolution's input (N, h, w, D) and the last block's shortcut (N, h, w, F).
         """
         x = nnx.relu(self.bn1(self.conv1(x)))  # (N, H/2, W/2, width)
         padding = (1, 1) if self.variant == "torchvision" else (0, 1)

@@ -28,16 +28,16 @@ class VGG16(nnx.Module):
     The flattening before fc6 is in H, W, C order. Dropout follows fc6 and fc7 when a key is given.
 
     Args:
-      num_outputs: Classes K.
-      width: Channels of the first stage: 64 is VGG16, less gives a compact net of the same form.
-      hidden: Features of fc6 and fc7; 4096 in VGG16.
-      image_size: Height and width of the images in pixels: one number, or (height, width). It
-        decides the inputs of fc6: 25088 at 224.
-      in_channels: Channels of the input: 3 for RGB, 2L for a stack of L flow fields.
-      dropout: Rate of the dropout.
-      variant: How the 2x2 pooling treats an odd size: `torchvision` drops the last row, `caffe`
-        keeps it (ceil mode). At 224 they are the same.
-      rngs: Source of the initial weights.
+        num_outputs: Classes K.
+        width: Channels of the first stage: 64 is VGG16, less gives a compact net of the same form.
+        hidden: Features of fc6 and fc7; 4096 in VGG16.
+        image_size: Height and width of the images in pixels: one number, or (height, width). It
+            decides the inputs of fc6: 25088 at 224.
+        in_channels: Channels of the input: 3 for RGB, 2L for a stack of L flow fields.
+        dropout: Rate of the dropout.
+        variant: How the 2x2 pooling treats an odd size: `torchvision` drops the last row, `caffe`
+            keeps it (ceil mode). At 224 they are the same.
+        rngs: Source of the initial weights.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class VGG16(nnx.Module):
         """Images (N, H, W, C) -> the features of fc7 (N, F).
 
         Args:
-          x: Images.
-          dropout_key: A key turns dropout on; None is evaluation.
+            x: Images.
+            dropout_key: A key turns dropout on; None is evaluation.
         """
         keys = [None, None] if dropout_key is None else jax.random.split(dropout_key)
         x = self.trunk(x)

@@ -29,7 +29,7 @@ class TrainLoader:
     """Endless batches; see `train_batches`.
 
     Attributes:
-      batches_per_epoch: batches in which every record is seen at most once.
+        batches_per_epoch: Batches in which every record is seen at most once.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TrainLoader:
         return iter(batches)
 
     def close(self) -> None:
-        """Stop threads and workers; the next batch starts them again."""
+        """Stops threads and workers; the next batch starts them again."""
         _stop(self._running)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -72,14 +72,14 @@ class TrainLoader:
         return batch
 
     def get_state(self) -> dict[str, int]:
-        """Return the position: numbers that JSON can hold."""
+        """Returns the position: numbers that JSON can hold."""
         return {"next_batch": self._next, **self._mark}
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Go to a position; the next batches are those that would have come there.
+        """Goes to a position; the next batches are those that would have come there.
 
         Raises:
-          InputError: the state is of another seed, batch size or data set.
+            InputError: The state is of another seed, batch size or data set.
         """
         differ = [k for k in self._mark if state.get(k) != self._mark[k]]
         if differ:
@@ -114,20 +114,20 @@ def train_batches(
     over the shards in turn, so the shards' batches together are the batch of a single one.
 
     Args:
-      source: records.
-      draw: record and generator -> arrays by name, of the same shapes for every record; must be
-        picklable (no lambda) where there are workers.
-      batch_size: B; an epoch's last, incomplete batch is left out (the next epoch shuffles anew).
-      seed: of order and augmentation, 0 .. 2**32 - 1.
-      workers: processes that decode; 0 means threads of this one. The batches are the same.
-      shard: where several processes train together: the number of this one, from 0, and how many
-        there are (`jax.process_index()`, `jax.process_count()`).
+        source: records.
+        draw: Record and generator -> arrays by name, of the same shapes for every record; must be
+            picklable (no lambda) where there are workers.
+        batch_size: B; an epoch's last, incomplete batch is left out (the next epoch shuffles anew).
+        seed: Of order and augmentation, 0 .. 2**32 - 1.
+        workers: Processes that decode; 0 means threads of this one. The batches are the same.
+        shard: Where several processes train together: the number of this one, from 0, and how many
+            there are (`jax.process_index()`, `jax.process_count()`).
 
     Returns:
-      An iterator of dicts, each array (B, ...), or (B / shards, ...) of this shard.
+        An iterator of dicts, each array (B, ...), or (B / shards, ...) of this shard.
 
     Raises:
-      InputError: fewer records than a batch needs, or a batch that the shards cannot share.
+        InputError: Fewer records than a batch needs, or a batch that the shards cannot share.
     """
     number, shards = shard
     if not 0 <= number < shards or batch_size % shards:
@@ -166,12 +166,12 @@ def eval_batches(rows: int, read: Callable[[int], Batch], *, batch_size: int) ->
     """Batch samples for testing, in their order.
 
     Args:
-      rows: how many samples there are, at least 1.
-      read: row -> arrays by name, of the same shapes for every row.
-      batch_size: B; the last batch is filled up with zeros, of `lengths` 1 and `video` -1.
+        rows: How many samples there are, at least 1.
+        read: Row -> arrays by name, of the same shapes for every row.
+        batch_size: B; the last batch is filled up with zeros, of `lengths` 1 and `video` -1.
 
     Returns:
-      Re-iterable; dicts of arrays (B, ...), with `mask` bool (B,), False for the filling.
+        Re-iterable; dicts of arrays (B, ...), with `mask` bool (B,), False for the filling.
     """
 
     def sample(row: int) -> Batch:

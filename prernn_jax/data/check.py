@@ -15,8 +15,9 @@ import tyro
 
 from prernn_jax.data.face.vw300 import read_annotations
 from prernn_jax.data.media.video import read_frames
-from prernn_jax.data.prepared.folder import with_progress, writable, write_json
+from prernn_jax.data.prepared.folder import with_progress, writable
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import write_json
 
 ENDINGS = (".avi", ".mp4", ".mpg", ".mkv", ".webm")
 
@@ -28,10 +29,10 @@ class Check:
     For 300VW (a folder annot beside the video) the landmark files are read too.
 
     Attributes:
-      folder: Where to look, in all folders below too.
-      out: JSON file to write: every video with its frames, height, width and fault.
-      shortest: Videos with fewer frames than this are reported as short.
-      workers: Videos at a time; one a core by default.
+        folder: Where to look, in all folders below too.
+        out: JSON file to write: every video with its frames, height, width and fault.
+        shortest: Videos with fewer frames than this are reported as short.
+        workers: Videos at a time; one a core by default.
     """
 
     folder: tyro.conf.Positional[Path]
@@ -41,7 +42,7 @@ class Check:
 
 
 def check_video(path: Path, shortest: int) -> dict[str, Any]:
-    """Decode one video; `fault` is None where nothing is wrong with it."""
+    """Decodes one video; `fault` is None where nothing is wrong with it."""
     count, size, fault = 0, (0, 0), None
     try:
         for frame in read_frames(path):
@@ -67,13 +68,13 @@ def _landmark_fault(annot: Path, frames: int) -> str | None:
 
 
 def check(config: Check) -> dict[str, dict[str, Any]]:
-    """Check every video under the folder.
+    """Checks every video under the folder.
 
     Returns:
-      The video's name, relative to the folder -> frames, height, width, fault.
+        The video's name, relative to the folder -> frames, height, width, fault.
 
     Raises:
-      InputError: there is no such folder, or no video in it.
+        InputError: There is no such folder, or no video in it.
     """
     if not config.folder.is_dir():
         raise InputError(f"there is no folder {config.folder}")
@@ -88,7 +89,7 @@ def check(config: Check) -> dict[str, dict[str, Any]]:
 
 
 def print_table(found: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print the videos with faults, and how many there are in all."""
+    """Prints the videos with faults, and how many there are in all."""
     faults = {name: facts for name, facts in found.items() if facts["fault"]}
     if faults:
         wide = max(len(name) for name in faults)
@@ -101,12 +102,13 @@ def print_table(found: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns 0 if all is well, 1 if videos have faults, 2 on bad input."""
+    """Runs the command line; returns 0 if all is well, 1 if videos have faults, 2 on bad input."""
     try:
         config = tyro.cli(Check, args=arguments, prog="python -m prernn_jax.data.check")
         found = check(config)
         if config.out is not None:
             with writable(config.out.parent, config.out.name):
+                config.out.parent.mkdir(parents=True, exist_ok=True)
                 write_json(config.out, found)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

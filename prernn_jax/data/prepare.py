@@ -18,9 +18,10 @@ from prernn_jax.data.face.files import FaceRecipe, frame_report
 from prernn_jax.data.gesture import nvgesture
 from prernn_jax.data.gesture.datasets import SHORT_SIDE, Modality, gesture_recipe
 from prernn_jax.data.prepared.clip_files import Flow, Recipe
-from prernn_jax.data.prepared.folder import writable, write_json
+from prernn_jax.data.prepared.folder import writable
 from prernn_jax.data.prepared.listed_files import ListedFiles
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import write_json
 
 SHOWN = 20
 """Faulty videos that are printed; the report's file has all of them."""
@@ -33,18 +34,18 @@ class Preparation:
     Started again, it goes on with the videos that are not prepared yet.
 
     Attributes:
-      dataset: Which one.
-      source: Its folder, unpacked as downloaded.
-      data_dir: Where prepared data are kept; $PRERNN_DATA_DIR or ~/.cache/prernn_jax by default.
-      split: UCF101, HMDB51: official split; the videos of all splits are the same.
-      modality: NVGesture: color and its flow are prepared together.
-      lists: NVGesture: a list to train and one to test on, in place of the official ones.
-      flow: Algorithm of the optical flow, or none; there is none for 300VW and for depth.
-      short_side: Height or width, whichever is shorter, of the prepared pictures; by default 256,
-        for NVGesture 128; 300VW is cut to the faces.
-      workers: Processes; one a core by default.
-      limit: Only the first so many videos of each list, to try it out.
-      allow_missing: Use the data set without the videos that are absent or do not decode.
+        dataset: Which one.
+        source: Its folder, unpacked as downloaded.
+        data_dir: Where prepared data are kept; $PRERNN_DATA_DIR or ~/.cache/prernn_jax by default.
+        split: UCF101, HMDB51: official split; the videos of all splits are the same.
+        modality: NVGesture: color and its flow are prepared together.
+        lists: NVGesture: a list to train and one to test on, in place of the official ones.
+        flow: Algorithm of the optical flow, or none; there is none for 300VW and for depth.
+        short_side: Height or width, whichever is shorter, of the prepared pictures; by default 256,
+            for NVGesture 128; 300VW is cut to the faces.
+        workers: Processes; one a core by default.
+        limit: Only the first so many videos of each list, to try it out.
+        allow_missing: Use the data set without the videos that are absent or do not decode.
     """
 
     dataset: tyro.conf.Positional[Literal["ucf101", "hmdb51", "300vw", "nvgesture"]]
@@ -61,10 +62,10 @@ class Preparation:
 
 
 def open_clips(config: Preparation) -> ListedFiles:
-    """Read the lists of a data set.
+    """Reads the lists of a data set.
 
     Raises:
-      InputError: folders or lists are missing or faulty, or an option is another data set's.
+        InputError: Folders or lists are missing or faulty, or an option is another data set's.
     """
     gestures_only = config.lists is not None or config.modality != "color"
     if gestures_only and config.dataset != "nvgesture":
@@ -87,12 +88,12 @@ def open_clips(config: Preparation) -> ListedFiles:
 
 
 def report(clips: ListedFiles, faults: Mapping[str, str]) -> dict[str, Any]:
-    """Count what is prepared beside what the lists name.
+    """Counts what is prepared beside what the lists name.
 
     Returns:
-      For each part `prepared`, `listed` and `official` (None for lists of the user's) numbers of
-      videos and the first two of each class; `faults` (name: why) of now, `left_out` of earlier
-      preparations, and `notes`.
+        For each part `prepared`, `listed` and `official` (None for lists of the user's) numbers of
+        videos and the first two of each class; `faults` (name: why) of now, `left_out` of earlier
+        preparations, and `notes`.
     """
     usable = {
         part: [item for item in items if item.name not in faults]
@@ -117,7 +118,7 @@ def report(clips: ListedFiles, faults: Mapping[str, str]) -> dict[str, Any]:
 
 
 def print_report(found: Mapping[str, Any]) -> None:
-    """Print totals, the classes that are not complete, and what is wrong with which video."""
+    """Prints totals, the classes that are not complete, and what is wrong with which video."""
     for part, counts in found["parts"].items():
         official = "" if counts["official"] is None else f", official {counts['official']}"
         print(f"  {part}: {counts['prepared']} videos of {counts['listed']} listed{official}")
@@ -136,13 +137,13 @@ def print_report(found: Mapping[str, Any]) -> None:
 
 
 def prepare(config: Preparation) -> bool:
-    """Prepare a data set, print the report and write it as `report.json`.
+    """Prepares a data set, print the report and write it as `report.json`.
 
     Returns:
-      Whether nothing is missing, or what is missing may be.
+        Whether nothing is missing, or what is missing may be.
 
     Raises:
-      InputError: folders or lists are missing or faulty, or nothing can be written.
+        InputError: Folders or lists are missing or faulty, or nothing can be written.
     """
     for name, value in (("workers", config.workers), ("limit", config.limit)):
         if value is not None and value < 1:
@@ -160,6 +161,7 @@ def prepare(config: Preparation) -> bool:
     if faults and config.allow_missing:
         clips.leave_out(faults)
     with writable(clips.root, clips.name):
+        clips.folder.mkdir(parents=True, exist_ok=True)
         write_json(clips.folder / "report.json", found)
     classes = f", {len(clips.listing.classes)} classes" if clips.listing.classes else ""
     print(f"{config.dataset}{classes}: {clips.folder}")
@@ -169,10 +171,10 @@ def prepare(config: Preparation) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Runs the command line.
 
     Returns:
-      The exit status: 1 if videos are missing, 2 on bad input, 130 when interrupted.
+        The exit status: 1 if videos are missing, 2 on bad input, 130 when interrupted.
     """
     try:
         config = tyro.cli(Preparation, args=arguments, prog="python -m prernn_jax.data.prepare")

@@ -27,14 +27,14 @@ class RandomAccessSource(Protocol):
     """A sequence of records that can be read in any order."""
 
     def __len__(self) -> int:
-        """Return the number of records."""
+        """Returns the number of records."""
 
     def __getitem__(self, index: int) -> Record:
-        """Return one record."""
+        """Returns one record."""
 
 
 def encode_picture(picture: NDArray[np.uint8], quality: int = 95) -> bytes:
-    """Encode (H, W, 3) RGB or (H, W) grey as JPEG."""
+    """Encodes (H, W, 3) RGB or (H, W) grey as JPEG."""
     written = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
     done, data = cv2.imencode(".jpg", written, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
@@ -43,10 +43,10 @@ def encode_picture(picture: NDArray[np.uint8], quality: int = 95) -> bytes:
 
 
 def decode_picture(data: bytes, gray: bool = False) -> NDArray[np.uint8]:
-    """Decode JPEG or PNG bytes to (H, W, 3) RGB or (H, W) grey.
+    """Decodes JPEG or PNG bytes to (H, W, 3) RGB or (H, W) grey.
 
     Raises:
-      InputError: these bytes are not a picture.
+        InputError: These bytes are not a picture.
     """
     mode = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
@@ -66,15 +66,15 @@ def clip_record(
     quality: int = 95,
     spatial_label: int | None = None,
 ) -> dict[str, Any]:
-    """Encode a clip as a record for a TFDS builder.
+    """Encodes a clip as a record for a TFDS builder.
 
     Args:
-      frames: pictures (H, W, 3), RGB.
-      flow: (N, H, W, 2) quantised, or None.
-      label: class number.
-      name: what the clip is called in reports.
-      quality: of the JPEG pictures.
-      spatial_label: class number for the spatial stream; by default the same.
+        frames: Pictures (H, W, 3), RGB.
+        flow: (N, H, W, 2) quantised, or None.
+        label: Class number.
+        name: What the clip is called in reports.
+        quality: Of the JPEG pictures.
+        spatial_label: Class number for the spatial stream; by default the same.
     """
     pairs = np.zeros((0, 1, 1, 2), np.uint8) if flow is None else flow
     return {
@@ -90,7 +90,7 @@ def clip_record(
 def clip_features(
     classes: Sequence[str], spatial_classes: Sequence[str] | None = None
 ) -> tfds.features.FeaturesDict:
-    """Return how TFDS stores a record of one of these classes."""
+    """Returns how TFDS stores a record of one of these classes."""
     color = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
     gray = tfds.features.Image(shape=(None, None, 1), encoding_format="jpeg")
     return tfds.features.FeaturesDict(
@@ -118,8 +118,8 @@ class PreparedSplit:
     So it can be sent to worker processes, and a folder of many splits opens at once.
 
     Args:
-      folder: the prepared data set, with its dataset_info.json.
-      split: name of the split.
+        folder: The prepared data set, with its dataset_info.json.
+        split: Name of the split.
     """
 
     def __init__(self, folder: Path, split: str) -> None:

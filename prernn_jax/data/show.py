@@ -32,18 +32,19 @@ from prernn_jax.data.prepared.clip_files import Flow
 from prernn_jax.data.prepared.folder import writable
 from prernn_jax.data.records import RandomAccessSource, Record, decode_picture
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import write_bytes
 
 Shown = tuple[str, NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.uint8] | None]
 """Title, frames (N, H, W, 3), and the flow (N - 1, H, W) in x and in y or None."""
 
 
 def contact_sheet(samples: Sequence[Shown], path: Path, columns: int = 13) -> None:
-    """Write a PNG: for each sample a title, a row of frames and a row of flow in colour.
+    """Writes a PNG: for each sample a title, a row of frames and a row of flow in colour.
 
     Args:
-      samples: what to show; see `Shown`.
-      path: the PNG to write.
-      columns: pictures a row, taken evenly from the clip.
+        samples: What to show; see `Shown`.
+        path: The PNG to write.
+        columns: Pictures a row, taken evenly from the clip.
     """
     rows = []
     for title, frames, flow_x, flow_y in samples:
@@ -65,9 +66,7 @@ def contact_sheet(samples: Sequence[Shown], path: Path, columns: int = 13) -> No
     ok, png = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     if not ok:
         raise RuntimeError("OpenCV could not write the contact sheet as PNG")
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(png.tobytes())
-    temporary.replace(path)
+    write_bytes(path, png.tobytes())
 
 
 DatasetName = Literal[
@@ -81,20 +80,20 @@ class Show:
     """Draws random samples of a data set: pictures, flow in colour, landmarks, under their class.
 
     Attributes:
-      dataset: Which one.
-      out: The PNG to write.
-      part: Of the data set: train, test or, for the embedded ones, validation.
-      split: UCF101 and HMDB51: official split.
-      count: Samples.
-      columns: Pictures a sample, evenly placed over the clip.
-      height: Of a picture on the sheet; by default 64, for faces 128.
-      seed: Of the choice.
-      source: UCF101, HMDB51, 300VW and NVGesture: the official layout.
-      data_dir: Where prepared data are kept.
-      flow: UCF101, HMDB51, NVGesture: algorithm.
-      modality: NVGesture: color and flow show both.
-      lists: NVGesture: a list to train and one to test on, in place of the official ones.
-      boxes: 300VW: a file of face boxes (prernn_jax.data.face.records).
+        dataset: Which one.
+        out: The PNG to write.
+        part: Of the data set: train, test or, for the embedded ones, validation.
+        split: UCF101 and HMDB51: official split.
+        count: Samples.
+        columns: Pictures a sample, evenly placed over the clip.
+        height: Of a picture on the sheet; by default 64, for faces 128.
+        seed: Of the choice.
+        source: UCF101, HMDB51, 300VW and NVGesture: the official layout.
+        data_dir: Where prepared data are kept.
+        flow: UCF101, HMDB51, NVGesture: algorithm.
+        modality: NVGesture: color and flow show both.
+        lists: NVGesture: a list to train and one to test on, in place of the official ones.
+        boxes: 300VW: a file of face boxes (prernn_jax.data.face.records).
     """
 
     dataset: tyro.conf.Positional[DatasetName]
@@ -116,7 +115,7 @@ class Show:
 def open_data(
     config: Show,
 ) -> tuple[Mapping[str, RandomAccessSource], tuple[str, ...] | None]:
-    """Open the data set, which is prepared where that is still to do: splits, and classes."""
+    """Opens the data set, which is prepared where that is still to do: splits, and classes."""
     if config.dataset == "faces":
         return embedded_faces(config.data_dir).splits, None
     drawn: dict[str, Callable[[Path | None], ActionData | GestureData]] = {
@@ -148,7 +147,7 @@ def open_data(
 
 
 def sample(record: Record, title: str, columns: int, height: int) -> Shown:
-    """Decode evenly placed pictures of a record and the flow from each to the next."""
+    """Decodes evenly placed pictures of a record and the flow from each to the next."""
     frames, pairs = len(record["frames"]), len(record["flow_x"])
     pictures = _decode(record, "frames", frames, columns, height)
     if pairs == 0:
@@ -168,7 +167,7 @@ def _decode(record: Record, kind: str, count: int, columns: int, height: int) ->
 
 
 def face_sample(record: Record, columns: int, height: int) -> Shown:
-    """Decode evenly placed pictures of a face, cut to their boxes, with its landmarks drawn."""
+    """Decodes evenly placed pictures of a face, cut to their boxes, with its landmarks drawn."""
     shown = []
     for number in np.linspace(0, len(record["frames"]) - 1, columns).round().astype(int):
         clip, landmarks, _ = read_faces(record, int(number), 1, height, FaceView())
@@ -179,10 +178,10 @@ def face_sample(record: Record, columns: int, height: int) -> Shown:
 
 
 def show(config: Show) -> int:
-    """Draw the sheet; returns how many samples it shows.
+    """Draws the sheet; returns how many samples it shows.
 
     Raises:
-      InputError: the data cannot be opened, have no such part, or the PNG cannot be written.
+        InputError: The data cannot be opened, have no such part, or the PNG cannot be written.
     """
     splits, classes = open_data(config)
     if config.part not in splits:
@@ -205,7 +204,7 @@ def show(config: Show) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 2 on bad input."""
+    """Runs the command line; returns the exit status: 2 on bad input."""
     try:
         config = tyro.cli(Show, args=arguments, prog="python -m prernn_jax.data.show")
         count = show(config)

@@ -15,9 +15,9 @@ class Outgoing(NamedTuple):
     """An array that is put together only while it is written, block by block.
 
     Attributes:
-        view: any strides; its elements in C order are those of the array.
-        shape: of the array, where it differs from the view's.
-        dtype: to which the elements are converted.
+        view: Any strides; its elements in C order are those of the array.
+        shape: Of the array, where it differs from the view's.
+        dtype: To which the elements are converted.
     """
 
     view: np.ndarray
@@ -31,7 +31,7 @@ class Outgoing(NamedTuple):
 
 
 def write_blocks(file: Any, arrays: Iterable[np.ndarray | Outgoing]) -> None:
-    """Write block after block; while one is written, the next is put together."""
+    """Writes block after block; while one is written, the next is put together."""
     buffers = itertools.cycle([np.empty(_BLOCK, np.uint8), np.empty(_BLOCK, np.uint8)])
     with ThreadPoolExecutor(3) as pool:
         written = pool.submit(int)
@@ -66,6 +66,6 @@ def _blocks(
 
 
 def _fill(block: np.ndarray, part: np.ndarray) -> None:
-    """Copy in tiles of columns: a transposed matrix is then read by whole cache lines."""
+    """Copies in tiles of columns: a transposed matrix is then read by whole cache lines."""
     for column in range(0, part.shape[-1], _TILE):
         block[..., column : column + _TILE] = part[..., column : column + _TILE]

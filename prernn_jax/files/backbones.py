@@ -38,16 +38,16 @@ def save_parameters(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write arrays and metadata as one safetensors file, under a temporary name first.
+    """Writes arrays and metadata as one safetensors file, under a temporary name first.
 
     Args:
-        path: the file.
-        parameters: numpy or JAX arrays by flat dotted name, as `flat_parameters` gives them.
-        metadata: text by text; what `load_pretrained` needs is said at the top of this module.
-        overwrite: replace an existing file.
+        path: The file.
+        parameters: Numpy or JAX arrays by flat dotted name, as `flat_parameters` gives them.
+        metadata: Text by text; what `load_pretrained` needs is said at the top of this module.
+        overwrite: Replace an existing file.
 
     Raises:
-        InputError: the file exists and `overwrite` is false, or it cannot be written.
+        InputError: The file exists and `overwrite` is false, or it cannot be written.
     """
     for key, value in metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
@@ -62,7 +62,7 @@ def read_parameters(
     """Arrays by flat name (read-only views of the mapped file) and metadata.
 
     Raises:
-        InputError: the file is missing, truncated, an HTML page or in another format.
+        InputError: The file is missing, truncated, an HTML page or in another format.
     """
     return safetensors.read(path)
 
@@ -74,14 +74,14 @@ def flat_parameters(model: nnx.Module) -> dict[str, jax.Array]:
 
 
 def load_pretrained(path: str | os.PathLike[str]) -> nnx.Module:
-    """Build the network that a file describes and fill it with the file's arrays.
+    """Builds the network that a file describes and fill it with the file's arrays.
 
     Returns:
         VGG16, C3D, ResNet or CompactVGG, with `model.preprocess` set when the file says what its
         weights expect: `model(model.preprocess(frames))` takes uint8 RGB frames (..., H, W, 3).
 
     Raises:
-        InputError: the file is bad, does not say what it holds, or does not fit the network.
+        InputError: The file is bad, does not say what it holds, or does not fit the network.
     """
     parameters, metadata = read_parameters(path)
     if "sequence" in metadata:
@@ -108,7 +108,7 @@ def constructor(
     """A function that makes the network that the metadata describe, with fresh weights.
 
     Raises:
-        InputError: the metadata name no network that we have, or are no JSON.
+        InputError: The metadata name no network that we have, or are no JSON.
     """
     from prernn_jax.backbones.c3d import C3D
     from prernn_jax.backbones.compact_vgg import CompactVGG
@@ -146,7 +146,7 @@ def read_json_object(metadata: Mapping[str, str], key: str, *, where: str) -> di
     """The JSON object under a key of the metadata; {} where there is none.
 
     Raises:
-        InputError: the text is no JSON, or no object.
+        InputError: The text is no JSON, or no object.
     """
     try:
         value = json.loads(metadata.get(key, "{}"))
@@ -158,10 +158,10 @@ def read_json_object(metadata: Mapping[str, str], key: str, *, where: str) -> di
 
 
 def fill(model: nnx.Module, parameters: Mapping[str, np.ndarray], *, where: str) -> None:
-    """Put arrays by flat name into a network; every variable must be given, and none else.
+    """Puts arrays by flat name into a network; every variable must be given, and none else.
 
     Raises:
-        InputError: lists all missing names, unknown names and wrong shapes together.
+        InputError: Lists all missing names, unknown names and wrong shapes together.
     """
     check_fit(parameters, flat_shapes(model), where=where)
     state = nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))
@@ -179,10 +179,10 @@ def flat_shapes(model: nnx.Module) -> dict[str, tuple[int, ...]]:
 def check_fit(
     parameters: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]], *, where: str
 ) -> None:
-    """Compare arrays by name with the shapes that a network needs.
+    """Compares arrays by name with the shapes that a network needs.
 
     Raises:
-        InputError: lists all missing names, unknown names and wrong shapes together.
+        InputError: Lists all missing names, unknown names and wrong shapes together.
     """
     shapes = {
         f"{name} {parameters[name].shape} instead of {shape}"

@@ -35,21 +35,21 @@ def save_model(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write a sequence model, under a temporary name first.
+    """Writes a sequence model, under a temporary name first.
 
     What the backbone's `preprocess` says travels along where the metadata do not say it.
 
     Args:
-        path: the file.
-        model: made by `surgery.make_recurrent`, `stack_recurrent` or `per_frame` from a backbone.
+        path: The file.
+        model: Made by `surgery.make_recurrent`, `stack_recurrent` or `per_frame` from a backbone.
         backbone_metadata: `architecture`, `arguments` and whatever else belongs to the backbone,
             see `pretrained.py`.
         surgery: `function` (the name of one of the three) and its arguments by name, without the
             model and `rngs`.
-        overwrite: replace an existing file.
+        overwrite: Replace an existing file.
 
     Raises:
-        InputError: metadata and call do not give this model again, the file exists, or it cannot
+        InputError: Metadata and call do not give this model again, the file exists, or it cannot
             be written.
     """
     try:
@@ -69,14 +69,14 @@ def save_model(
 
 
 def load_model(path: str | os.PathLike[str]) -> SequenceModel:
-    """Build the sequence model that a file describes and fill it with the file's arrays.
+    """Builds the sequence model that a file describes and fill it with the file's arrays.
 
     Returns:
         The model, called as `outputs, carry = model(clips, carry=None, lengths=None)`, with
         `model.backbone.preprocess` set when the file says what its weights expect.
 
     Raises:
-        InputError: the file is bad, holds no sequence model, or does not fit the model.
+        InputError: The file is bad, holds no sequence model, or does not fit the model.
     """
     parameters, metadata = backbones.read_parameters(path)
     model = build_model(metadata, where=str(path))
@@ -91,7 +91,7 @@ def build_model(metadata: Mapping[str, str], *, where: str = "metadata") -> Sequ
     """The sequence model that the metadata describe, with abstract arrays.
 
     Raises:
-        InputError: there is no `sequence` in the metadata, or no model can be built from it.
+        InputError: There is no `sequence` in the metadata, or no model can be built from it.
     """
     if "sequence" not in metadata:
         raise InputError(

@@ -10,7 +10,6 @@ import json
 import mmap
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from prernn_jax.errors import InputError
 from prernn_jax.files.array_blocks import Outgoing, write_blocks
+from prernn_jax.files.atomic import replacing
 
 DTYPES: dict[str, np.dtype] = {
     "BOOL": np.dtype(np.bool_),
@@ -47,19 +47,19 @@ def write(
     late: Callable[[], Mapping[str, str]] | None = None,
     durable: bool = True,
 ) -> None:
-    """Write `arrays` (any strides) and `metadata` to the file `path`, which must not exist yet.
+    """Writes `arrays` (any strides) and `metadata` to the file `path`, which must not exist yet.
 
     Args:
-        path: the file.
-        arrays: by name.
-        metadata: text by text.
-        late: called when the arrays are written; gives texts that replace those of the same
+        path: The file.
+        arrays: By name.
+        metadata: Text by text.
+        late: Called when the arrays are written; gives texts that replace those of the same
             length in the metadata, so that a checksum can be computed meanwhile.
-        durable: wait until the disk has it all: then not even a power cut loses it.
+        durable: Wait until the disk has it all: then not even a power cut loses it.
 
     Raises:
-        InputError: an array has a dtype that the format lacks.
-        OSError: the disk is full, the folder does not exist, ...
+        InputError: An array has a dtype that the format lacks.
+        OSError: The disk is full, the folder does not exist, ...
     """
     # Wide types first: then every array starts at a multiple of its item size.
     order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
@@ -102,25 +102,19 @@ def write_safely(
     """`write` under a temporary name, then rename: never half a file under the final name.
 
     Raises:
-        InputError: the file exists and `overwrite` is false, or it cannot be written.
+        InputError: The file exists and `overwrite` is false, or it cannot be written.
     """
     final = Path(path)
     if final.exists() and not overwrite:
         raise InputError(f"{final} exists already; choose another name or ask to overwrite it")
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
     try:
-        with suppress(FileNotFoundError):  # left by a killed process of the same number
-            temporary.unlink()
-        write(temporary, arrays, metadata, late=late, durable=durable)
-        temporary.replace(final)
+        with replacing(final, durable=False) as temporary:  # `write` itself waits for the disk
+            write(temporary, arrays, metadata, late=late, durable=durable)
     except OSError as error:
         raise InputError(
             f"cannot write {final}: {error.strerror or error}; check the folder, its permissions "
             "and the free space"
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -130,7 +124,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
         The arrays by name, read-only views of the mapped file, and the metadata.
 
     Raises:
-        InputError: no such file, or it is truncated, foreign or inconsistent.
+        InputError: No such file, or it is truncated, foreign or inconsistent.
     """
     try:
         with open(path, "rb") as file:

@@ -99,12 +99,12 @@ class BatchNorm(nnx.Module):
     stored = momentum * stored + (1 - momentum) * batch.
 
     Args:
-      features: Size C of the last axis.
-      epsilon: Added to the variance; 1e-5 in PyTorch and in Caffe.
-      momentum: Weight of the old statistics; PyTorch's `momentum=0.1` is 0.9 here.
-      use_running_average: Whether to use the stored statistics; `model.train()` and
-        `model.eval()` set it.
-      axis_name: Mapped axis over which the batch statistics are averaged, or None.
+        features: Size C of the last axis.
+        epsilon: Added to the variance; 1e-5 in PyTorch and in Caffe.
+        momentum: Weight of the old statistics; PyTorch's `momentum=0.1` is 0.9 here.
+        use_running_average: Whether to use the stored statistics; `model.train()` and
+            `model.eval()` set it.
+        axis_name: Mapped axis over which the batch statistics are averaged, or None.
     """
 
     def __init__(

@@ -32,18 +32,18 @@ class Recurrent(nnx.Module):
     same last size; `recurrent_kernel` (G, F, F), indexed [gate, output, input].
 
     Args:
-      in_features: Input features D.
-      features: Hidden features F.
-      cell: `vrnn`, `lstm`, `gru` or `gru_cho`, see `cells.py`.
-      shared: One input-to-hidden map for all gates (PreRNN-SIH).
-      readout: Applied to the hidden states on the way out, not on the way back in.
-      kernel: W to start from; drawn when None. What is drawn has its dtype.
-      bias: The bias to start from; zeros when None.
-      dtype: In which the products are computed; that of the inputs and W when None.
-      rngs: Source of the weights that are drawn.
+        in_features: Input features D.
+        features: Hidden features F.
+        cell: `vrnn`, `lstm`, `gru` or `gru_cho`, see `cells.py`.
+        shared: One input-to-hidden map for all gates (PreRNN-SIH).
+        readout: Applied to the hidden states on the way out, not on the way back in.
+        kernel: W to start from; drawn when None. What is drawn has its dtype.
+        bias: The bias to start from; zeros when None.
+        dtype: In which the products are computed; that of the inputs and W when None.
+        rngs: Source of the weights that are drawn.
 
     Raises:
-      InputError: There is no such cell, or the sizes do not fit.
+        InputError: There is no such cell, or the sizes do not fit.
     """
 
     def __init__(
@@ -144,13 +144,13 @@ class Recurrent(nnx.Module):
         """Runs over time.
 
         Args:
-          x: Inputs (B, T, D).
-          carry: State to start from, (h,) or (h, c), each (B, F); zeros when None.
-          lengths: Valid steps of each sequence (B,); all when None. Steps beyond are zero in y
-            and change no state.
+            x: Inputs (B, T, D).
+            carry: State to start from, (h,) or (h, c), each (B, F); zeros when None.
+            lengths: Valid steps of each sequence (B,); all when None. Steps beyond are zero in y
+                and change no state.
 
         Returns:
-          y (B, T, F), the hidden states after `readout`, and the last carry.
+            y (B, T, F), the hidden states after `readout`, and the last carry.
         """
         projected = self.project(x)
         kernel = self.recurrent_kernel[...].astype(projected.dtype)

@@ -86,11 +86,11 @@ class RecurrentConv(Recurrent):
         """The input-to-hidden map of all steps at once.
 
         Args:
-          x: The pair that the network's trunk gives: the convolution's input (B, T, h, w, D)
-            and the shortcut (B, T, h, w, F).
+            x: The pair that the network's trunk gives: the convolution's input (B, T, h, w, D)
+                and the shortcut (B, T, h, w, F).
 
         Returns:
-          (B, T, G·F), or (B, T, F) when shared.
+            (B, T, G·F), or (B, T, F) when shared.
         """
         inputs, shortcut = x
         expected = (*inputs.shape[:4], self.features)

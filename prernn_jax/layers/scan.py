@@ -165,7 +165,7 @@ def backward_scan(
         back = {group: lax.optimization_barrier(flat.T) for group, flat in parts.items()}
 
     def pull(flat: Array, grads: Array) -> Array:
-        """Sum over gates of U_g^T grad_g, grads (n, ...)."""
+        """Sums over gates of U_g^T grad_g, grads (n, ...)."""
         grads = grads.astype(kernel.dtype)
         if by_features:
             grads = grads.reshape(-1, batch)  # (n*F, B)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from prernn_jax.cpu import conv_gradients
 
+from prernn_jax.cpu import conv_gradients
 from prernn_jax.cpu.conv import conv_general_dilated
 
 CASES = [

@@ -20,16 +20,17 @@ from prernn_jax.data.action.datasets import (
 )
 from prernn_jax.data.action.loader import channels
 from prernn_jax.errors import InputError
-from train.action.config import ActionConfig, action_preset
-from train.action.pretrain import compact_backbone
-from train.action.task import test_batches, train_batches
-from train.engine.devices import make_mesh
-from train.engine.log import say
-from train.run.backbone import Backbone, read_resnet
-from train.run.classification import classification_task, measure, report_videos
-from train.run.config import check_run, check_start, run_name
-from train.run.folder import RunFolder
-from train.run.stage_two import Application, settings_of, train_and_test
+
+from ..engine.devices import make_mesh
+from ..engine.log import say
+from ..run.backbone import Backbone, read_resnet
+from ..run.classification import classification_task, measure, report_videos
+from ..run.config import check_run, check_start, run_name
+from ..run.folder import RunFolder
+from ..run.stage_two import Application, settings_of, train_and_test
+from .config import ActionConfig, action_preset
+from .pretrain import compact_backbone
+from .task import test_batches, train_batches
 
 
 def open_data(config: ActionConfig) -> ActionData:
@@ -52,7 +53,7 @@ def open_backbone(config: ActionConfig, mesh: Mesh) -> Backbone:
     """The pre-trained network: that of --weights, or the compact one of stage one.
 
     Raises:
-      InputError: The file is bad, or its network is another or takes other channels.
+        InputError: The file is bad, or its network is another or takes other channels.
     """
     if config.weights is not None:
         return read_resnet(config.weights, channels(config.stream, config.stack))

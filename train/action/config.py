@@ -7,8 +7,9 @@ from typing import Literal
 from prernn_jax.data.action.loader import Stream
 from prernn_jax.data.drawn.actions import EmbeddedConfig
 from prernn_jax.data.prepared.clip_files import Flow
-from train.engine.optim import SPATIAL, TEMPORAL, Schedule
-from train.run.config import Pretraining, RunConfig
+
+from ..engine.optim import SPATIAL, TEMPORAL, Schedule
+from ..run.config import Pretraining, RunConfig
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class ActionPretraining(Pretraining):
     """Stage one of an action stream: see `train.action.pretrain`.
 
     Attributes:
-      rgb_epochs: Epochs on RGB frames.
-      flow_epochs: Epochs on single stacks of flow, after cross-modality initialisation.
+        rgb_epochs: Epochs on RGB frames.
+        flow_epochs: Epochs on single stacks of flow, after cross-modality initialisation.
     """
 
     rgb_epochs: int = 4
@@ -33,17 +34,17 @@ class ActionConfig(RunConfig):
     """Action recognition with one stream of a two-stream network.
 
     Attributes:
-      stream: RGB frames, or stacks of optical flow.
-      data: `embedded` is generated here; the others are read from --data_dir.
-      embedded: Size and difficulty of the embedded data.
-      split: Which of the three official splits.
-      flow: Algorithm of the optical flow; `none` spares it where only --stream=spatial is
-        trained.
-      steps: Time steps T of a sequence.
-      stack: Flow fields L in the input of a step.
-      crop: Side of the network's input in pixels.
-      windows: Sequences into which a test video is divided.
-      pretraining: Stage one.
+        stream: RGB frames, or stacks of optical flow.
+        data: `embedded` is generated here; the others are read from --data_dir.
+        embedded: Size and difficulty of the embedded data.
+        split: Which of the three official splits.
+        flow: Algorithm of the optical flow; `none` spares it where only --stream=spatial is
+            trained.
+        steps: Time steps T of a sequence.
+        stack: Flow fields L in the input of a step.
+        crop: Side of the network's input in pixels.
+        windows: Sequences into which a test video is divided.
+        pretraining: Stage one.
     """
 
     stream: Stream = "temporal"

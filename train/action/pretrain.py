@@ -11,11 +11,12 @@ from jax.sharding import Mesh
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.data.action.datasets import ActionData
 from prernn_jax.data.action.loader import Stream, channels
-from train.action.config import ActionConfig
-from train.action.task import test_batches, train_batches
-from train.run.backbone import RGB, Backbone, expecting, with_channels
-from train.run.classification import classification_task, measure_clips
-from train.run.stage_one import kept_backbone, train_backbone
+
+from ..run.backbone import RGB, Backbone, expecting, with_channels
+from ..run.classification import classification_task, measure_clips
+from ..run.stage_one import kept_backbone, train_backbone
+from .config import ActionConfig
+from .task import test_batches, train_batches
 
 STAGE_SIZES, WIDTH = (1, 1, 1), 16  # the compact ResNet for images of 64x64
 
@@ -26,11 +27,11 @@ def compact_backbone(
     """The compact CNN of a stream: read when it is there, else trained and written.
 
     Args:
-      config: Says how it is trained and where it is kept.
-      stream: RGB frames, or stacks of flow: the network for flow starts from that for RGB by
-        cross-modality initialisation.
-      stills: Opens the data of single frames; called only where there is something to train.
-      mesh: Devices to train on.
+        config: Says how it is trained and where it is kept.
+        stream: RGB frames, or stacks of flow: the network for flow starts from that for RGB by
+            cross-modality initialisation.
+        stills: Opens the data of single frames; called only where there is something to train.
+        mesh: Devices to train on.
     """
     settings = asdict(config.pretraining) | {
         "data": config.embedded.key,

@@ -4,7 +4,8 @@ from typing import Any
 
 from prernn_jax.data.action.datasets import ActionData
 from prernn_jax.data.action.loader import EvalLoader, Stream, TrainLoader, eval_loader, train_loader
-from train.action.config import ActionConfig
+
+from .config import ActionConfig
 
 
 def train_batches(

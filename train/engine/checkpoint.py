@@ -9,15 +9,16 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from prernn_jax.errors import InputError
-from train.engine.step import TrainState
+
+from .step import TrainState
 
 
 class Checkpoints:
     """The checkpoints of a run, written whole or not at all.
 
     Args:
-      folder: Where they lie; made when absent.
-      keep: How many of the newest are kept.
+        folder: Where they lie; made when absent.
+        keep: How many of the newest are kept.
     """
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
@@ -38,11 +39,11 @@ class Checkpoints:
         """Writes a checkpoint of the state's step.
 
         Args:
-          state: Must be finite; the caller has looked.
-          loader_state: What the loader's `get_state` gave, bytes or JSON values.
+            state: Must be finite; the caller has looked.
+            loader_state: What the loader's `get_state` gave, bytes or JSON values.
 
         Raises:
-          InputError: It could not be written; earlier ones are as they were.
+            InputError: It could not be written; earlier ones are as they were.
         """
         step = int(state.step)
         if step == self.latest:
@@ -72,10 +73,10 @@ class Checkpoints:
         """Reads the newest checkpoint.
 
         Args:
-          state: A state of the same structure; its arrays say shapes, types and devices.
+            state: A state of the same structure; its arrays say shapes, types and devices.
 
         Returns:
-          The state and the loader's state as `save` got them.
+            The state and the loader's state as `save` got them.
         """
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, state._asdict())
         items = ocp.args.Composite(

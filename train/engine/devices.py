@@ -11,8 +11,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from prernn_jax.cpu.xla import jit
 from prernn_jax.errors import InputError
 from prernn_jax.sequence import SequenceModel
-from train.engine.optim import split_frozen
-from train.engine.step import (
+
+from .optim import split_frozen
+from .step import (
     AXIS,
     Batch,
     Network,
@@ -32,7 +33,7 @@ def make_mesh(devices: int, batch_size: int, flag: str = "--batch_size") -> Mesh
     """A line of devices over which batches of that size are split.
 
     Raises:
-      InputError: There are fewer devices, or they do not divide the batch.
+        InputError: There are fewer devices, or they do not divide the batch.
     """
     found = jax.devices()
     if devices < 1 or devices > len(found):
@@ -78,10 +79,10 @@ class Training(NamedTuple):
     """What the loop needs.
 
     Attributes:
-      network: The model's structure.
-      state: On all devices, before the first step.
-      train_step: Compiled `(state, batch) -> (state, metrics)`; donates the state.
-      eval_step: Compiled `(state, batch) -> predictions`.
+        network: The model's structure.
+        state: On all devices, before the first step.
+        train_step: Compiled `(state, batch) -> (state, metrics)`; donates the state.
+        eval_step: Compiled `(state, batch) -> predictions`.
     """
 
     network: Network
@@ -110,14 +111,14 @@ def set_up(
     """Takes a model apart and compiles its steps for the devices of a mesh.
 
     Args:
-      model: Left as it was.
-      task: Input, loss and predictions.
-      optimizer: See `train.engine.optim`.
-      mesh: See `train.engine.devices`.
-      batch_norm: See `train.engine.step.take_apart`.
-      precision: See `train.engine.step.make_train_step`.
-      freeze: See `train.engine.optim.split_frozen`.
-      seed: Of the keys of dropout.
+        model: Left as it was.
+        task: Input, loss and predictions.
+        optimizer: See `train.engine.optim`.
+        mesh: See `train.engine.devices`.
+        batch_norm: See `train.engine.step.take_apart`.
+        precision: See `train.engine.step.make_train_step`.
+        freeze: See `train.engine.optim.split_frozen`.
+        seed: Of the keys of dropout.
     """
     network, everything, stats = take_apart(model, batch_norm=batch_norm)
     params, frozen = split_frozen(everything, freeze)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
-from train.run.folder import write_text
+from prernn_jax.files.atomic import write_text
 
 # Where there is no terminal nobody has asked for 80 columns.
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 130)
@@ -28,9 +28,9 @@ class MetricsLog:
     """`metrics.jsonl` and TensorBoard events of a run.
 
     Args:
-      folder: The run's folder.
-      step: Steps that the run goes on from; lines of later steps, which a killed run may have
-        left behind its last checkpoint, are dropped, since they come again; so is the test.
+        folder: The run's folder.
+        step: Steps that the run goes on from; lines of later steps, which a killed run may have
+            left behind its last checkpoint, are dropped, since they come again; so is the test.
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:

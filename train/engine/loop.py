@@ -14,23 +14,12 @@ import numpy as np
 from jax.sharding import Mesh
 from numpy.typing import NDArray
 
-from train.engine.checkpoint import Checkpoints
-from train.engine.devices import split
-from train.engine.log import Bar, Clock, MetricsLog, say
-from train.engine.step import TrainState
+from prernn_jax.errors import RunStopped
 
-
-class RunStopped(Exception):
-    """A run ended before its last step, in order; the message is for the person.
-
-    Args:
-      message: What happened and how to go on.
-      status: Exit status of the program.
-    """
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
+from .checkpoint import Checkpoints
+from .devices import split
+from .log import Bar, Clock, MetricsLog, say
+from .step import TrainState
 
 
 class Interrupt:
@@ -82,14 +71,14 @@ class Plan:
     """What the loop goes through.
 
     Attributes:
-      name: Of this stage, for the screen.
-      epochs: Passes over the training set.
-      batch_size: Sequences a step.
-      rate: State and epochs done -> learning rate, to report it.
-      checkpoint_every: Epochs from one checkpoint to the next.
-      validate: State -> metrics of the validation set; None where there is none.
-      validate_every: Epochs from one of its calls to the next; 0 for never.
-      ended: State -> whether to stop before the last epoch; asked after each.
+        name: Of this stage, for the screen.
+        epochs: Passes over the training set.
+        batch_size: Sequences a step.
+        rate: State and epochs done -> learning rate, to report it.
+        checkpoint_every: Epochs from one checkpoint to the next.
+        validate: State -> metrics of the validation set; None where there is none.
+        validate_every: Epochs from one of its calls to the next; 0 for never.
+        ended: State -> whether to stop before the last epoch; asked after each.
     """
 
     name: str
@@ -111,7 +100,7 @@ def evaluate(
     """Predictions for a whole set, and what its batches say beside the clips.
 
     Returns:
-      Arrays (N, ...) in the set's order, without the rows that fill up the last batch.
+        Arrays (N, ...) in the set's order, without the rows that fill up the last batch.
     """
     kept: dict[str, list[NDArray[Any]]] = {}
     for batch in batches:
@@ -134,8 +123,8 @@ def fit(
     """Trains from the state's step to the end of the plan.
 
     Raises:
-      RunStopped: A signal came (status 130 or 143), or the loss is not finite (status 1).
-      InputError: A checkpoint could not be written.
+        RunStopped: A signal came (status 130 or 143), or the loss is not finite (status 1).
+        InputError: A checkpoint could not be written.
     """
     per_epoch = loader.batches_per_epoch
     total = plan.epochs * per_epoch

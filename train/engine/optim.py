@@ -22,16 +22,16 @@ class Schedule:
     """Learning rate over the epochs.
 
     Attributes:
-      base: First learning rate.
-      shape: `constant`; `halving`: times 0.5 after each `every` epochs once `hold` epochs are
-        over; `cosine`: half a cosine down to zero at the last epoch; `plateau`: times `factor`
-        whenever the mean training loss of an epoch has not improved for `patience` epochs.
-      hold: Epochs at the base rate before the halving counts.
-      every: Epochs from one halving to the next.
-      warmup: Epochs over which the rate first rises from zero in a line.
-      factor: Of one reduction on a plateau.
-      patience: Epochs in a row without improvement before a reduction.
-      stop: On a plateau: training ends once the rate has fallen to this.
+        base: First learning rate.
+        shape: `constant`; `halving`: times 0.5 after each `every` epochs once `hold` epochs are
+            over; `cosine`: half a cosine down to zero at the last epoch; `plateau`: times `factor`
+            whenever the mean training loss of an epoch has not improved for `patience` epochs.
+        hold: Epochs at the base rate before the halving counts.
+        every: Epochs from one halving to the next.
+        warmup: Epochs over which the rate first rises from zero in a line.
+        factor: Of one reduction on a plateau.
+        patience: Epochs in a row without improvement before a reduction.
+        stop: On a plateau: training ends once the rate has fallen to this.
     """
 
     base: float
@@ -97,16 +97,16 @@ def sgd(
     """SGD with momentum; the decay is added to the gradient of every trained parameter.
 
     Args:
-      schedule: Learning rate over the epochs.
-      epochs: Length of the training.
-      steps_per_epoch: Need not be a whole number, except on a plateau, which is rounded to whole
-        steps.
-      momentum: 0.9 in the paper.
-      weight_decay: 5e-4 in the paper.
-      clip_norm: Largest global norm of a gradient; None leaves it as it is.
+        schedule: Learning rate over the epochs.
+        epochs: Length of the training.
+        steps_per_epoch: Need not be a whole number, except on a plateau, which is rounded to whole
+            steps.
+        momentum: 0.9 in the paper.
+        weight_decay: 5e-4 in the paper.
+        clip_norm: Largest global norm of a gradient; None leaves it as it is.
 
     Returns:
-      An optimiser whose `update` takes the loss of the step as `value=`, for the plateau.
+        An optimiser whose `update` takes the loss of the step as `value=`, for the plateau.
     """
     clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
     plateau = optax.identity()
@@ -134,11 +134,11 @@ def split_frozen(
     """Divides parameters into trained and frozen ones.
 
     Args:
-      params: Arrays by dotted name.
-      patterns: Regular expressions; a parameter is frozen when one matches its whole name.
+        params: Arrays by dotted name.
+        patterns: Regular expressions; a parameter is frozen when one matches its whole name.
 
     Raises:
-      InputError: An expression is not one, matches no name, or nothing is left to train.
+        InputError: An expression is not one, matches no name, or nothing is left to train.
     """
     frozen: set[str] = set()
     for pattern in patterns:

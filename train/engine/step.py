@@ -20,12 +20,12 @@ class TrainState(NamedTuple):
     """Everything that a step changes.
 
     Attributes:
-      params: Trained parameters by dotted name.
-      frozen: Parameters that stay as they are, by dotted name.
-      batch_stats: Running statistics by dotted name.
-      opt_state: Of the optimiser.
-      step: Steps done, int32 scalar.
-      rng: Key (2,) uint32 from which each step derives its own.
+        params: Trained parameters by dotted name.
+        frozen: Parameters that stay as they are, by dotted name.
+        batch_stats: Running statistics by dotted name.
+        opt_state: Of the optimiser.
+        step: Steps done, int32 scalar.
+        rng: Key (2,) uint32 from which each step derives its own.
     """
 
     params: Arrays
@@ -66,12 +66,12 @@ def take_apart(model: nnx.Module, *, batch_norm: str = "train") -> tuple[Network
     """Splits a model into its structure, its parameters and its batch statistics.
 
     Args:
-      model: A sequence model; left as it was.
-      batch_norm: `train`: training normalises with the batch's statistics, averaged over the
-        devices; `frozen`: with the stored ones, which stay as they are.
+        model: A sequence model; left as it was.
+        batch_norm: `train`: training normalises with the batch's statistics, averaged over the
+            devices; `frozen`: with the stored ones, which stay as they are.
 
     Returns:
-      The structure; copies of the parameters; copies of the statistics.
+        The structure; copies of the parameters; copies of the statistics.
     """
     model = nnx.clone(model)
     params, paths = named_arrays(model, nnx.Param)
@@ -116,9 +116,9 @@ class Task:
     """What a network learns, as three pure functions.
 
     Attributes:
-      prepare: Batch -> the model's input (B, T, ...), float32.
-      loss: Outputs (B, T, K) and batch -> the mean loss, and further means to report.
-      predict: Outputs and batch -> what evaluation keeps, each array (B, ...).
+        prepare: Batch -> the model's input (B, T, ...), float32.
+        loss: Outputs (B, T, K) and batch -> the mean loss, and further means to report.
+        predict: Outputs and batch -> what evaluation keeps, each array (B, ...).
     """
 
     prepare: Callable[[Batch], Array]

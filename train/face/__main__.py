@@ -21,13 +21,19 @@ from prernn_jax.data.face.records import FaceBoxes, read_boxes
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import read_parameters
-from train.engine.devices import make_mesh
-from train.engine.log import say
-from train.engine.loop import Predictions
-from train.face.config import FaceConfig, face_preset
-from train.face.film import film_frames, write_film
-from train.face.pretrain import compact_backbone
-from train.face.task import (
+
+from ..engine.devices import make_mesh
+from ..engine.log import say
+from ..engine.loop import Predictions
+from ..run.backbone import RGB, Backbone, read_backbone, read_weights
+from ..run.config import check_run, check_start, run_name
+from ..run.figures import error_curves
+from ..run.folder import RunFolder
+from ..run.stage_two import Application, settings_of, train_and_test, write_summary
+from .config import FaceConfig, face_preset
+from .film import film_frames, write_film
+from .pretrain import compact_backbone
+from .task import (
     OUTPUTS,
     face_task,
     frames_of,
@@ -35,11 +41,6 @@ from train.face.task import (
     test_batches,
     train_batches,
 )
-from train.run.backbone import RGB, Backbone, read_backbone, read_weights
-from train.run.config import check_run, check_start, run_name
-from train.run.figures import error_curves
-from train.run.folder import RunFolder
-from train.run.stage_two import Application, settings_of, train_and_test, write_summary
 
 _FILM_FRAMES = 60
 
@@ -58,7 +59,7 @@ def open_backbone(config: FaceConfig, mesh: Mesh) -> Backbone:
     """The pre-trained network: that of --weights, or the compact one of stage one.
 
     Raises:
-      InputError: The file is bad, or its network is another or takes pictures of another size.
+        InputError: The file is bad, or its network is another or takes pictures of another size.
     """
     if config.weights is None:
         return compact_backbone(

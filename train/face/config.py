@@ -7,8 +7,9 @@ from typing import Literal
 from prernn_jax.data.drawn.faces import EmbeddedFacesConfig
 from prernn_jax.data.face.loader import FaceAugmentation
 from prernn_jax.data.face.records import BoxSource
-from train.engine.optim import FACE, Schedule
-from train.run.config import Pretraining, RunConfig
+
+from ..engine.optim import FACE, Schedule
+from ..run.config import Pretraining, RunConfig
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,10 @@ class FacePretraining(Pretraining):
     """Stage one of face alignment: a compact VGG on single frames (`train.face.pretrain`).
 
     Attributes:
-      epochs: Passes over the single frames.
-      hidden: Features of fc6 and of fc7.
-      label: What it learns: all 68 `landmarks`, or of the `head` only where it is, how large and
-        how turned (`face_task.head_points`).
+        epochs: Passes over the single frames.
+        hidden: Features of fc6 and of fc7.
+        label: What it learns: all 68 `landmarks`, or of the `head` only where it is, how large and
+            how turned (`face_task.head_points`).
     """
 
     batch_size: int = 64
@@ -39,17 +40,17 @@ class FaceConfig(RunConfig):
     """Sequential face alignment: 68 landmarks in every frame of a video.
 
     Attributes:
-      data: `embedded` is generated here; `300vw` is read from --data_dir.
-      box: Where a frame of real data is cut out: around its true landmarks, or around those of
-        the frame before, as a tracker has it.
-      enlarge: Side of that square, in parts of the longer side of the landmarks' box.
-      boxes: JSON file with boxes of another's, such as a detector's, in place of --box.
-      embedded: Size and difficulty of the embedded data.
-      steps: Consecutive frames T of a sequence.
-      size: Side of the network's input in pixels.
-      augmentation: How training sequences vary.
-      film: Test videos shown in `film.gif`.
-      pretraining: Stage one.
+        data: `embedded` is generated here; `300vw` is read from --data_dir.
+        box: Where a frame of real data is cut out: around its true landmarks, or around those of
+            the frame before, as a tracker has it.
+        enlarge: Side of that square, in parts of the longer side of the landmarks' box.
+        boxes: JSON file with boxes of another's, such as a detector's, in place of --box.
+        embedded: Size and difficulty of the embedded data.
+        steps: Consecutive frames T of a sequence.
+        size: Side of the network's input in pixels.
+        augmentation: How training sequences vary.
+        film: Test videos shown in `film.gif`.
+        pretraining: Stage one.
     """
 
     data: Literal["embedded", "300vw"] = "embedded"

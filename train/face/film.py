@@ -1,6 +1,5 @@
 """A short film of test videos with the predicted and the true landmarks drawn."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from prernn_jax.data.face.landmarks import draw_landmarks
+from prernn_jax.files.atomic import replacing
 
 _TRUE, _PREDICTED = (90, 220, 90), (255, 70, 70)
 
@@ -26,11 +26,11 @@ def film_frames(
     """Videos side by side, true landmarks green and predicted ones red.
 
     Args:
-      clips: Of each video the frames (N, S, S, 3); a shorter one stays at its last frame.
-      predicted: Of each video (N, 68, 2), in coordinates of the box.
-      landmarks: The true ones.
-      side: Of one video's picture.
-      columns: Videos in a row.
+        clips: Of each video the frames (N, S, S, 3); a shorter one stays at its last frame.
+        predicted: Of each video (N, 68, 2), in coordinates of the box.
+        landmarks: The true ones.
+        side: Of one video's picture.
+        columns: Videos in a row.
     """
     longest = max(map(len, clips))
     columns = min(columns, len(clips))
@@ -52,7 +52,7 @@ def film_frames(
 
 def write_film(path: Path, frames: Sequence[NDArray[np.uint8]], *, milliseconds: int = 200) -> None:
     """Writes frames (H, W, 3) as an animated GIF that runs for ever."""
-    temporary = path.with_name(path.name + ".tmp")
     first, *rest = [Image.fromarray(frame).quantize(64) for frame in frames]
-    first.save(temporary, "GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
-    os.replace(temporary, path)
+    how = {"save_all": True, "append_images": rest, "duration": milliseconds, "loop": 0}
+    with replacing(path) as temporary:
+        first.save(temporary, "GIF", **how)

@@ -14,9 +14,12 @@ from prernn_jax.data.face.datasets import FaceData
 from prernn_jax.data.face.landmarks import POINTS
 from prernn_jax.data.face.metrics import vector_distance
 from prernn_jax.preprocess import Preprocessing
-from train.engine.loop import Predictions
-from train.face.config import FaceConfig
-from train.face.task import (
+
+from ..engine.loop import Predictions
+from ..run.backbone import Backbone, expecting
+from ..run.stage_one import kept_backbone, train_backbone
+from .config import FaceConfig
+from .task import (
     all_points,
     face_task,
     frames_of,
@@ -24,8 +27,6 @@ from train.face.task import (
     test_batches,
     train_batches,
 )
-from train.run.backbone import Backbone, expecting
-from train.run.stage_one import kept_backbone, train_backbone
 
 CHANNELS = (16, 32, 64)
 INPUT = Preprocessing(scale=1 / 255, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -35,9 +36,9 @@ def compact_backbone(config: FaceConfig, stills: Callable[[], FaceData], mesh: M
     """The compact CNN: read when it is there, else trained and written.
 
     Args:
-      config: Says how it is trained and where it is kept.
-      stills: Opens the data of single frames; called only where there is something to train.
-      mesh: Devices to train on.
+        config: Says how it is trained and where it is kept.
+        stills: Opens the data of single frames; called only where there is something to train.
+        mesh: Devices to train on.
     """
     arguments: dict[str, Any] = {
         "channels": CHANNELS,

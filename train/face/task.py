@@ -15,9 +15,10 @@ from prernn_jax.data.face.metrics import landmark_metrics
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.metrics import landmark_loss
 from prernn_jax.preprocess import Preprocessing
-from train.engine.loop import Predictions
-from train.engine.step import Batch, Metrics, Task
-from train.face.config import FaceConfig
+
+from ..engine.loop import Predictions
+from ..engine.step import Batch, Metrics, Task
+from .config import FaceConfig
 
 OUTPUTS = 2 * POINTS
 
@@ -42,8 +43,8 @@ def face_task(preprocess: Preprocessing, target: Callable[[Any], Any] = all_poin
     """The Euclidean distance of the points in every frame, in coordinates of the box.
 
     Args:
-      preprocess: What the pre-trained network's input is normalised by.
-      target: Landmarks (..., 68, 2) -> the points to be found (..., P, 2).
+        preprocess: What the pre-trained network's input is normalised by.
+        target: Landmarks (..., 68, 2) -> the points to be found (..., P, 2).
     """
 
     def prepare(batch: Batch) -> Array:

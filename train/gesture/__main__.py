@@ -19,16 +19,17 @@ from prernn_jax.data.drawn.gesture_builder import embedded_gestures, embedded_po
 from prernn_jax.data.gesture.datasets import GestureData, nvgesture
 from prernn_jax.errors import InputError
 from prernn_jax.preprocess import Preprocessing
-from train.engine.devices import make_mesh
-from train.engine.log import say
-from train.gesture.config import GestureConfig, gesture_preset
-from train.gesture.pretrain import compact_backbone
-from train.gesture.task import gesture_test_batches, gesture_train_batches
-from train.run.backbone import Backbone, read_weights, with_channels
-from train.run.classification import classification_task, measure, report_videos
-from train.run.config import check_run, check_start, run_name
-from train.run.folder import RunFolder
-from train.run.stage_two import Application, settings_of, train_and_test
+
+from ..engine.devices import make_mesh
+from ..engine.log import say
+from ..run.backbone import Backbone, read_weights, with_channels
+from ..run.classification import classification_task, measure, report_videos
+from ..run.config import check_run, check_start, run_name
+from ..run.folder import RunFolder
+from ..run.stage_two import Application, settings_of, train_and_test
+from .config import GestureConfig, gesture_preset
+from .pretrain import compact_backbone
+from .task import gesture_test_batches, gesture_train_batches
 
 SPORTS1M = Preprocessing(channels="bgr", mean=(90.25, 97.66, 101.41))
 """Means of Sports-1M's mean volume, where a file of weights does not bring it."""
@@ -52,8 +53,8 @@ def read_c3d(config: GestureConfig) -> Backbone:
     """The C3D that --weights names.
 
     Raises:
-      InputError: The file is bad or holds another architecture, or its network does not take
-        clips of --clip_length and --crop.
+        InputError: The file is bad or holds another architecture, or its network does not take
+            clips of --clip_length and --crop.
     """
     assert config.weights is not None
     backbone = read_weights(config.weights, C3D, "c3d", SPORTS1M)
@@ -75,7 +76,7 @@ def open_backbone(config: GestureConfig, mesh: Mesh) -> Backbone:
     For flow it has two channels, made from its own where they are others.
 
     Raises:
-      InputError: The file is bad, or its network is another or takes other clips.
+        InputError: The file is bad, or its network is another or takes other clips.
     """
     if config.weights is not None:
         backbone = read_c3d(config)

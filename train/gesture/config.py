@@ -7,8 +7,9 @@ from typing import Literal
 from prernn_jax.data.drawn.gestures import EmbeddedGesturesConfig
 from prernn_jax.data.gesture.datasets import Modality
 from prernn_jax.data.prepared.clip_files import Flow
-from train.engine.optim import GESTURE, Schedule
-from train.run.config import Pretraining, RunConfig
+
+from ..engine.optim import GESTURE, Schedule
+from ..run.config import Pretraining, RunConfig
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class GesturePretraining(Pretraining):
     """Stage one: a compact C3D on single clips of other hands.
 
     Attributes:
-      epochs: Passes over them.
+        epochs: Passes over them.
     """
 
     epochs: int = 10
@@ -31,16 +32,16 @@ class GestureConfig(RunConfig):
     """Recognition of dynamic hand gestures.
 
     Attributes:
-      data: `embedded` is generated here, NVGesture is read from --data_dir.
-      modality: Depth, colour, or the optical flow of colour; embedded gestures are depth.
-      embedded: Size and difficulty of the embedded data.
-      lists: NVGesture: lists to train and to test on in place of the official ones.
-      flow: Algorithm of the optical flow, for --modality=flow.
-      steps: Clips T of a video; they lie one after the other.
-      clip_length: Frames L of a clip.
-      stride: Of so many frames of a video one is taken.
-      crop: Side of the network's input in pixels.
-      pretraining: Stage one.
+        data: `embedded` is generated here, NVGesture is read from --data_dir.
+        modality: Depth, colour, or the optical flow of colour; embedded gestures are depth.
+        embedded: Size and difficulty of the embedded data.
+        lists: NVGesture: lists to train and to test on in place of the official ones.
+        flow: Algorithm of the optical flow, for --modality=flow.
+        steps: Clips T of a video; they lie one after the other.
+        clip_length: Frames L of a clip.
+        stride: Of so many frames of a video one is taken.
+        crop: Side of the network's input in pixels.
+        pretraining: Stage one.
     """
 
     data: Literal["embedded", "nvgesture"] = "embedded"

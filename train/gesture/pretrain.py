@@ -11,11 +11,12 @@ from jax.sharding import Mesh
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.gesture.datasets import GestureData
 from prernn_jax.preprocess import Preprocessing
-from train.gesture.config import GestureConfig
-from train.gesture.task import gesture_test_batches, gesture_train_batches
-from train.run.backbone import Backbone, expecting
-from train.run.classification import classification_task, measure_clips
-from train.run.stage_one import kept_backbone, train_backbone
+
+from ..run.backbone import Backbone, expecting
+from ..run.classification import classification_task, measure_clips
+from ..run.stage_one import kept_backbone, train_backbone
+from .config import GestureConfig
+from .task import gesture_test_batches, gesture_train_batches
 
 COMPACT: dict[str, Any] = {
     "width": 16,
@@ -34,9 +35,9 @@ def compact_backbone(
     """The compact C3D: read when it is there, else trained and written.
 
     Args:
-      config: Says how it is trained and where it is kept.
-      poses: Opens the data of single clips; called only where there is something to train.
-      mesh: Devices to train on.
+        config: Says how it is trained and where it is kept.
+        poses: Opens the data of single clips; called only where there is something to train.
+        mesh: Devices to train on.
     """
     arguments = COMPACT | {"clip_length": config.clip_length, "image_size": config.crop}
     settings = asdict(config.pretraining) | {"data": config.embedded.key, "arguments": arguments}

@@ -9,7 +9,8 @@ from prernn_jax.data.batches import Batch, EvalLoader, TrainLoader, eval_batches
 from prernn_jax.data.gesture.datasets import GestureData
 from prernn_jax.data.gesture.sampling import read_clips
 from prernn_jax.data.records import Record
-from train.gesture.config import GestureConfig
+
+from .config import GestureConfig
 
 
 def _reader(data: GestureData, config: GestureConfig, steps: int, channels: int) -> Any:
@@ -41,16 +42,16 @@ def gesture_train_batches(
     """Endless augmented batches of the training set.
 
     Args:
-      data: The data set.
-      config: Clip length, crop and workers.
-      channels: C of the network's input.
-      steps: Clips T of a video.
-      stride: Of so many frames one is taken.
-      batch_size: Videos B a batch.
-      seed: Of order and augmentation.
+        data: The data set.
+        config: Clip length, crop and workers.
+        channels: C of the network's input.
+        steps: Clips T of a video.
+        stride: Of so many frames one is taken.
+        batch_size: Videos B a batch.
+        seed: Of order and augmentation.
 
     Returns:
-      Dicts of `clips` uint8 (B, T, L, S, S, C), `lengths` and `labels` int32 (B,).
+        Dicts of `clips` uint8 (B, T, L, S, S, C), `lengths` and `labels` int32 (B,).
     """
     read = partial(
         _reader(data, config, steps, channels),
@@ -80,7 +81,7 @@ def gesture_test_batches(
     """Batches of a whole set, each video once; arguments as for `gesture_train_batches`.
 
     Returns:
-      Re-iterable; the same dicts with `video` int32 (B,) and `mask` bool (B,).
+        Re-iterable; the same dicts with `video` int32 (B,) and `mask` bool (B,).
     """
     source = data.splits[split]
     read = partial(_reader(data, config, steps, channels), stride=stride)

@@ -19,10 +19,10 @@ class Backbone(NamedTuple):
     """A network and where it comes from.
 
     Attributes:
-      model: The network.
-      metadata: From which it is built again.
-      source: What to call its origin.
-      path: Its file, where it has one.
+        model: The network.
+        metadata: From which it is built again.
+        source: What to call its origin.
+        path: Its file, where it has one.
     """
 
     model: Any
@@ -56,7 +56,7 @@ def read_backbone(path: Path) -> Backbone:
     """Reads a pre-trained network; its `preprocess` is what the file says, if it says it.
 
     Raises:
-      InputError: The file is bad or holds no network that we know.
+        InputError: The file is bad or holds no network that we know.
     """
     _, metadata = read_parameters(path)
     return Backbone(load_pretrained(path), metadata, path.name, path)
@@ -66,13 +66,13 @@ def read_weights(path: Path, kind: type, port: str, otherwise: Preprocessing) ->
     """Reads the network that --weights names.
 
     Args:
-      path: The file.
-      kind: The class that the application needs.
-      port: Its name for `prernn-port convert --arch`.
-      otherwise: How its input is normalised where the file does not say it.
+        path: The file.
+        kind: The class that the application needs.
+        port: Its name for `prernn-port convert --arch`.
+        otherwise: How its input is normalised where the file does not say it.
 
     Raises:
-      InputError: The file is bad or holds another architecture.
+        InputError: The file is bad or holds another architecture.
     """
     backbone = read_backbone(path)
     if not isinstance(backbone.model, kind):
@@ -90,7 +90,7 @@ def read_resnet(path: Path, channels: int) -> Backbone:
     the file says, by default as torchvision's weights expect.
 
     Raises:
-      InputError: The file is bad, holds another architecture, or takes other channels.
+        InputError: The file is bad, holds another architecture, or takes other channels.
     """
     backbone = read_weights(path, ResNet, "resnet50", RGB if channels == 3 else FLOW)
     found = backbone.model.conv1.in_features

@@ -11,22 +11,23 @@ from prernn_jax.data.action.datasets import ActionData
 from prernn_jax.data.gesture.datasets import GestureData
 from prernn_jax.metrics import confusion_matrix, sequence_nll, sequence_scores, top1, video_scores
 from prernn_jax.preprocess import Preprocessing
-from train.action.config import ActionConfig
-from train.engine.log import say
-from train.engine.loop import Predictions
-from train.engine.step import Batch, Metrics, Task
-from train.gesture.config import GestureConfig
-from train.run.figures import confusion_figure
-from train.run.folder import RunFolder
-from train.run.scores import Scores, Set, write_scores
-from train.run.stage_two import Outcome, write_summary
+
+from ..action.config import ActionConfig
+from ..engine.log import say
+from ..engine.loop import Predictions
+from ..engine.step import Batch, Metrics, Task
+from ..gesture.config import GestureConfig
+from .figures import confusion_figure
+from .folder import RunFolder
+from .scores import Scores, Set, write_scores
+from .stage_two import Outcome, write_summary
 
 
 def classification_task(preprocess: Preprocessing) -> Task:
     """Negative log likelihood over the steps of a sequence.
 
     Args:
-      preprocess: What the pre-trained network's input is normalised by.
+        preprocess: What the pre-trained network's input is normalised by.
     """
 
     def prepare(batch: Batch) -> Array:
@@ -63,8 +64,8 @@ def measure(found: Predictions) -> dict[str, float]:
     """Metrics of a set.
 
     Returns:
-      `video_top1` (scores averaged over the sequences of a video), `clip_top1` (each sequence by
-      itself) and `loss` (negative log likelihood, mean over sequences).
+        `video_top1` (scores averaged over the sequences of a video), `clip_top1` (each sequence by
+        itself) and `loss` (negative log likelihood, mean over sequences).
     """
     _, scores, labels = of_videos(found)
     return {
@@ -86,16 +87,16 @@ def report_videos(
     """Keeps the videos' scores, draws the confusion matrix, writes `summary.json`, says the result.
 
     Args:
-      folder: The run's.
-      name: Of the run, for the figure's title.
-      config: Of the run.
-      data: What it was trained and tested on.
-      split: The official split; empty where there is but one.
-      outcome: Of the run; its metrics are those of `train.run.classification.measure`.
-      began: `time.perf_counter()` at the start of the run.
+        folder: The run's.
+        name: Of the run, for the figure's title.
+        config: Of the run.
+        data: What it was trained and tested on.
+        split: The official split; empty where there is but one.
+        outcome: Of the run; its metrics are those of `train.run.classification.measure`.
+        began: `time.perf_counter()` at the start of the run.
 
     Returns:
-      What is in the summary.
+        What is in the summary.
     """
     sets: dict[Set, Any] = {"test": outcome.test, "validation": outcome.validation}
     kept = {which: of_videos(found) for which, found in sets.items() if found is not None}

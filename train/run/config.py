@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 import tyro
 
 from prernn_jax.errors import InputError
-from train.engine.devices import make_mesh
-from train.engine.optim import Schedule
-from train.engine.step import Precision
+
+from ..engine.devices import make_mesh
+from ..engine.optim import Schedule
+from ..engine.step import Precision
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,9 @@ class Pretraining:
     """Stage one: the compact CNN on single frames or clips of the embedded data.
 
     Attributes:
-      batch_size: Frames or clips a step.
-      learning_rate: First rate, falling along a cosine.
-      seed: Of its weights and its order of samples; the same CNN serves runs of any --seed.
+        batch_size: Frames or clips a step.
+        learning_rate: First rate, falling along a cosine.
+        seed: Of its weights and its order of samples; the same CNN serves runs of any --seed.
     """
 
     batch_size: int = 32
@@ -35,41 +36,41 @@ class RunConfig:
     """Everything about a run that does not depend on the application.
 
     Attributes:
-      preset: The defaults of all other flags: `embedded` for a laptop, `paper` for the paper's
-        settings (supplementary material). Without it, that which belongs to --data.
-      data_dir: Folder with the official files of real data.
-      cache_dir: Where prepared data are kept; ~/.cache/prernn_jax when not given.
-      model: `pre`: the CNN's own last layers made recurrent. `pre_sih`: one input-to-hidden map
-        for all gates. `traditional`: new recurrent layers on top. `feedforward`: no recurrence.
-      cell: Of the recurrent layers.
-      layers: Names of the layers that become recurrent; all that can when none is named.
-      init: Input-to-hidden weights of `pre` and `pre_sih`: kept or drawn anew.
-      readout: `kept`: a converted layer hands on what the CNN's activation makes of its hidden
-        state. `none`: the hidden state itself.
-      extra: Further random recurrent layers behind the converted ones (Table 2).
-      stacked: Recurrent layers of `traditional`.
-      hidden: Their hidden size; without it, the one with as many new weights as `pre`.
-      weights: A pre-trained network (from `prernn-port convert`, or stage one of another run);
-        without it, stage one trains a compact CNN on embedded data.
-      epochs: Passes over the training set.
-      batch_size: Sequences a step, over all devices.
-      schedule: Learning rate over the epochs.
-      momentum: Of SGD.
-      weight_decay: Added to the gradient, times the parameter.
-      clip_norm: Largest global norm of a gradient.
-      dropout: Share of the output layer's inputs dropped in training.
-      batch_norm: In training, use the batch's statistics or the stored ones.
-      freeze: Regular expressions: parameters whose whole name one matches are not trained.
-      precision: Of activations and products; parameters and loss are float32.
-      seed: Of new weights, the order of samples and augmentation.
-      workdir: Where runs and the CNN of stage one are kept.
-      name: Of this run's folder in workdir; made from the settings when not given.
-      devices: Over how many devices a batch is split.
-      workers: Processes that read and augment; 0 for threads of this one.
-      checkpoint_every: Epochs from one checkpoint to the next.
-      validate_every: Epochs from one look at the validation set to the next; 0 for none but the
-        last, behind the training.
-      resume: Go on from the last checkpoint.
+        preset: The defaults of all other flags: `embedded` for a laptop, `paper` for the paper's
+            settings (supplementary material). Without it, that which belongs to --data.
+        data_dir: Folder with the official files of real data.
+        cache_dir: Where prepared data are kept; ~/.cache/prernn_jax when not given.
+        model: `pre`: the CNN's own last layers made recurrent. `pre_sih`: one input-to-hidden map
+            for all gates. `traditional`: new recurrent layers on top. `feedforward`: no recurrence.
+        cell: Of the recurrent layers.
+        layers: Names of the layers that become recurrent; all that can when none is named.
+        init: Input-to-hidden weights of `pre` and `pre_sih`: kept or drawn anew.
+        readout: `kept`: a converted layer hands on what the CNN's activation makes of its hidden
+            state. `none`: the hidden state itself.
+        extra: Further random recurrent layers behind the converted ones (Table 2).
+        stacked: Recurrent layers of `traditional`.
+        hidden: Their hidden size; without it, the one with as many new weights as `pre`.
+        weights: A pre-trained network (from `prernn-port convert`, or stage one of another run);
+            without it, stage one trains a compact CNN on embedded data.
+        epochs: Passes over the training set.
+        batch_size: Sequences a step, over all devices.
+        schedule: Learning rate over the epochs.
+        momentum: Of SGD.
+        weight_decay: Added to the gradient, times the parameter.
+        clip_norm: Largest global norm of a gradient.
+        dropout: Share of the output layer's inputs dropped in training.
+        batch_norm: In training, use the batch's statistics or the stored ones.
+        freeze: Regular expressions: parameters whose whole name one matches are not trained.
+        precision: Of activations and products; parameters and loss are float32.
+        seed: Of new weights, the order of samples and augmentation.
+        workdir: Where runs and the CNN of stage one are kept.
+        name: Of this run's folder in workdir; made from the settings when not given.
+        devices: Over how many devices a batch is split.
+        workers: Processes that read and augment; 0 for threads of this one.
+        checkpoint_every: Epochs from one checkpoint to the next.
+        validate_every: Epochs from one look at the validation set to the next; 0 for none but the
+            last, behind the training.
+        resume: Go on from the last checkpoint.
     """
 
     preset: Literal["embedded", "paper"] = "embedded"
@@ -108,8 +109,8 @@ def run_name(config: RunConfig, *kind: str) -> str:
     """The name of a run's folder: --name, or what distinguishes the run.
 
     Args:
-      config: Of the run.
-      kind: What comes first, such as the data set and the stream.
+        config: Of the run.
+        kind: What comes first, such as the data set and the stream.
     """
     parts: list[str] = [*kind, config.model]
     if config.model != "feedforward":
@@ -132,8 +133,8 @@ def check_run(config: RunConfig, *at_least_one: str) -> None:
     """Raises an InputError for values that no run can have.
 
     Args:
-      config: Of the run.
-      at_least_one: Further fields that must be 1 or more.
+        config: Of the run.
+        at_least_one: Further fields that must be 1 or more.
     """
     for name in ("epochs", "checkpoint_every", "stacked", *at_least_one):
         if getattr(config, name) < 1:
@@ -166,12 +167,12 @@ def check_start(
     """Raises an InputError where a run has no data or no network to start from.
 
     Args:
-      config: Of the run.
-      data: Its --data.
-      pretraining: Its stage one.
-      network: The paper's network.
-      file: A file that `prernn-port` could convert to it.
-      arch: Its name for `prernn-port convert --arch`.
+        config: Of the run.
+        data: Its --data.
+        pretraining: Its stage one.
+        network: The paper's network.
+        file: A file that `prernn-port` could convert to it.
+        arch: Its name for `prernn-port convert --arch`.
     """
     if not 0 <= pretraining.seed < 2**32:
         raise InputError(f"--pretraining.seed={pretraining.seed}: expected 0 to {2**32 - 1}")

@@ -1,6 +1,5 @@
 """Pictures of a run: learning curves, the confusion matrix, cumulative errors, gates."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,17 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from prernn_jax.data.face.metrics import THRESHOLD, auc, cumulative_errors, failure_rate
+from prernn_jax.files.atomic import replacing
 
 
 def origin(name: str, value: Array, before: Mapping[str, Array], source: str) -> str:
     """Where a parameter of a sequence model comes from.
 
     Args:
-      name: Its dotted name.
-      value: Its value before training.
-      before: The pre-trained network's parameters by dotted name.
-      source: What to call that network.
+        name: Its dotted name.
+        value: Its value before training.
+        before: The pre-trained network's parameters by dotted name.
+        source: What to call that network.
     """
     array = np.asarray(value)
     old_name = name.removeprefix("backbone.")
@@ -69,9 +69,8 @@ def parameter_table(
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Writes a figure as a PNG, under a temporary name first."""
-    temporary = path.with_name(path.name + ".tmp")
-    FigureCanvasAgg(figure).print_png(temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary)
 
 
 def learning_curves(
@@ -83,10 +82,10 @@ def learning_curves(
     """Draws metrics over the epochs, one panel each, and writes a PNG.
 
     Args:
-      path: The PNG.
-      train: Lines of `metrics.jsonl` with `epoch`, and `names` where known.
-      validation: The same, of the validation set.
-      names: The metrics.
+        path: The PNG.
+        train: Lines of `metrics.jsonl` with `epoch`, and `names` where known.
+        validation: The same, of the validation set.
+        names: The metrics.
     """
     figure = Figure(figsize=(4.5 * len(names), 3.2), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
@@ -123,9 +122,9 @@ def error_curves(path: Path, errors: Mapping[Any, NDArray[Any]], title: str) -> 
     """Draws cumulative error curves and writes a PNG.
 
     Args:
-      path: The PNG.
-      errors: Name of the normaliser -> a frame's normalised error (N,).
-      title: Of the picture.
+        path: The PNG.
+        errors: Name of the normaliser -> a frame's normalised error (N,).
+        title: Of the picture.
     """
     figure = Figure(figsize=(5.0, 3.8), layout="constrained")
     axes = figure.subplots()
@@ -150,10 +149,10 @@ def gate_saturation(path: Path, layers: Mapping[str, Mapping[str, Any]], title: 
     """Draws how often units' gates are saturated, one panel a layer, and writes a PNG.
 
     Args:
-      path: The PNG.
-      layers: Layer -> gate -> `below` and `above`, shares of all values, and `units`, the two
-        shares of every unit; see `train.gates`.
-      title: Of the picture.
+        path: The PNG.
+        layers: Layer -> gate -> `below` and `above`, shares of all values, and `units`, the two
+            shares of every unit; see `train.gates`.
+        title: Of the picture.
     """
     units = [found["units"] for gates in layers.values() for found in gates.values()]
     reach = min(1.0, max(0.1, 1.1 * float(np.max(np.concatenate(units)))))  # one for all panels

@@ -11,16 +11,17 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 from prernn_jax.errors import InputError
 from prernn_jax.files.models import load_model
 from prernn_jax.sequence import SequenceModel
-from train.action import __main__ as action
-from train.action import task as action_batches
-from train.action.config import ActionConfig
-from train.engine.step import Batch
-from train.face import __main__ as face
-from train.face import task as face_task
-from train.face.config import FaceConfig
-from train.gesture import __main__ as gesture
-from train.gesture import task as gesture_batches
-from train.gesture.config import GestureConfig
+
+from ..action import __main__ as action
+from ..action import task as action_batches
+from ..action.config import ActionConfig
+from ..engine.step import Batch
+from ..face import __main__ as face
+from ..face import task as face_task
+from ..face.config import FaceConfig
+from ..gesture import __main__ as gesture
+from ..gesture import task as gesture_batches
+from ..gesture.config import GestureConfig
 
 AnyConfig = ActionConfig | FaceConfig | GestureConfig
 
@@ -31,8 +32,8 @@ def read_settings(path: Path) -> AnyConfig:
     A setting that the file does not know, because the run is older than it, has its default.
 
     Raises:
-      InputError: There is no such file, it holds no configuration of these applications, or a
-        value in it is none that its field can have.
+        InputError: There is no such file, it holds no configuration of these applications, or a
+            value in it is none that its field can have.
     """
     try:
         values = json.loads(path.read_text())
@@ -91,9 +92,9 @@ class FinishedRun(NamedTuple):
     """What a run has left.
 
     Attributes:
-      path: Its folder.
-      config: Its settings, on one device.
-      model: Trained, for evaluation.
+        path: Its folder.
+        config: Its settings, on one device.
+        model: Trained, for evaluation.
     """
 
     path: Path
@@ -105,7 +106,7 @@ def open_run(path: Path) -> FinishedRun:
     """Opens the folder of a finished run.
 
     Raises:
-      InputError: There is none, the run in it has not ended, or a file in it is bad.
+        InputError: There is none, the run in it has not ended, or a file in it is bad.
     """
     if not (path / "config.json").is_file():
         raise InputError(
@@ -129,15 +130,15 @@ def held_out_batches(run: FinishedRun, split: HeldOut, batch_size: int) -> Itera
     """Opens the data that the run had and hands out one of its held-out sets, as the run did.
 
     Args:
-      run: The run.
-      split: Which set.
-      batch_size: Sequences B a batch.
+        run: The run.
+        split: Which set.
+        batch_size: Sequences B a batch.
 
     Returns:
-      Re-iterable; dicts of `clips` (B, T, ...), `lengths`, `mask` bool (B,) and more.
+        Re-iterable; dicts of `clips` (B, T, ...), `lengths`, `mask` bool (B,) and more.
 
     Raises:
-      InputError: There are no such data, or no such set of them.
+        InputError: There are no such data, or no such set of them.
     """
     config = run.config
     sizes = {"steps": config.steps, "batch_size": batch_size}

@@ -1,13 +1,15 @@
 """The folder of a run: one run at a time, its configuration, and what it goes on from."""
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import write_json
 
 # What may differ on --resume: where things lie and how fast they go.
 _FREE = (
@@ -16,18 +18,11 @@ _FREE = (
 )  # fmt: skip
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file under a temporary name first."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 def make_folder(path: Path) -> None:
     """Makes a folder and those above it.
 
     Raises:
-      InputError: It cannot be made or written to.
+        InputError: It cannot be made or written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -55,11 +50,11 @@ def differences(path: Path, config: Mapping[str, Any]) -> list[str] | None:
     """What is other in a configuration than in that of the run in a folder.
 
     Args:
-      path: The run's folder.
-      config: JSON values. What may differ on --resume is left out.
+        path: The run's folder.
+        config: JSON values. What may differ on --resume is left out.
 
     Returns:
-      One text a setting; None where there is no run.
+        One text a setting; None where there is no run.
     """
     file = path / "config.json"
     if not file.is_file():
@@ -76,13 +71,13 @@ class RunFolder:
     """A run's folder, locked as long as this process holds it.
 
     Args:
-      path: The folder.
-      config: What the run is, as plain JSON values.
-      resume: Go on with the run that is there.
+        path: The folder.
+        config: What the run is, as plain JSON values.
+        resume: Go on with the run that is there.
 
     Raises:
-      InputError: Another process has it, it cannot be written, or `resume` and the
-        configuration is another one or there is nothing to go on with.
+        InputError: Another process has it, it cannot be written, or `resume` and the
+            configuration is another one or there is nothing to go on with.
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any], *, resume: bool) -> None:
@@ -98,22 +93,20 @@ class RunFolder:
             self.close()
             raise
 
-    def _take_lock(self) -> IO[str]:
+    def _take_lock(self) -> FileLock:
         # Beside the folder and not in it: the folder may be renamed.
-        lock = self.path.with_name(f".{self.path.name}.lock").open("a+")
+        file = self.path.with_name(f".{self.path.name}.lock")
+        # Read first: whoever tries to lock the file empties it.
+        holder = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+        lock = FileLock(file)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            lock.close()
+            lock.acquire(timeout=0)
+        except Timeout:
             raise InputError(
-                f"{self.path} is in use by another run (process {holder}); "
+                f"{self.path} is in use by another run (process {holder or 'unknown'}); "
                 "wait for it, or give this one another --name or --workdir"
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        file.write_text(str(os.getpid()), encoding="utf-8")
         return lock
 
     def begin(self) -> None:
@@ -129,7 +122,7 @@ class RunFolder:
                 number += 1
             self.path.rename(aside)
         make_folder(self.path)
-        write_text(self.path / "config.json", json.dumps(self._config, indent=2) + "\n")
+        write_json(self.path / "config.json", self._config)
 
     def _compare(self) -> None:
         differing = differences(self.path, self._config)
@@ -143,7 +136,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Gives the folder free."""
-        self._lock.close()
+        self._lock.release()
 
     def __enter__(self) -> "RunFolder":
         return self

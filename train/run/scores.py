@@ -1,6 +1,5 @@
 """Class scores of a run's videos as a file beside its model, and whether runs' can be joined."""
 
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import replacing
 
 Set = Literal["test", "validation"]
 
@@ -20,14 +20,14 @@ class Scores:
     """Scores of all videos of a set; `scores-<set>.npz` holds the fields but `run` as arrays.
 
     Attributes:
-      run: The run's folder.
-      video: Names (V,), as the data's records have them.
-      scores: Class probabilities (V, K), the mean over the sequences of a video.
-      labels: Class numbers (V,).
-      classes: Names (K,).
-      data: The data set; for embedded data with the key of what was drawn.
-      split: The official split; empty where there is but one.
-      set: Which set of the split.
+        run: The run's folder.
+        video: Names (V,), as the data's records have them.
+        scores: Class probabilities (V, K), the mean over the sequences of a video.
+        labels: Class numbers (V,).
+        classes: Names (K,).
+        data: The data set; for embedded data with the key of what was drawn.
+        split: The official split; empty where there is but one.
+        set: Which set of the split.
     """
 
     run: Path
@@ -48,10 +48,9 @@ def scores_path(run: Path, which: Set) -> Path:
 def write_scores(found: Scores) -> None:
     """Writes the file, under a temporary name first."""
     path = scores_path(found.run, found.set)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary:
         np.savez(
-            file,
+            temporary,
             video=found.video,
             scores=found.scores,
             labels=found.labels,
@@ -60,18 +59,17 @@ def write_scores(found: Scores) -> None:
             split=np.array(found.split),
             set=np.array(found.set),
         )
-    os.replace(temporary, path)
 
 
 def read_scores(run: Path, which: Set) -> Scores:
     """Reads the scores of a run.
 
     Args:
-      run: Its folder.
-      which: Set of videos.
+        run: Its folder.
+        which: Set of videos.
 
     Raises:
-      InputError: There is no such folder or file, or the file is damaged or of another kind.
+        InputError: There is no such folder or file, or the file is damaged or of another kind.
     """
     path = scores_path(run, which)
     if not run.is_dir():
@@ -130,10 +128,10 @@ def match(streams: Sequence[Scores]) -> list[Scores]:
     """The scores of several runs with their videos in the order of the first's.
 
     Args:
-      streams: One of each run, at least one.
+        streams: One of each run, at least one.
 
     Raises:
-      InputError: They are not of the same data, split, set, classes and videos.
+        InputError: They are not of the same data, split, set, classes and videos.
     """
     first, *others = streams
     return [first, *(_in_order_of(first, other) for other in others)]

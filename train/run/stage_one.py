@@ -11,14 +11,15 @@ from jax.sharding import Mesh
 from prernn_jax.data.action.loader import TrainLoader
 from prernn_jax.files.backbones import flat_parameters, save_parameters
 from prernn_jax.files.models import apply_surgery
-from train.engine.devices import set_up
-from train.engine.log import say
-from train.engine.loop import Plan, Predictions, evaluate, fit
-from train.engine.optim import Schedule, sgd
-from train.engine.step import Batch, Task, TrainState
-from train.run.backbone import Backbone, read_backbone
-from train.run.config import Pretraining, RunConfig
-from train.run.folder import make_folder
+
+from ..engine.devices import set_up
+from ..engine.log import say
+from ..engine.loop import Plan, Predictions, evaluate, fit
+from ..engine.optim import Schedule, sgd
+from ..engine.step import Batch, Task, TrainState
+from .backbone import Backbone, read_backbone
+from .config import Pretraining, RunConfig
+from .folder import make_folder
 
 
 def kept_backbone(
@@ -27,11 +28,11 @@ def kept_backbone(
     """The CNN of stage one: read where it is there, else made and written.
 
     Args:
-      config: Says where it is kept; its optimiser's settings count among those that decide.
-      name: What the file's name begins with.
-      settings: JSON values: everything else that decides the result, so that a change of any of
-        them trains anew.
-      make: Trains it.
+        config: Says where it is kept; its optimiser's settings count among those that decide.
+        name: What the file's name begins with.
+        settings: JSON values: everything else that decides the result, so that a change of any of
+            them trains anew.
+        make: Trains it.
     """
     deciding = dict(settings) | {
         name: getattr(config, name)
@@ -66,17 +67,17 @@ def train_backbone(
     """Trains a CNN on sequences of one step.
 
     Args:
-      config: Of the run: momentum, weight decay, clipping, precision.
-      start: The network to start from; left as it was.
-      task: Input, loss and predictions.
-      outputs: Size of its new output layer.
-      batches: Of the training set; closed at the end.
-      validation: Of the validation set.
-      measure: Predictions of that -> metrics to show.
-      settings: Of stage one.
-      name: Of what is trained, for the screen.
-      epochs: Passes over the training set.
-      mesh: Devices to train on.
+        config: Of the run: momentum, weight decay, clipping, precision.
+        start: The network to start from; left as it was.
+        task: Input, loss and predictions.
+        outputs: Size of its new output layer.
+        batches: Of the training set; closed at the end.
+        validation: Of the validation set.
+        measure: Predictions of that -> metrics to show.
+        settings: Of stage one.
+        name: Of what is trained, for the screen.
+        epochs: Passes over the training set.
+        mesh: Devices to train on.
     """
     schedule = Schedule(settings.learning_rate, "cosine", warmup=0.5)
     optimizer = sgd(

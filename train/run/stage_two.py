@@ -12,27 +12,29 @@ from jax.sharding import Mesh
 
 from prernn_jax.budget import matched_hidden_for
 from prernn_jax.data.action.loader import TrainLoader
+from prernn_jax.files.atomic import write_json
 from prernn_jax.files.backbones import flat_parameters
 from prernn_jax.files.models import apply_surgery, save_model
-from train.engine.checkpoint import Checkpoints
-from train.engine.devices import set_up
-from train.engine.log import MetricsLog, console, say
-from train.engine.loop import Plan, Predictions, evaluate, fit
-from train.engine.optim import has_ended, reduction, sgd
-from train.engine.step import Batch, Task, TrainState
-from train.run.backbone import Backbone
-from train.run.config import RunConfig
-from train.run.figures import learning_curves, parameter_table
-from train.run.folder import RunFolder, write_text
+
+from ..engine.checkpoint import Checkpoints
+from ..engine.devices import set_up
+from ..engine.log import MetricsLog, console, say
+from ..engine.loop import Plan, Predictions, evaluate, fit
+from ..engine.optim import has_ended, reduction, sgd
+from ..engine.step import Batch, Task, TrainState
+from .backbone import Backbone
+from .config import RunConfig
+from .figures import learning_curves, parameter_table
+from .folder import RunFolder
 
 
 def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[str, Any]:
     """The function that makes the sequence model, and its arguments, as `save_model` takes them.
 
     Args:
-      config: Says what is to become of the backbone.
-      backbone: The pre-trained network.
-      outputs: Size K of the new output layer.
+        config: Says what is to become of the backbone.
+        backbone: The pre-trained network.
+        outputs: Size K of the new output layer.
     """
     if config.model == "feedforward":
         return {"function": "per_frame", "outputs": outputs}
@@ -65,12 +67,12 @@ class Application:
     """What an application brings to a run.
 
     Attributes:
-      task: Input, loss and predictions.
-      outputs: Size K of the output layer.
-      batches: Of the training set, without end.
-      held_out: The `test` set and, where there is one, the `validation` set, in batches.
-      measure: Predictions of a set -> its metrics.
-      curves: Metrics to draw over the epochs.
+        task: Input, loss and predictions.
+        outputs: Size K of the output layer.
+        batches: Of the training set, without end.
+        held_out: The `test` set and, where there is one, the `validation` set, in batches.
+        measure: Predictions of a set -> its metrics.
+        curves: Metrics to draw over the epochs.
     """
 
     task: Task
@@ -85,13 +87,13 @@ class Outcome(NamedTuple):
     """What a run ends with.
 
     Attributes:
-      test: Predictions for the test set, and what its batches say beside the clips.
-      metrics: Of the test set.
-      validation: Predictions for the validation set; None where there is none.
-      validation_metrics: Of the validation set.
-      surgery: The call that made the model, see `train.run.stage_two`.
-      parameters: Number of the model's parameters.
-      train_seconds: From the first step to the last, validation and compilation included.
+        test: Predictions for the test set, and what its batches say beside the clips.
+        metrics: Of the test set.
+        validation: Predictions for the validation set; None where there is none.
+        validation_metrics: Of the validation set.
+        surgery: The call that made the model, see `train.run.stage_two`.
+        parameters: Number of the model's parameters.
+        train_seconds: From the first step to the last, validation and compilation included.
     """
 
     test: Predictions
@@ -115,11 +117,11 @@ def train_and_test(
     """Makes the backbone recurrent, trains all of it, tests it and saves the model.
 
     Args:
-      config: Of the run.
-      folder: The run's; begun here, once all that the run needs is there.
-      backbone: The pre-trained network; left as it was.
-      given: What the application brings; its loader is closed at the end.
-      mesh: Devices to train on.
+        config: Of the run.
+        folder: The run's; begun here, once all that the run needs is there.
+        backbone: The pre-trained network; left as it was.
+        given: What the application brings; its loader is closed at the end.
+        mesh: Devices to train on.
     """
     # -------------------------------------------------------------------- made recurrent
     surgery = surgery_call(config, backbone, given.outputs)
@@ -217,10 +219,10 @@ def write_summary(
     """Writes `summary.json` and returns what is in it.
 
     Args:
-      folder: The run's.
-      outcome: Of the run.
-      began: `time.perf_counter()` at its start.
-      facts: What the application adds, such as chance.
+        folder: The run's.
+        outcome: Of the run.
+        began: `time.perf_counter()` at its start.
+        facts: What the application adds, such as chance.
     """
     summary = {
         **outcome.metrics,
@@ -233,5 +235,5 @@ def write_summary(
         "device": jax.devices()[0].device_kind,
         "folder": str(folder.path),
     }
-    write_text(folder.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_json(folder.path / "summary.json", summary)
     return summary

@@ -12,14 +12,15 @@ from typing import Any
 import tyro
 
 from prernn_jax.command import run_command
-from train.engine.log import say
-from train.engine.loop import RunStopped
-from train.face.config import FacePretraining
-from train.tables.grid import Grid, Structure, grid
-from train.tables.jobs import Config, Done, Job, own_cores, run_all, stage_one
-from train.tables.outcome import result_of, validation_of
-from train.tables.report import write_table
-from train.tables.settings import RATES, TUNING_SEED, TablesConfig, bases, check, jobs
+from prernn_jax.errors import RunStopped
+
+from ..engine.log import say
+from ..face.config import FacePretraining
+from .grid import Grid, Structure, grid
+from .jobs import Config, Done, Job, own_cores, run_all, stage_one
+from .outcome import result_of, validation_of
+from .report import write_table
+from .settings import RATES, TUNING_SEED, TablesConfig, bases, check, jobs
 
 Rates = Mapping[Structure, float | None]
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from train.tables.cell_text import Result, labels, markdown_table, spread
-from train.tables.statistics import mean_sd
+from .cell_text import Result, labels, markdown_table, spread
+from .statistics import mean_sd
 
 
 def sizes(result: Result) -> str:

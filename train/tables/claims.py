@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from train.tables.grid import CONTROL, PLAIN
-from train.tables.paper import paper_value
-from train.tables.statistics import CONFIDENCE, Paired, mean_sd, paired
+from .grid import CONTROL, PLAIN
+from .paper import paper_value
+from .statistics import CONFIDENCE, Paired, mean_sd, paired
 
 # The largest differences that count as none, fixed before any of the grids ran.
 EQUAL_POINTS = 3.0  # of accuracy
@@ -22,10 +22,10 @@ class Claim:
     """One claim of the paper in the columns of a table.
 
     Attributes:
-      number: As in the list of claims; a claim of two parts has two lines.
-      text: What is claimed.
-      pairs: Columns, of which the first is claimed to be better, or about equal.
-      equal: Whether equality is claimed.
+        number: As in the list of claims; a claim of two parts has two lines.
+        text: What is claimed.
+        pairs: Columns, of which the first is claimed to be better, or about equal.
+        equal: Whether equality is claimed.
     """
 
     number: str
@@ -86,12 +86,12 @@ class Comparison:
     """Two structures of a row compared.
 
     Attributes:
-      row: Of the first.
-      first: Column of the first.
-      second_row: Of the second.
-      second: Column of the second.
-      found: The first's advantage.
-      margin: The largest difference that counts as none; None where equality is not claimed.
+        row: Of the first.
+        first: Column of the first.
+        second_row: Of the second.
+        second: Column of the second.
+        found: The first's advantage.
+        margin: The largest difference that counts as none; None where equality is not claimed.
     """
 
     row: str
@@ -131,14 +131,15 @@ def judge(table: int, metric: Mapping[str, Any], cells: Sequence[Cell]) -> dict[
     """Compares the structures of each row and says which claims hold.
 
     Args:
-      table: 1, 2 or 3.
-      metric: `better` (`lower` or `higher`) and `scale` (100 where the values are shares that are
-        shown in %).
-      cells: The table's places: `row`, `column` and `values` by seed. A structure that is not among
-        them takes part in no claim; one whose runs have all failed leaves its claims undecided.
+        table: 1, 2 or 3.
+        metric: `better` (`lower` or `higher`) and `scale` (100 where the values are shares that are
+            shown in %).
+        cells: The table's places: `row`, `column` and `values` by seed. A structure that is not
+            among
+            them takes part in no claim; one whose runs have all failed leaves its claims undecided.
 
     Returns:
-      `differences`, `claims` and the `confidence` of the differences' intervals, as JSON values.
+        `differences`, `claims` and the `confidence` of the differences' intervals, as JSON values.
     """
     places = {(cell["row"], cell["column"]): cell for cell in cells}
     rows = [row for row in dict.fromkeys(row for row, _ in places) if row != CONTROL]

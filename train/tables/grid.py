@@ -28,9 +28,9 @@ class Structure:
     """One place of a table.
 
     Attributes:
-      row: A key of ROWS.
-      column: Key of the column.
-      changes: Fields of `train.run.config.RunConfig`.
+        row: A key of ROWS.
+        column: Key of the column.
+        changes: Fields of `train.run.config.RunConfig`.
     """
 
     row: str
@@ -48,8 +48,8 @@ class Grid:
     """A table without its numbers.
 
     Attributes:
-      columns: Key -> heading, in order.
-      structures: The places that are filled.
+        columns: Key -> heading, in order.
+        structures: The places that are filled.
     """
 
     columns: Mapping[str, str]
@@ -66,10 +66,10 @@ def grid(table: int, width: int, quick: bool = False) -> Grid:
     """The grid of a table.
 
     Args:
-      table: 1, 2 or 3.
-      width: Features of the layers that become recurrent; Table 1's hidden sizes are to them as
-        the paper's are to 4096.
-      quick: A few structures only, to see the program work.
+        table: 1, 2 or 3.
+        width: Features of the layers that become recurrent; Table 1's hidden sizes are to them as
+            the paper's are to 4096.
+        quick: A few structures only, to see the program work.
     """
     whole = {1: lambda: _table1(width), 2: _table2, 3: _table3}[table]()
     if not quick:

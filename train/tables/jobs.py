@@ -15,16 +15,16 @@ from typing import Any, NamedTuple
 
 import jax
 
-from prernn_jax.errors import InputError
+from prernn_jax.errors import InputError, RunStopped
 from prernn_jax.processes import end_with_the_parent, keep_freed_memory, let_an_interrupt_in
-from train.action import __main__ as action
-from train.action.config import ActionConfig
-from train.engine.devices import make_mesh
-from train.engine.loop import RunStopped
-from train.face import __main__ as face
-from train.face.config import FaceConfig
-from train.run.folder import differences, make_folder
-from train.run.stage_two import settings_of
+
+from ..action import __main__ as action
+from ..action.config import ActionConfig
+from ..engine.devices import make_mesh
+from ..face import __main__ as face
+from ..face.config import FaceConfig
+from ..run.folder import differences, make_folder
+from ..run.stage_two import settings_of
 
 Config = FaceConfig | ActionConfig
 
@@ -33,8 +33,8 @@ class Done(NamedTuple):
     """What a job ended with.
 
     Attributes:
-      summary: The run's `summary.json`; None where it failed.
-      failure: Why, such as a loss that is not finite.
+        summary: The run's `summary.json`; None where it failed.
+        failure: Why, such as a loss that is not finite.
     """
 
     summary: dict[str, Any] | None
@@ -112,13 +112,14 @@ def run_all(
     """Does what is not done yet, so many runs at a time.
 
     Args:
-      jobs: The runs, in the order in which they are begun; a job that is there twice is done once.
-      processes: Each gets an equal share of the cores.
-      told: Called after each run with the number of those that are done.
+        jobs: The runs, in the order in which they are begun; a job that is there twice is done
+            once.
+        processes: Each gets an equal share of the cores.
+        told: Called after each run with the number of those that are done.
 
     Raises:
-      InputError: A run cannot be done at all, or a process was killed.
-      KeyboardInterrupt: By Ctrl-C or SIGTERM; runs that had begun have written a checkpoint.
+        InputError: A run cannot be done at all, or a process was killed.
+        KeyboardInterrupt: By Ctrl-C or SIGTERM; runs that had begun have written a checkpoint.
     """
     outcomes: dict[Job, Done] = {}
     for job in jobs:

@@ -6,15 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from train.action.config import ActionConfig
-from train.face.config import FaceConfig
-from train.fuse import fused_top1
-from train.tables.claims import judge
-from train.tables.grid import Grid, Structure
-from train.tables.jobs import Config, Done, Job, own_cores
-from train.tables.paper import paper_value
-from train.tables.settings import RATES, STREAM_WEIGHTS, TUNING_SEED, TablesConfig
-from train.tables.statistics import mean_sd
+from ..action.config import ActionConfig
+from ..face.config import FaceConfig
+from ..fuse import fused_top1
+from .claims import judge
+from .grid import Grid, Structure
+from .jobs import Config, Done, Job, own_cores
+from .paper import paper_value
+from .settings import RATES, STREAM_WEIGHTS, TUNING_SEED, TablesConfig
+from .statistics import mean_sd
 
 Runs = Mapping[int, Sequence[tuple[Job, Done]]]
 """Training seed -> the runs with it: one, or one a stream."""
@@ -68,9 +68,9 @@ def cell_of(table: int, structure: Structure, found: Runs) -> dict[str, Any]:
     """A place of the table.
 
     Args:
-      table: Its number.
-      structure: Where.
-      found: Its runs.
+        table: Its number.
+        structure: Where.
+        found: Its runs.
     """
     values = {str(seed): value_of(done) for seed, done in found.items()}
     known = {seed: value for seed, value in values.items() if value is not None}
@@ -116,11 +116,11 @@ def result_of(
     """The whole outcome as JSON values.
 
     Args:
-      config: Of the table.
-      grid: Of the table.
-      bases: What its runs share.
-      runs: Of each structure.
-      tuning: Structure's key -> rate -> validation loss, where rates were chosen.
+        config: Of the table.
+        grid: Of the table.
+        bases: What its runs share.
+        runs: Of each structure.
+        tuning: Structure's key -> rate -> validation loss, where rates were chosen.
     """
     metric = LOSS if config.faces else TOP1
     cells = [cell_of(config.table, structure, found) for structure, found in runs.items()]

@@ -30,13 +30,14 @@ def paper_value(table: int, row: str, column: str) -> float | None:
     """The paper's figure in a place of a table.
 
     Args:
-      table: 1, 2 or 3.
-      row: The cell, a key of `train.tables.grid.ROWS`. The paper has one GRU row; it is `gru`.
-      column: Key of the column.
+        table: 1, 2 or 3.
+        row: The cell, a key of `train.tables.grid.ROWS`. The paper has one GRU row; it is `gru`.
+        column: Key of the column.
 
     Returns:
-      The Euclidean loss (tables 1 and 2) or the accuracy as a share of 1 (table 3); None where the
-      paper has no figure.
+        The Euclidean loss (tables 1 and 2) or the accuracy as a share of 1 (table 3); None where
+        the
+        paper has no figure.
     """
     figures = _FIGURES[table].get(row)
     if figures is None or column not in _COLUMNS[table]:

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from train.run.figures import save_figure
-from train.tables.grid import CONTROL
+from ..run.figures import save_figure
+from .grid import CONTROL
 
 _KINDS = {
     "traditional": ("traditional", "tab:gray"),
@@ -25,8 +25,8 @@ def draw_table(path: Path, result: Mapping[str, Any]) -> None:
     lines across it.
 
     Args:
-      path: The PNG.
-      result: What is in the JSON.
+        path: The PNG.
+        result: What is in the JSON.
     """
     cells = result["cells"]
     controls = [cell for cell in cells if cell["row"] == CONTROL and cell["mean"] is not None]

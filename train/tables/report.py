@@ -6,25 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from train.run.folder import make_folder, write_text
-from train.tables.cell_text import Result, labels, markdown_table, number, spread
-from train.tables.circumstances import settings, sizes, streams
-from train.tables.grid import CONTROL
-from train.tables.picture import draw_table
+from prernn_jax.files.atomic import write_text
+
+from ..run.folder import make_folder
+from .cell_text import Result, labels, markdown_table, number, spread
+from .circumstances import settings, sizes, streams
+from .grid import CONTROL
+from .picture import draw_table
 
 
 def write_table(folder: Path, result: Result) -> list[Path]:
     """Writes `tableN.json`, and from it `tableN.md` and `tableN.png`.
 
     Args:
-      folder: Where; made if it is not there.
-      result: The outcome, see `train.tables.outcome.result_of`.
+        folder: Where; made if it is not there.
+        result: The outcome, see `train.tables.outcome.result_of`.
 
     Returns:
-      The three files.
+        The three files.
 
     Raises:
-      InputError: The folder cannot be written to.
+        InputError: The folder cannot be written to.
     """
     make_folder(folder)
     text = json.dumps(_finite(result), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
@@ -51,8 +53,8 @@ def table_page(result: Result, picture: str) -> str:
     """The page.
 
     Args:
-      result: What is in the JSON.
-      picture: The picture's name, relative to the page.
+        result: What is in the JSON.
+        picture: The picture's name, relative to the page.
     """
     parts = [
         f"# {result['title']}",

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prernn_jax.errors import InputError
-from train.action.config import ActionConfig, action_preset
-from train.engine.optim import Schedule
-from train.engine.step import Precision
-from train.face.config import FaceConfig, face_preset
-from train.tables.grid import Structure
-from train.tables.jobs import Config, Job
+
+from ..action.config import ActionConfig, action_preset
+from ..engine.optim import Schedule
+from ..engine.step import Precision
+from ..face.config import FaceConfig, face_preset
+from .grid import Structure
+from .jobs import Config, Job
 
 Data = Literal["embedded", "300vw", "ucf101", "hmdb51"]
 
@@ -27,24 +28,24 @@ class TablesConfig:
     """Runs a table's grid and writes its outcome; started again, it goes on where it was.
 
     Attributes:
-      table: 1: hidden sizes. 2: hierarchy of recurrent layers. 3: structure and initialisation.
-      data: `embedded`: a miniature on data generated here. Else the paper's own: 300vw for tables 1
-        and 2, ucf101 or hmdb51 for table 3.
-      data_dir: Folder with the official files of real data.
-      cache_dir: Where prepared data are kept; ~/.cache/prernn_jax when not given.
-      weights: Real data: the pre-trained VGG16, or ResNet50 of both streams.
-      seeds: How many training seeds.
-      jobs: Runs at a time; by default one a core on embedded data and one on real data.
-      tune: Choose each structure's learning rate on validation data, from the same few; by
-        default only on the embedded faces. Without it all runs have the same rate.
-      quick: A few structures, one seed and a short training, to see the program work.
-      epochs: Real data: passes over the training set, in place of the preset's.
-      batch_size: Real data: sequences a step, in place of the preset's.
-      devices: Over how many devices a batch is split.
-      workers: Processes that read and augment for each run; the preset's when not given.
-      precision: Of activations and products.
-      workdir: Where the runs are kept.
-      out: Where `tableN.json`, `.md` and `.png` are written.
+        table: 1: hidden sizes. 2: hierarchy of recurrent layers. 3: structure and initialisation.
+        data: `embedded`: a miniature on data generated here. Else the paper's own: 300vw for tables
+            1 and 2, ucf101 or hmdb51 for table 3.
+        data_dir: Folder with the official files of real data.
+        cache_dir: Where prepared data are kept; ~/.cache/prernn_jax when not given.
+        weights: Real data: the pre-trained VGG16, or ResNet50 of both streams.
+        seeds: How many training seeds.
+        jobs: Runs at a time; by default one a core on embedded data and one on real data.
+        tune: Choose each structure's learning rate on validation data, from the same few; by
+            default only on the embedded faces. Without it all runs have the same rate.
+        quick: A few structures, one seed and a short training, to see the program work.
+        epochs: Real data: passes over the training set, in place of the preset's.
+        batch_size: Real data: sequences a step, in place of the preset's.
+        devices: Over how many devices a batch is split.
+        workers: Processes that read and augment for each run; the preset's when not given.
+        precision: Of activations and products.
+        workdir: Where the runs are kept.
+        out: Where `tableN.json`, `.md` and `.png` are written.
     """
 
     table: Literal[1, 2, 3]
@@ -182,11 +183,11 @@ def jobs(
     """The runs that give one value of a structure: one, or one a stream.
 
     Args:
-      bases: See `bases`.
-      structure: Where in the table.
-      seed: Of the training, and of the embedded data.
-      rate: First learning rate; that of the base when None.
-      purpose: What the folder's name begins with.
+        bases: See `bases`.
+        structure: Where in the table.
+        seed: Of the training, and of the embedded data.
+        rate: First learning rate; that of the base when None.
+        purpose: What the folder's name begins with.
     """
     made = []
     for base in bases:

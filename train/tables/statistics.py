@@ -18,10 +18,10 @@ class Paired:
     """What was found of one structure's advantage over another.
 
     Attributes:
-      values: Seed -> advantage, positive where the first is better; the seeds that both have.
-      mean: Of the advantages; None without any.
-      low: Lower end of the mean's t interval at `CONFIDENCE`; None with fewer than two seeds.
-      high: Its upper end.
+        values: Seed -> advantage, positive where the first is better; the seeds that both have.
+        mean: Of the advantages; None without any.
+        low: Lower end of the mean's t interval at `CONFIDENCE`; None with fewer than two seeds.
+        high: Its upper end.
     """
 
     values: Mapping[str, float]
@@ -42,11 +42,11 @@ class Paired:
         """Whether the advantage is about 0.
 
         Args:
-          margin: The largest difference that counts as none, in the unit of the values.
+            margin: The largest difference that counts as none, in the unit of the values.
 
         Returns:
-          True where the whole interval lies in -margin to margin, False where none of it does,
-          None else, and without an interval.
+            True where the whole interval lies in -margin to margin, False where none of it does,
+            None else, and without an interval.
         """
         if self.low is None or self.high is None:
             return None
@@ -68,9 +68,9 @@ def paired(
     """The advantage of one structure over another, seed by seed.
 
     Args:
-      first: Seed -> value.
-      second: The same, of the other structure; seeds that only one of them has are left out.
-      better: Which values are better.
+        first: Seed -> value.
+        second: The same, of the other structure; seeds that only one of them has are left out.
+        better: Which values are better.
     """
     sign = 1.0 if better == "higher" else -1.0
     values = {seed: sign * (first[seed] - second[seed]) for seed in first if seed in second}

@@ -32,8 +32,8 @@ class Parts(NamedTuple):
     """A message taken apart.
 
     Attributes:
-        pieces: by field number, the contents of the fields that were asked for.
-        rest: the other fields, a message of its own.
+        pieces: By field number, the contents of the fields that were asked for.
+        rest: The other fields, a message of its own.
     """
 
     pieces: dict[int, list[memoryview]]
@@ -41,11 +41,11 @@ class Parts(NamedTuple):
 
 
 def split(message: memoryview, numbers: frozenset[int]) -> Parts:
-    """Take the length-delimited fields with these numbers out of a message.
+    """Takes the length-delimited fields with these numbers out of a message.
 
     Raises:
-        Damaged: a field is unfinished, longer than the message, or of no known wire type.
-        TooMany: there are more small fields than can be looked at.
+        Damaged: A field is unfinished, longer than the message, or of no known wire type.
+        TooMany: There are more small fields than can be looked at.
     """
     pieces: dict[int, list[memoryview]] = defaultdict(list)
     rest = bytearray()
@@ -102,10 +102,10 @@ class _Layer(NamedTuple):
 
 
 def read_caffe(path: Path) -> Source:
-    """Read a `.caffemodel`, or a `.binaryproto` (one blob, with the key `blob[0]`).
+    """Reads a `.caffemodel`, or a `.binaryproto` (one blob, with the key `blob[0]`).
 
     Raises:
-        InputError: no Caffe file, truncated, or shapes and contents that do not agree.
+        InputError: No Caffe file, truncated, or shapes and contents that do not agree.
     """
     from google.protobuf.message import DecodeError
 

@@ -13,13 +13,13 @@ from weights_port.formats.source import nonfinite
 
 
 def read_mean_volume(path: Path) -> tuple[np.ndarray, str]:
-    """Read a volume (C, L, H, W), or (L, H, W, C), of 3 channels.
+    """Reads a volume (C, L, H, W), or (L, H, W, C), of 3 channels.
 
     Returns:
         (L, H, W, C) float32 in the file's channel order, and a line about it for the user.
 
     Raises:
-        InputError: no such file, or it holds something else.
+        InputError: No such file, or it holds something else.
     """
     array = _npy(path) if path.suffix == ".npy" else _blob(path)
     while array.ndim > 4 and array.shape[0] == 1:
@@ -44,7 +44,7 @@ def with_volume(
     """The preprocessing with a volume, at whose size it resizes.
 
     Raises:
-        InputError: the network takes no clips, or they are longer or larger than the volume.
+        InputError: The network takes no clips, or they are longer or larger than the volume.
     """
     if metadata["architecture"] != "c3d":
         raise InputError(f"--mean {path} is for C3D only; {metadata['architecture']} takes images")

@@ -10,10 +10,10 @@ from weights_port.formats.torch import read_torch
 
 
 def open_source(path: Path) -> Source:
-    """Read a file of weights of any known format.
+    """Reads a file of weights of any known format.
 
     Raises:
-        InputError: there is no such file, or it is empty, truncated or of no known format.
+        InputError: There is no such file, or it is empty, truncated or of no known format.
     """
     try:
         size = path.stat().st_size

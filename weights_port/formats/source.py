@@ -15,12 +15,12 @@ class Source:
     """The contents of a file.
 
     Attributes:
-        path: the file.
-        format: as `inspect` names it.
-        family: which tables apply to it.
-        arrays: by key; Caffe's blobs have the keys `layer[number]`. Views where possible.
-        notes: what was done to the names or left out while reading.
-        metadata: text that came with the arrays.
+        path: The file.
+        format: As `inspect` names it.
+        family: Which tables apply to it.
+        arrays: By key; Caffe's blobs have the keys `layer[number]`. Views where possible.
+        notes: What was done to the names or left out while reading.
+        metadata: Text that came with the arrays.
         types: Caffe's type of each layer.
     """
 

@@ -29,14 +29,14 @@ _DAMAGE = (
 
 
 def read_torch(path: Path, *, zipped: bool) -> Source:
-    """Read the state dict of a `.pth`, `.pt` or `.pickle` file without running anything in it.
+    """Reads the state dict of a `.pth`, `.pt` or `.pickle` file without running anything in it.
 
     Args:
-        path: the file.
-        zipped: whether it is of the zip format, which is mapped and not read.
+        path: The file.
+        zipped: Whether it is of the zip format, which is mapped and not read.
 
     Raises:
-        InputError: torch is missing, or the file is damaged, hostile or holds no state dict.
+        InputError: Torch is missing, or the file is damaged, hostile or holds no state dict.
     """
     try:
         import torch

@@ -17,13 +17,13 @@ class Architecture:
     """One of the networks that can be ported.
 
     Attributes:
-        name: what `--arch` calls it.
-        backbone: its name in a file's metadata, see `prernn_jax.files.backbones`.
-        layouts: the tables; the first of a family is the published one.
-        infer: from the shapes in a file, by our names, the constructor's arguments. Where a
+        name: What `--arch` calls it.
+        backbone: Its name in a file's metadata, see `prernn_jax.files.backbones`.
+        layouts: The tables; the first of a family is the published one.
+        infer: From the shapes in a file, by our names, the constructor's arguments. Where a
             shape is missing it takes the published network's.
-        image_size: of the published network, to which the layouts' preprocessing belongs.
-        channels: channels of the last feature map in units of `width`, for the first dense layer.
+        image_size: Of the published network, to which the layouts' preprocessing belongs.
+        channels: Channels of the last feature map in units of `width`, for the first dense layer.
     """
 
     name: str

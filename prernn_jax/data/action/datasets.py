@@ -24,13 +24,13 @@ class ActionData:
     """A data set of labelled clips.
 
     Attributes:
-      classes: names; a record's `label` counts in them.
-      splits: name of a split -> its records (prernn_jax.data.records).
-      stack: flow pairs L that the data were made for.
-      size: side in pixels of the square picture that a network should be given.
-      augmentation: how its training clips are best varied.
-      spatial_classes: names for the spatial stream where they differ (one picture of the
-        pre-training set shows a shape but no leg); a record's `spatial_label` counts in them.
+        classes: names; a record's `label` counts in them.
+        splits: Name of a split -> its records (prernn_jax.data.records).
+        stack: Flow pairs L that the data were made for.
+        size: Side in pixels of the square picture that a network should be given.
+        augmentation: How its training clips are best varied.
+        spatial_classes: Names for the spatial stream where they differ (one picture of the
+            pre-training set shows a shape but no leg); a record's `spatial_label` counts in them.
     """
 
     classes: tuple[str, ...]
@@ -41,24 +41,24 @@ class ActionData:
     spatial_classes: tuple[str, ...] | None = None
 
     def names(self, stream: Stream) -> tuple[str, ...]:
-        """Return the names of the classes that the loader's labels count in."""
+        """Returns the names of the classes that the loader's labels count in."""
         return self.spatial_classes or self.classes if stream == "spatial" else self.classes
 
 
 def embedded_actions(
     data_dir: Path | None = None, config: EmbeddedConfig | None = None
 ) -> ActionData:
-    """Return the embedded clips; draws them first where that has not been done yet.
+    """Returns the embedded clips; draws them first where that has not been done yet.
 
     Args:
-      data_dir: where to keep them; by default see `data_folder`.
-      config: what to draw; its key is part of the folder's name.
+        data_dir: Where to keep them; by default see `data_folder`.
+        config: What to draw; its key is part of the folder's name.
 
     Returns:
-      Splits train, validation and test.
+        Splits train, validation and test.
 
     Raises:
-      InputError: the folder cannot be written.
+        InputError: The folder cannot be written.
     """
     settings = config or EmbeddedConfig()
     splits = embedded_splits("actions", settings, data_dir)
@@ -68,18 +68,18 @@ def embedded_actions(
 def embedded_stills(
     data_dir: Path | None = None, config: EmbeddedConfig | None = None
 ) -> ActionData:
-    """Return the set for pre-training: other shapes, one picture and one flow stack a record.
+    """Returns the set for pre-training: other shapes, one picture and one flow stack a record.
 
     Args:
-      data_dir: where to keep it; by default see `data_folder`.
-      config: what to draw.
+        data_dir: Where to keep it; by default see `data_folder`.
+        config: What to draw.
 
     Returns:
-      Splits train and validation. The classes are shape x leg, those of the spatial stream the
-      shapes alone.
+        Splits train and validation. The classes are shape x leg, those of the spatial stream the
+        shapes alone.
 
     Raises:
-      InputError: the folder cannot be written.
+        InputError: The folder cannot be written.
     """
     settings = config or EmbeddedConfig()
     splits = embedded_splits("stills", settings, data_dir)
@@ -103,24 +103,24 @@ def ucf101(
     short_side: int = 256,
     workers: int | None = None,
 ) -> ActionData:
-    """Return UCF101; decodes the videos and computes their flow where that is still to do.
+    """Returns UCF101; decodes the videos and computes their flow where that is still to do.
 
     Args:
-      source_dir: the official layout, see `prernn_jax.data.action.ucf101`.
-      cache_dir: where prepared videos are kept; by default see `data_folder`.
-      split: 1, 2 or 3.
-      flow: algorithm, or "none" for the spatial stream alone.
-      stack: flow pairs L that a step should have.
-      size: side of the network's input.
-      short_side: to which the pictures are brought, 4:3 becomes 341x256.
-      workers: processes that prepare; by default one a core. They import the program that runs,
-        so a script does its work under `if __name__ == "__main__":`.
+        source_dir: The official layout, see `prernn_jax.data.action.ucf101`.
+        cache_dir: Where prepared videos are kept; by default see `data_folder`.
+        split: 1, 2 or 3.
+        flow: algorithm, or "none" for the spatial stream alone.
+        stack: Flow pairs L that a step should have.
+        size: Side of the network's input.
+        short_side: To which the pictures are brought, 4:3 becomes 341x256.
+        workers: Processes that prepare; by default one a core. They import the program that runs,
+            so a script does its work under `if __name__ == "__main__":`.
 
     Returns:
-      Splits train and test, without what `prernn_jax.data.prepare --allow-missing` left out.
+        Splits train and test, without what `prernn_jax.data.prepare --allow-missing` left out.
 
     Raises:
-      InputError: something is missing or cannot be read; the message names it.
+        InputError: Something is missing or cannot be read; the message names it.
     """
     listing = read_ucf101(source_dir, split)
     splits = prepared_clips("ucf101", listing, cache_dir, Recipe(flow, short_side), workers)
@@ -138,7 +138,7 @@ def hmdb51(
     short_side: int = 256,
     workers: int | None = None,
 ) -> ActionData:
-    """Return HMDB51; arguments, splits and errors as for `ucf101`.
+    """Returns HMDB51; arguments, splits and errors as for `ucf101`.
 
     The layout is described in `prernn_jax.data.action.hmdb51`.
     """

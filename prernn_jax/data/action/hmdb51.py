@@ -28,10 +28,10 @@ _PARTS = {"1": "train", "2": "test", "0": None}
 
 
 def read_classes(source: Path) -> tuple[str, ...]:
-    """Return the actions that have a list for split 1, in alphabetical order.
+    """Returns the actions that have a list for split 1, in alphabetical order.
 
     Raises:
-      InputError: there is no folder of lists, or no list in it.
+        InputError: There is no folder of lists, or no list in it.
     """
     folder = _lists(source)
     ending = "_test_split1.txt"
@@ -42,19 +42,19 @@ def read_classes(source: Path) -> tuple[str, ...]:
 
 
 def read_listing(source: Path, split: int) -> Listing:
-    """Read the official lists of one split.
+    """Reads the official lists of one split.
 
     Args:
-      source: the folder that holds hmdb51_org and testTrainMulti_7030_splits.
-      split: 1, 2 or 3.
+        source: The folder that holds hmdb51_org and testTrainMulti_7030_splits.
+        split: 1, 2 or 3.
 
     Returns:
-      The parts "train" and "test", action by action, in the lists' order; absent videos have a
-      `fault`.
+        The parts "train" and "test", action by action, in the lists' order; absent videos have a
+        `fault`.
 
     Raises:
-      InputError: a folder or list is missing, or a line is not `<name>.avi <0, 1 or 2>`. The
-        message names list and line.
+        InputError: A folder or list is missing, or a line is not `<name>.avi <0, 1 or 2>`. The
+            message names list and line.
     """
     if split not in COUNTS:
         raise InputError(f"HMDB51 has the splits 1, 2 and 3, got {split}")

@@ -19,15 +19,15 @@ Clip = NDArray[np.uint8]
 
 
 def step_starts(places: int, steps: int, offset: float | np.random.Generator) -> NDArray[np.int64]:
-    """Place steps evenly over a clip: one in each of `steps` equal segments.
+    """Places steps evenly over a clip: one in each of `steps` equal segments.
 
     Args:
-      places: number of positions at which a step can start, >= 1.
-      steps: T; a shorter clip gives one step for each position.
-      offset: where in its segment a step lies, 0 .. 1; a generator draws it for each segment.
+        places: Number of positions at which a step can start, >= 1.
+        steps: T; a shorter clip gives one step for each position.
+        offset: Where in its segment a step lies, 0 .. 1; a generator draws it for each segment.
 
     Returns:
-      (min(T, places),) rising positions.
+        (min(T, places),) rising positions.
     """
     count = min(steps, places)
     inside = offset.random(count) if isinstance(offset, np.random.Generator) else offset
@@ -35,7 +35,7 @@ def step_starts(places: int, steps: int, offset: float | np.random.Generator) ->
 
 
 def channels(stream: Stream, stack: int) -> int:
-    """Return the channels C of a step: 3, or 2 L of flow."""
+    """Returns the channels C of a step: 3, or 2 L of flow."""
     return 3 if stream == "spatial" else 2 * stack
 
 
@@ -48,22 +48,22 @@ def read_clip(
     offset: float | np.random.Generator,
     augmentation: Augmentation | None = None,
 ) -> tuple[Clip, int]:
-    """Decode the steps of one clip and nothing else.
+    """Decodes the steps of one clip and nothing else.
 
     Args:
-      record: see prernn_jax.data.records.
-      stream: "spatial": a step is one RGB picture; "temporal": L flow pairs, x1, y1, x2, ...
-      steps: T.
-      stack: L; a clip with fewer pairs repeats its last one.
-      size: side S of the result.
-      offset: see `step_starts`.
-      augmentation: with a generator as offset: what to vary; None: the middle square.
+        record: See prernn_jax.data.records.
+        stream: "spatial": a step is one RGB picture; "temporal": L flow pairs, x1, y1, x2, ...
+        steps: T.
+        stack: L; a clip with fewer pairs repeats its last one.
+        size: Side S of the result.
+        offset: See `step_starts`.
+        augmentation: With a generator as offset: what to vary; None: the middle square.
 
     Returns:
-      (T, S, S, C) uint8, zeros after the end of a short clip, and its number of steps.
+        (T, S, S, C) uint8, zeros after the end of a short clip, and its number of steps.
 
     Raises:
-      InputError: unknown stream, or a record without such pictures.
+        InputError: Unknown stream, or a record without such pictures.
     """
     if stream not in get_args(Stream):
         raise InputError(f"stream is {stream!r}; expected 'spatial' or 'temporal'")
@@ -124,14 +124,14 @@ FLOW_SCALE = 16.0
 
 
 def normalise(clips: jax.Array, stream: Stream) -> jax.Array:
-    """Turn pictures into what a network is given, on the device.
+    """Turns pictures into what a network is given, on the device.
 
     Args:
-      clips: (..., H, W, C) uint8.
-      stream: RGB ("spatial"): (x / 255 - mean) / std; flow ("temporal"): (x - 128) / 16.
+        clips: (..., H, W, C) uint8.
+        stream: RGB ("spatial"): (x / 255 - mean) / std; flow ("temporal"): (x - 128) / 16.
 
     Returns:
-      The same shape, float32.
+        The same shape, float32.
     """
     values = clips.astype(jnp.float32)
     if stream == "temporal":
@@ -175,22 +175,23 @@ def train_loader(
     """Shuffle, augment and batch clips without end.
 
     Args:
-      source: records (prernn_jax.data.records).
-      stream: "spatial" (C = 3) or "temporal" (C = 2 L).
-      batch_size: B; an epoch's last, incomplete batch is left out (the next epoch shuffles anew).
-      steps: T.
-      stack: L.
-      crop: side of the pictures in the batch.
-      augment: how clips vary.
-      seed: of order and augmentation, 0 .. 2**32 - 1.
-      workers: processes that decode; 0 means threads of this one. The batches are the same.
-      shard: see `train_batches`.
+        source: Records (prernn_jax.data.records).
+        stream: "spatial" (C = 3) or "temporal" (C = 2 L).
+        batch_size: B; an epoch's last, incomplete batch is left out (the next epoch shuffles anew).
+        steps: T.
+        stack: L.
+        crop: Side of the pictures in the batch.
+        augment: How clips vary.
+        seed: Of order and augmentation, 0 .. 2**32 - 1.
+        workers: Processes that decode; 0 means threads of this one. The batches are the same.
+        shard: See `train_batches`.
 
     Returns:
-      An iterator of dicts: `clips` uint8 (B, T, crop, crop, C), `lengths` and `labels` int32 (B,).
+        An iterator of dicts: `clips` uint8 (B, T, crop, crop, C), `lengths` and `labels` int32
+            (B,).
 
     Raises:
-      InputError: fewer records than a batch needs.
+        InputError: Fewer records than a batch needs.
     """
     draw = functools.partial(
         _draw, stream=stream, steps=steps, stack=stack, crop=crop, augment=augment
@@ -213,17 +214,17 @@ def eval_loader(
     """Batch clips for testing: evenly placed steps, the middle square, no chance.
 
     Args:
-      source: records.
-      stream: as for `train_loader`.
-      batch_size: B; the last batch is filled up with zeros.
-      steps: T.
-      stack: L.
-      crop: side of the pictures in the batch.
-      windows: rows that each video gives, each with its steps elsewhere in their segments.
+        source: records.
+        stream: As for `train_loader`.
+        batch_size: B; the last batch is filled up with zeros.
+        steps: T.
+        stack: L.
+        crop: Side of the pictures in the batch.
+        windows: Rows that each video gives, each with its steps elsewhere in their segments.
 
     Returns:
-      Re-iterable; dicts as from `train_loader` and `video` int32 (B,), the number of the record,
-      and `mask` bool (B,), False for the filling (whose video is -1).
+        Re-iterable; dicts as from `train_loader` and `video` int32 (B,), the number of the record,
+        and `mask` bool (B,), False for the filling (whose video is -1).
     """
 
     def read(row: int) -> dict[str, Any]:

@@ -24,10 +24,10 @@ COUNTS = {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}
 
 
 def read_classes(source: Path) -> tuple[str, ...]:
-    """Read classInd.txt: names by number, the first is number 0 here and 1 in the file.
+    """Reads classInd.txt: names by number, the first is number 0 here and 1 in the file.
 
     Raises:
-      InputError: no such file, or its numbers are not 1, 2, 3, ...
+        InputError: No such file, or its numbers are not 1, 2, 3, ...
     """
     path = _lists(source) / "classInd.txt"
     names: list[str] = []
@@ -42,18 +42,18 @@ def read_classes(source: Path) -> tuple[str, ...]:
 
 
 def read_listing(source: Path, split: int) -> Listing:
-    """Read the official lists of one split.
+    """Reads the official lists of one split.
 
     Args:
-      source: the folder that holds UCF-101 and ucfTrainTestlist.
-      split: 1, 2 or 3.
+        source: The folder that holds UCF-101 and ucfTrainTestlist.
+        split: 1, 2 or 3.
 
     Returns:
-      The parts "train" and "test"; absent videos have a `fault`.
+        The parts "train" and "test"; absent videos have a `fault`.
 
     Raises:
-      InputError: a folder or list is missing, or a line names an unknown class, or a number that
-        is not the class's. The message names list, line and video.
+        InputError: A folder or list is missing, or a line names an unknown class, or a number that
+            is not the class's. The message names list, line and video.
     """
     if split not in COUNTS:
         raise InputError(f"UCF101 has the splits 1, 2 and 3, got {split}")

@@ -27,7 +27,7 @@ _SPLITS = {
 
 
 def make_record(settings: EmbeddedConfig, kind: Kind, split: str, index: int) -> dict[str, Any]:
-    """Draw one clip, compute its flow, and encode both; a still keeps its middle frame only."""
+    """Draws one clip, compute its flow, and encode both; a still keeps its middle frame only."""
     stream = _SPLITS[kind][split]
     clip = make_clip(settings, stream, index)
     flow = quantise(compute_flow(clip.frames))  # (N - 1, S, S, 2)
@@ -49,7 +49,7 @@ class EmbeddedActions(DrawnBuilder):
 def embedded_splits(
     kind: Kind, settings: EmbeddedConfig, data_dir: Path | None
 ) -> dict[str, RandomAccessSource]:
-    """Return the splits of one kind; see `drawn_splits`."""
+    """Returns the splits of one kind; see `drawn_splits`."""
     actions = kind == "actions"
     features = (
         clip_features(ACTION_CLASSES) if actions else clip_features(STATIC_CLASSES, SPATIAL_CLASSES)

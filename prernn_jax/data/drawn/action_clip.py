@@ -32,7 +32,7 @@ MARGIN = 20  # pixels of canvas on each side of the window
 def draw_path(
     config: EmbeddedConfig, rng: np.random.Generator, legs: tuple[str, ...], static: bool
 ) -> Track:
-    """Draw the object's path: its legs in their order, rests between them, a little wobble."""
+    """Draws the object's path: its legs in their order, rests between them, a little wobble."""
     level = config.difficulty
     pairs = config.stack if static else config.frames - 1
     moves = np.zeros((2, pairs))  # change of x and of y a pair
@@ -67,7 +67,7 @@ def film_clip(
     instance: Instance,
     path: Track,
 ) -> NDArray[np.uint8]:
-    """Put background, distractors, object, occluder, light and noise together: (N, S, S, 3)."""
+    """Puts background, distractors, object, occluder, light and noise together: (N, S, S, 3)."""
     level, size, count = config.difficulty, config.size, len(path.x)
     time = np.arange(count) - count / 2
     shake = level.jitter * rng.standard_normal((2, count))
@@ -134,7 +134,7 @@ def _stream(config: EmbeddedConfig, *numbers: int) -> tuple[list[int], np.random
 def _background(
     config: EmbeddedConfig, number: int, scene: int, static: bool
 ) -> tuple[list[int], NDArray[np.float32]]:
-    """Draw one background of a split (it serves many clips); returns its seed and canvas."""
+    """Draws one background of a split (it serves many clips); returns its seed and canvas."""
     level = config.difficulty
     seed, rng = _stream(config, _BACKGROUND, number, scene)
     clutter = list((STATIC_SHAPES if static else ACTION_SHAPES).values())
@@ -143,12 +143,12 @@ def _background(
 
 
 def make_clip(config: EmbeddedConfig, split: str, index: int) -> Clip:
-    """Draw clip `index` of a split; classes take turns, so every class is equally frequent.
+    """Draws clip `index` of a split; classes take turns, so every class is equally frequent.
 
     Args:
-      config: the data set's parameters.
-      split: one of SPLITS; the two static ones give stack + 1 frames of one leg.
-      index: 0 .. config.count(split) - 1.
+        config: The data set's parameters.
+        split: One of SPLITS; the two static ones give stack + 1 frames of one leg.
+        index: 0 .. config.count(split) - 1.
     """
     level = config.difficulty
     number = SPLITS[split]

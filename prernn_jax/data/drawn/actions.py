@@ -174,7 +174,7 @@ class EmbeddedConfig:
         return self.frames - 1 - 2 * self.leg - 3 * max(self.stack - 1, 1)
 
     def count(self, split: str) -> int:
-        """Return the number of clips of a split."""
+        """Returns the number of clips of a split."""
         return int(getattr(self, split))
 
     @property

@@ -21,10 +21,10 @@ class DrawnConfig(tfds.core.BuilderConfig):
     """What a builder draws; the `name` must change with everything that decides it.
 
     Attributes:
-      features: how TFDS stores a record.
-      counts: split -> number of records.
-      draw: split and number -> the record.
-      facts: what else the prepared data are to say of themselves.
+        features: How TFDS stores a record.
+        counts: Split -> number of records.
+        draw: Split and number -> the record.
+        facts: What else the prepared data are to say of themselves.
     """
 
     features: Any = None
@@ -61,16 +61,16 @@ class DrawnBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 def drawn_splits(
     builder: type[DrawnBuilder], config: DrawnConfig, data_dir: Path | None, what: str
 ) -> dict[str, RandomAccessSource]:
-    """Return the splits of drawn data; draws them first where that has not been done yet.
+    """Returns the splits of drawn data; draws them first where that has not been done yet.
 
     Args:
-      builder: whose name the folder has.
-      config: what to draw.
-      data_dir: where to keep it; by default see `data_folder`.
-      what: for the message to the user.
+        builder: Whose name the folder has.
+        config: What to draw.
+        data_dir: Where to keep it; by default see `data_folder`.
+        what: For the message to the user.
 
     Raises:
-      InputError: the folder cannot be written.
+        InputError: The folder cannot be written.
     """
     root = data_folder(data_dir)
 

@@ -24,7 +24,7 @@ QUALITY = 97  # noise is what makes this task hard; it must survive compression
 def make_record(
     settings: EmbeddedFacesConfig, kind: Kind, split: str, index: int
 ) -> dict[str, Any]:
-    """Draw one sequence as a record (`data.face_records`); its boxes are the whole pictures."""
+    """Draws one sequence as a record (`data.face_records`); its boxes are the whole pictures."""
     stream = _SPLITS[kind][split]
     clip = make_face(settings, stream, index)
     whole = np.array([-0.5, -0.5, settings.size - 0.5, settings.size - 0.5], np.float32)
@@ -47,7 +47,7 @@ class EmbeddedFaces(DrawnBuilder):
 def embedded_splits(
     kind: Kind, settings: EmbeddedFacesConfig, data_dir: Path | None
 ) -> dict[str, RandomAccessSource]:
-    """Return the splits of one kind; see `drawn_splits`."""
+    """Returns the splits of one kind; see `drawn_splits`."""
     config = DrawnConfig(
         name=f"{kind}-{settings.key}",
         description=f"{kind} of {settings}",

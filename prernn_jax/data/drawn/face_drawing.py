@@ -21,12 +21,12 @@ class Nuisance:
     """What spoils a picture, drawn anew for every frame; grey levels are 0 .. 1.
 
     Attributes:
-      noise: sd of each pixel.
-      gain: greatest change of the contrast, either way.
-      light: sd of the brightness and of its two gradients.
-      box: probability of a flat box in front of everything.
-      box_side: its sides, as parts of the picture's.
-      dropped: probability that a frame is lost: it shows noise and nothing else.
+        noise: Sd of each pixel.
+        gain: Greatest change of the contrast, either way.
+        light: Sd of the brightness and of its two gradients.
+        box: Probability of a flat box in front of everything.
+        box_side: Its sides, as parts of the picture's.
+        dropped: Probability that a frame is lost: it shows noise and nothing else.
     """
 
     noise: float = 0.3
@@ -40,17 +40,17 @@ class Nuisance:
 def draw_faces(
     who: Identity, landmarks: Numbers, top: Numbers, motion: Numbers, size: int
 ) -> NDArray[np.float32]:
-    """Draw a face in motion, without nuisance.
+    """Draws a face in motion, without nuisance.
 
     Args:
-      who: the person.
-      landmarks: (N, 68, 2), -1 .. 1.
-      top: further points of the head's outline, see `pose_face`.
-      motion: (N, C), for the gaze.
-      size: side S of the pictures.
+        who: The person.
+        landmarks: (N, 68, 2), -1 .. 1.
+        top: Further points of the head's outline, see `pose_face`.
+        motion: (N, C), for the gaze.
+        size: Side S of the pictures.
 
     Returns:
-      (N, S, S), 0 .. 1.
+        (N, S, S), 0 .. 1.
     """
     side = size * _FINER
     points = np.concatenate([landmarks, top], axis=1)
@@ -92,7 +92,7 @@ def draw_faces(
 def spoil(
     pictures: NDArray[np.float32], nuisance: Nuisance, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Add noise, light, boxes and losses to pictures (N, S, S); returns them in 8 bits.
+    """Adds noise, light, boxes and losses to pictures (N, S, S); returns them in 8 bits.
 
     Levels -0.75 to 1.75 become 0 to 255.
     """

@@ -49,7 +49,7 @@ class Identity:
 
 
 def draw_identity(rng: np.random.Generator) -> Identity:
-    """Draw a person at random."""
+    """Draws a person at random."""
     skin = rng.uniform(0.45, 0.9)
     return Identity(
         width=rng.uniform(0.42, 0.54),
@@ -76,18 +76,18 @@ def draw_identity(rng: np.random.Generator) -> Identity:
 
 
 def draw_motion(rng: np.random.Generator, amplitudes: Numbers, frames: int) -> Numbers:
-    """Draw smooth random motion.
+    """Draws smooth random motion.
 
     A channel is its amplitude times a constant, 0.7 N(0, 1), and two sinusoids of amplitude
     0.5 N(0, 1) and 0.025 to 0.075 cycles a frame.
 
     Args:
-      rng: generator.
-      amplitudes: (C,).
-      frames: N.
+        rng: generator.
+        amplitudes: (C,).
+        frames: N.
 
     Returns:
-      (N, C).
+        (N, C).
     """
     count = len(amplitudes)
     level = 0.7 * rng.standard_normal(count)
@@ -103,12 +103,13 @@ def pose_face(who: Identity, motion: Numbers) -> tuple[Numbers, Numbers]:
     """Landmarks of a face in motion.
 
     Args:
-      who: the person.
-      motion: (N, C) in the order of CHANNELS.
+        who: The person.
+        motion: (N, C) in the order of CHANNELS.
 
     Returns:
-      Landmarks (N, 68, 2), and further points (N, P, 2) of the head's outline above the ears, from
-      the right to the left one.
+        Landmarks (N, 68, 2), and further points (N, P, 2) of the head's outline above the ears,
+            from
+        the right to the left one.
     """
     channel = dict(zip(CHANNELS, motion.T, strict=True))
     space = np.concatenate([_points(who, channel), _top(who, len(motion))], axis=1)  # (N, P, 3)
@@ -161,7 +162,7 @@ def _points(who: Identity, channel: dict[str, Numbers]) -> Numbers:
 
 
 def _mouth(who: Identity, channel: dict[str, Numbers], points: Numbers) -> None:
-    """Put the twenty points of the mouth into (N, 68, 3)."""
+    """Puts the twenty points of the mouth into (N, 68, 3)."""
     gape = np.clip(0.04 + channel["opening"], 0.004, 0.3)[:, None]  # height of the inner mouth
     curve = channel["curve"][:, None]
     half = who.width * who.mouth

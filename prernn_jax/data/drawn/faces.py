@@ -72,7 +72,7 @@ class EmbeddedFacesConfig:
                 )
 
     def count(self, split: str) -> int:
-        """Return the number of sequences (or stills) of a split."""
+        """Returns the number of sequences (or stills) of a split."""
         return int(getattr(self, split))
 
     @property
@@ -91,12 +91,12 @@ class FaceClip(NamedTuple):
 
 
 def make_face(config: EmbeddedFacesConfig, split: str, index: int) -> FaceClip:
-    """Draw sequence `index` of a split: one person; the two static splits give one frame.
+    """Draws sequence `index` of a split: one person; the two static splits give one frame.
 
     Args:
-      config: the data set's parameters.
-      split: one of SPLITS.
-      index: 0 .. config.count(split) - 1.
+        config: The data set's parameters.
+        split: One of SPLITS.
+        index: 0 .. config.count(split) - 1.
     """
     seed = (config.seed, SPLITS[split], index)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))

@@ -27,7 +27,7 @@ _SPLITS = {
 def make_record(
     settings: EmbeddedGesturesConfig, kind: Kind, split: str, index: int
 ) -> dict[str, Any]:
-    """Draw one clip and encode it as grey JPEG."""
+    """Draws one clip and encode it as grey JPEG."""
     stream = _SPLITS[kind][split]
     clip = make_gesture(settings, stream, index)
     return clip_record(clip.frames, None, clip.label, f"{stream} {index}")
@@ -43,17 +43,17 @@ class EmbeddedGestures(DrawnBuilder):
 def embedded_gestures(
     data_dir: Path | None = None, config: EmbeddedGesturesConfig | None = None
 ) -> GestureData:
-    """Return the embedded gestures; draws them first where that has not been done yet.
+    """Returns the embedded gestures; draws them first where that has not been done yet.
 
     Args:
-      data_dir: where to keep them; by default see `data_folder`.
-      config: what to draw; its key is part of the folder's name.
+        data_dir: Where to keep them; by default see `data_folder`.
+        config: What to draw; its key is part of the folder's name.
 
     Returns:
-      Splits train, validation and test.
+        Splits train, validation and test.
 
     Raises:
-      InputError: the folder cannot be written.
+        InputError: The folder cannot be written.
     """
     return _open("gestures", GESTURE_CLASSES, config or EmbeddedGesturesConfig(), data_dir)
 
@@ -61,17 +61,17 @@ def embedded_gestures(
 def embedded_poses(
     data_dir: Path | None = None, config: EmbeddedGesturesConfig | None = None
 ) -> GestureData:
-    """Return the set for pre-training: other hands, one short clip a record.
+    """Returns the set for pre-training: other hands, one short clip a record.
 
     Args:
-      data_dir: where to keep it; by default see `data_folder`.
-      config: what to draw.
+        data_dir: Where to keep it; by default see `data_folder`.
+        config: What to draw.
 
     Returns:
-      Splits train and validation; the classes are ten motions and four still shapes.
+        Splits train and validation; the classes are ten motions and four still shapes.
 
     Raises:
-      InputError: the folder cannot be written.
+        InputError: The folder cannot be written.
     """
     return _open("poses", POSE_CLASSES, config or EmbeddedGesturesConfig(), data_dir)
 

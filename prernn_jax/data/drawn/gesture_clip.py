@@ -51,13 +51,13 @@ class GestureClip:
 
 
 def make_gesture(config: EmbeddedGesturesConfig, split: str, index: int) -> GestureClip:
-    """Draw clip `index` of a split; classes take turns, so every class is equally frequent.
+    """Draws clip `index` of a split; classes take turns, so every class is equally frequent.
 
     Args:
-      config: the data set's parameters.
-      split: one of SPLITS; the two for pre-training give `config.clip` frames of one motion or
-        of a still hand.
-      index: 0 .. config.count(split) - 1.
+        config: The data set's parameters.
+        split: One of SPLITS; the two for pre-training give `config.clip` frames of one motion or
+            of a still hand.
+        index: 0 .. config.count(split) - 1.
     """
     number = SPLITS[split]
     classes = POSE_CLASSES if split.startswith("pose") else GESTURE_CLASSES
@@ -80,7 +80,7 @@ def _generator(seed: list[int]) -> np.random.Generator:
 
 @functools.lru_cache(maxsize=512)
 def _hand(config: EmbeddedGesturesConfig, number: int, which: int) -> tuple[list[int], Hand]:
-    """Draw one hand of a split; it does many gestures."""
+    """Draws one hand of a split; it does many gestures."""
     level = config.difficulty
     seed = [config.seed, _HAND, number, which]
     return seed, draw_hand(_generator(seed), level.unit * config.size / 48, level.hands)
@@ -92,7 +92,7 @@ def _eased(part: Numbers) -> Numbers:
 
 
 def draw_progress(rng: np.random.Generator, frames: int) -> Numbers:
-    """Draw when a gesture is where: 0 in the first state, 1 in the second, (N,).
+    """Draws when a gesture is where: 0 in the first state, 1 in the second, (N,).
 
     The return is at most two frames slower than the stroke, and the hold takes about half of the
     time that is left, so that neither speed nor duration gives the order away.
@@ -108,7 +108,7 @@ def draw_progress(rng: np.random.Generator, frames: int) -> Numbers:
 
 
 def _passing(rng: np.random.Generator, frames: int) -> Numbers:
-    """Draw the middle part of a stroke or of a return, as one clip shows it, (N,)."""
+    """Draws the middle part of a stroke or of a return, as one clip shows it, (N,)."""
     length = int(rng.integers(4, 9))
     begin = rng.uniform(0.0, max(length - frames + 1, 0.5))
     return _eased((np.arange(frames) + begin) / length)
@@ -117,13 +117,13 @@ def _passing(rng: np.random.Generator, frames: int) -> Numbers:
 def draw_pose(
     config: EmbeddedGesturesConfig, rng: np.random.Generator, kind: str, progress: Numbers
 ) -> Pose:
-    """Draw how a hand is held in each frame of a gesture, or of a still shape.
+    """Draws how a hand is held in each frame of a gesture, or of a still shape.
 
     Args:
-      config: sizes and difficulty.
-      rng: source of chance.
-      kind: one of GESTURE_CLASSES or of SHAPES.
-      progress: (N,), see `draw_progress`.
+        config: Sizes and difficulty.
+        rng: Source of chance.
+        kind: One of GESTURE_CLASSES or of SHAPES.
+        progress: (N,), see `draw_progress`.
     """
     level, count = config.difficulty, len(progress)
     first, second = _CHANGES.get(kind, (None, None))
@@ -171,7 +171,7 @@ def _sway(rng: np.random.Generator, level: GestureDifficulty, count: int) -> Num
 def _film(
     config: EmbeddedGesturesConfig, rng: np.random.Generator, hand: Hand, pose: Pose
 ) -> NDArray[np.uint8]:
-    """Put clutter, hand, holes and noise together: (N, S, S)."""
+    """Puts clutter, hand, holes and noise together: (N, S, S)."""
     level, size, count = config.difficulty, config.size, len(pose.x)
     frames = np.full((count, size, size), rng.uniform(0.0, 0.1), np.float32)
     time = np.arange(count)

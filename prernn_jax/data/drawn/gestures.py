@@ -85,7 +85,7 @@ class EmbeddedGesturesConfig:
                 raise InputError(f"the split {split} needs at least one clip, got 0")
 
     def count(self, split: str) -> int:
-        """Return the number of clips of a split."""
+        """Returns the number of clips of a split."""
         return int(getattr(self, split))
 
     @property

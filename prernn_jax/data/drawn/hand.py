@@ -39,12 +39,12 @@ class Pose(NamedTuple):
     """How a hand is held in each of N frames.
 
     Attributes:
-      x: (N,) place of the palm's centre in pixels, across.
-      y: (N,) down.
-      angle: (N,) of the hand in the picture, in radians; 0: fingers up, positive: to the right.
-      arm: (N,) angle of the forearm.
-      near: (N,) logarithm of the size, which is one with the nearness.
-      fingers: (N, 5) how far each finger is stretched, 0 .. 1, from the thumb on.
+        x: (N,) place of the palm's centre in pixels, across.
+        y: (N,) down.
+        angle: (N,) of the hand in the picture, in radians; 0: fingers up, positive: to the right.
+        arm: (N,) angle of the forearm.
+        near: (N,) logarithm of the size, which is one with the nearness.
+        fingers: (N, 5) how far each finger is stretched, 0 .. 1, from the thumb on.
     """
 
     x: Numbers
@@ -68,12 +68,12 @@ class Capsules(NamedTuple):
 
 
 def draw_hand(rng: np.random.Generator, unit: float, spread: float) -> Hand:
-    """Draw a hand's proportions.
+    """Draws a hand's proportions.
 
     Args:
-      rng: source of chance.
-      unit: mean of half the palm's width, in pixels.
-      spread: greatest relative deviation.
+        rng: Source of chance.
+        unit: Mean of half the palm's width, in pixels.
+        spread: Greatest relative deviation.
     """
 
     def vary(values: Numbers | float) -> Numbers:
@@ -97,7 +97,7 @@ def nearness(near: Numbers) -> Numbers:
 
 
 def hand_capsules(hand: Hand, pose: Pose) -> list[Capsules]:
-    """Return the parts of a hand from the farthest to the nearest."""
+    """Returns the parts of a hand from the farthest to the nearest."""
     scale = hand.unit * np.asarray(np.round(np.exp(pose.near), 6), np.float64)  # (N,) pixels
     level: Numbers = nearness(pose.near)
     axes = _axes(pose.angle)
@@ -135,7 +135,7 @@ def _axes(angle: Numbers) -> tuple[tuple[Numbers, Numbers], tuple[Numbers, Numbe
 
 
 def paste_capsules(frames: NDArray[np.float32], capsules: Capsules) -> None:
-    """Draw one capsule over each of the frames (N, S, S), in place."""
+    """Draws one capsule over each of the frames (N, S, S), in place."""
     size = frames.shape[1]
     reach = float(np.max(capsules.radius)) + 1.0
     columns = span(np.concatenate([capsules.x0, capsules.x1]), reach, size)
@@ -162,6 +162,6 @@ def paste_capsules(frames: NDArray[np.float32], capsules: Capsules) -> None:
 
 
 def paste_hand(frames: Plane, hand: Hand, pose: Pose) -> None:
-    """Draw a hand over the frames (N, S, S), in place."""
+    """Draws a hand over the frames (N, S, S), in place."""
     for capsules in hand_capsules(hand, pose):
         paste_capsules(frames, capsules)

@@ -44,7 +44,7 @@ class Track:
 def draw_instance(
     rng: np.random.Generator, shape: Shape, texture: str, radius: float, deform: float
 ) -> Instance:
-    """Draw the individual features of one object at random."""
+    """Draws the individual features of one object at random."""
     direction = rng.uniform(0.0, np.pi)
     waves = []
     for turn in (0.0, 0.5 * np.pi, 0.8, 2.1):
@@ -102,7 +102,7 @@ def span(place: Numbers, reach: float, size: int) -> slice:
 
 
 def paste_object(frames: Plane, instance: Instance, path: Track) -> None:
-    """Draw an object over the frames (N, S, S, 3), in place."""
+    """Draws an object over the frames (N, S, S, 3), in place."""
     stretch = max(instance.aspect, 1.0 / instance.aspect)
     reach = _REACH * stretch * instance.radius * float(np.max(path.scale)) + 1.0
     columns, rows = (span(place, reach, frames.shape[1]) for place in (path.x, path.y))
@@ -140,7 +140,7 @@ def _smooth_noise(rng: np.random.Generator, cells: int, size: int) -> Plane:
 def draw_background(
     rng: np.random.Generator, size: int, clutter: int, contrast: float, shapes: list[Shape]
 ) -> Plane:
-    """Draw a canvas (size, size, 3): coloured noise of three grains and still clutter."""
+    """Draws a canvas (size, size, 3): coloured noise of three grains and still clutter."""
     canvas = np.float32(0.3) + np.float32(0.4) * rng.random(3, dtype=np.float32)
     noise = np.zeros((size, size, 3), np.float32)
     for cells, weight in ((size // 20, 0.5), (size // 8, 0.3), (size // 3, 0.2)):
@@ -159,7 +159,7 @@ def draw_background(
 
 
 def view_background(canvas: Plane, x: Numbers, y: Numbers, size: int) -> Plane:
-    """Look at a canvas through a moving window: (N, size, size, 3), corner (x, y) in pixels."""
+    """Looks at a canvas through a moving window: (N, size, size, 3), corner (x, y) in pixels."""
     limit = canvas.shape[0] - size - 1.001
     frames = np.empty((len(x), size, size, 3), np.float32)
     for k, (left, top) in enumerate(zip(np.clip(x, 0, limit), np.clip(y, 0, limit), strict=True)):

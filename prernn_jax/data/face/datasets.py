@@ -18,8 +18,8 @@ class FaceData:
     """A data set of face videos.
 
     Attributes:
-      splits: name of a split -> its records (prernn_jax.data.face.records).
-      size: side in pixels of the square picture that a network should be given.
+        splits: Name of a split -> its records (prernn_jax.data.face.records).
+        size: Side in pixels of the square picture that a network should be given.
     """
 
     splits: Mapping[str, RandomAccessSource]
@@ -29,17 +29,17 @@ class FaceData:
 def embedded_faces(
     data_dir: Path | None = None, config: EmbeddedFacesConfig | None = None
 ) -> FaceData:
-    """Return the embedded faces; draws them first where that has not been done yet.
+    """Returns the embedded faces; draws them first where that has not been done yet.
 
     Args:
-      data_dir: where to keep them; by default see `data_folder`.
-      config: what to draw; its key is part of the folder's name.
+        data_dir: Where to keep them; by default see `data_folder`.
+        config: What to draw; its key is part of the folder's name.
 
     Returns:
-      Splits train, validation and test.
+        Splits train, validation and test.
 
     Raises:
-      InputError: the folder cannot be written.
+        InputError: The folder cannot be written.
     """
     settings = config or EmbeddedFacesConfig()
     return FaceData(embedded_splits("faces", settings, data_dir), settings.size)
@@ -48,7 +48,7 @@ def embedded_faces(
 def embedded_face_stills(
     data_dir: Path | None = None, config: EmbeddedFacesConfig | None = None
 ) -> FaceData:
-    """Return single frames of other people for pre-training; splits train and validation.
+    """Returns single frames of other people for pre-training; splits train and validation.
 
     Arguments and errors are those of `embedded_faces`.
     """
@@ -64,23 +64,24 @@ def vw300(
     size: int = 224,
     workers: int | None = None,
 ) -> FaceData:
-    """Return 300VW; decodes the videos where that is still to do.
+    """Returns 300VW; decodes the videos where that is still to do.
 
     Args:
-      source_dir: the official layout, see `prernn_jax.data.face.vw300`.
-      cache_dir: where prepared videos are kept; by default see `data_folder`.
-      boxes: how the square of each frame is chosen; by default around its true landmarks, 1.3
-        times as large.
-      size: side of the network's input.
-      workers: as for `prernn_jax.data.action.datasets.ucf101`.
+        source_dir: The official layout, see `prernn_jax.data.face.vw300`.
+        cache_dir: Where prepared videos are kept; by default see `data_folder`.
+        boxes: How the square of each frame is chosen; by default around its true landmarks, 1.3
+            times as large.
+        size: Side of the network's input.
+        workers: As for `prernn_jax.data.action.datasets.ucf101`.
 
     Returns:
-      Splits train and test; the test has the three categories, and not the badly annotated frames.
-      Without what `prernn_jax.data.prepare --allow-missing` left out.
+        Splits train and test; the test has the three categories, and not the badly annotated
+        frames.
+        Without what `prernn_jax.data.prepare --allow-missing` left out.
 
     Raises:
-      InputError: something is missing or cannot be read, or a box of `boxes.given` is missing or
-        shares nothing with the picture around the face; the message names it.
+        InputError: Something is missing or cannot be read, or a box of `boxes.given` is missing or
+            shares nothing with the picture around the face; the message names it.
     """
     recipe, choice = FaceRecipe(), boxes or FaceBoxes()
     files = ListedFiles("300vw", read_listing(source_dir), cache_dir, recipe)

@@ -34,9 +34,9 @@ class FaceRecipe:
     """How face videos are prepared; part of a folder's name, so that recipes never mix.
 
     Attributes:
-      side: of the landmarks' bounding box, in pixels, that larger faces are brought to.
-      around: side of what is kept around each face, in parts of its bounding box.
-      quality: of the JPEG pictures.
+        side: Of the landmarks' bounding box, in pixels, that larger faces are brought to.
+        around: Side of what is kept around each face, in parts of its bounding box.
+        quality: Of the JPEG pictures.
     """
 
     side: int = 200
@@ -54,14 +54,14 @@ class FaceRecipe:
         return asdict(self)
 
     def write(self, item: Listed, target: Path) -> None:
-        """Decode a video and write its annotated frames; nothing is left behind on failure.
+        """Decodes a video and write its annotated frames; nothing is left behind on failure.
 
         Badly annotated frames (`broken_frames`) are left out, and frames without landmarks,
         landmarks without a frame and faulty landmark files are noted.
 
         Raises:
-          InputError: the video does not decode, or no frame of it has landmarks.
-          OSError: the file cannot be written.
+            InputError: The video does not decode, or no frame of it has landmarks.
+            OSError: The file cannot be written.
         """
         annot = item.video.parent / "annot"
         landmarks, faults = read_annotations(annot)
@@ -104,7 +104,7 @@ class FaceRecipe:
 
 
 def _drop_outside(kept: Landmarks, picture: NDArray[np.uint8], video: Path) -> list[str]:
-    """Drop landmarks that are no face in this picture; return what is wrong with them."""
+    """Drops landmarks that are no face in this picture; return what is wrong with them."""
     height, width = picture.shape[:2]
     faults = []
     for number, points in list(kept.items()):
@@ -150,10 +150,10 @@ class FaceFiles:
     """Prepared face videos as a source of records (`prernn_jax.data.face.records`).
 
     Args:
-      folder: where the prepared files lie.
-      listed: the videos; their label is the test category, 0 where there is none.
-      recipe: how they were to be prepared.
-      boxes: how the square of each frame is chosen.
+        folder: Where the prepared files lie.
+        listed: The videos; their label is the test category, 0 where there is none.
+        recipe: How they were to be prepared.
+        boxes: How the square of each frame is chosen.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class FaceFiles:
 
 
 def frame_report(folder: Path, listed: Sequence[Listed]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what preparation noted about frames: what is faulty, and what need not be mended.
+    """Returns what preparation noted about frames: what is faulty, and what need not be mended.
 
     The keys of the first are "<video>, frames", for the videos are used without them.
     """

@@ -102,7 +102,7 @@ _SHIFT = 3  # OpenCV takes coordinates in units of 2**-3 pixels
 def draw_landmarks(
     picture: NDArray[np.uint8], landmarks: NDArray[np.floating], color: tuple[int, int, int]
 ) -> None:
-    """Draw landmarks (68, 2), -0.5 .. 0.5, as lines into a picture (S, S, 3), in place."""
+    """Draws landmarks (68, 2), -0.5 .. 0.5, as lines into a picture (S, S, 3), in place."""
     pixels = np.rint(((landmarks + 0.5) * len(picture) - 0.5) * 2**_SHIFT).astype(np.int32)
     for name, part in GROUPS.items():
         line = np.ascontiguousarray(pixels[part])

@@ -24,9 +24,9 @@ class FaceAugmentation:
     """How training clips vary; one draw serves all frames of a clip.
 
     Attributes:
-      scale: greatest relative change of the box's side, either way.
-      shift: greatest move of the box, in parts of its side, in x and in y.
-      flip: probability of mirroring left and right.
+        scale: Greatest relative change of the box's side, either way.
+        shift: Greatest move of the box, in parts of its side, in x and in y.
+        flip: Probability of mirroring left and right.
     """
 
     scale: float = 0.1
@@ -51,7 +51,7 @@ class FaceView(NamedTuple):
 
 
 def draw_face_view(rng: np.random.Generator, augmentation: FaceAugmentation) -> FaceView:
-    """Draw how a clip is looked at."""
+    """Draws how a clip is looked at."""
     scale = float(np.exp(rng.uniform(-1, 1) * np.log1p(augmentation.scale)))
     shift_x, shift_y = (rng.uniform(-1, 1, 2) * augmentation.shift).tolist()
     return FaceView(scale, shift_x, shift_y, bool(rng.random() < augmentation.flip))
@@ -65,18 +65,18 @@ def window_starts(frames: int, steps: int) -> range:
 def read_faces(
     record: Record, start: int, steps: int, size: int, view: FaceView
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], int]:
-    """Decode consecutive frames of one video and nothing else.
+    """Decodes consecutive frames of one video and nothing else.
 
     Args:
-      record: see `prernn_jax.data.face.records`.
-      start: the first frame.
-      steps: T.
-      size: side S of the result.
-      view: how the boxes are looked at.
+        record: See `prernn_jax.data.face.records`.
+        start: The first frame.
+        steps: T.
+        size: Side S of the result.
+        view: How the boxes are looked at.
 
     Returns:
-      (T, S, S, 3) uint8 and landmarks (T, 68, 2) in coordinates of what is seen, both zeros after
-      the end of the video, and the number of frames.
+        (T, S, S, 3) uint8 and landmarks (T, 68, 2) in coordinates of what is seen, both zeros after
+        the end of the video, and the number of frames.
     """
     frames = range(start, min(start + steps, len(record["frames"])))
     clip = np.zeros((steps, size, size, 3), np.uint8)
@@ -151,22 +151,22 @@ def face_train_loader(
     """Shuffle, cut out, augment and batch clips of faces without end.
 
     Args:
-      source: records (prernn_jax.data.face.records).
-      batch_size: B.
-      steps: T consecutive frames, from a random one on; a shorter video is padded.
-      size: side S of the pictures in the batch.
-      augment: how clips vary.
-      seed: of order and augmentation, 0 .. 2**32 - 1.
-      workers: processes that decode; 0 means threads of this one. The batches are the same.
-      shard: see `train_batches`.
+        source: Records (prernn_jax.data.face.records).
+        batch_size: B.
+        steps: T consecutive frames, from a random one on; a shorter video is padded.
+        size: Side S of the pictures in the batch.
+        augment: How clips vary.
+        seed: Of order and augmentation, 0 .. 2**32 - 1.
+        workers: Processes that decode; 0 means threads of this one. The batches are the same.
+        shard: See `train_batches`.
 
     Returns:
-      An iterator of dicts: `clips` uint8 (B, T, S, S, 3), `landmarks` float32 (B, T, 68, 2) in
-      coordinates of the box, -0.5 .. 0.5, and `lengths` int32 (B,). An epoch has as many clips as
-      all videos fill.
+        An iterator of dicts: `clips` uint8 (B, T, S, S, 3), `landmarks` float32 (B, T, 68, 2) in
+        coordinates of the box, -0.5 .. 0.5, and `lengths` int32 (B,). An epoch has as many clips as
+        all videos fill.
 
     Raises:
-      InputError: fewer clips than a batch needs.
+        InputError: Fewer clips than a batch needs.
     """
     draw = functools.partial(_draw, steps=steps, size=size, augment=augment)
     windows = _Windows(source, steps)
@@ -181,14 +181,14 @@ def face_eval_loader(
     """Batch all frames of all videos once, in their order, as clips of T consecutive ones.
 
     Args:
-      source: records.
-      batch_size: B; the last batch is filled up with zeros.
-      steps: T; a video's last clip may be shorter and is padded.
-      size: side S of the pictures in the batch.
+        source: records.
+        batch_size: B; the last batch is filled up with zeros.
+        steps: T; a video's last clip may be shorter and is padded.
+        size: Side S of the pictures in the batch.
 
     Returns:
-      Re-iterable; dicts as from `face_train_loader`, and `video` int32 (B,), the number of the
-      record, and `mask` bool (B,), False for the filling (whose video is -1).
+        Re-iterable; dicts as from `face_train_loader`, and `video` int32 (B,), the number of the
+        record, and `mask` bool (B,), False for the filling (whose video is -1).
     """
     windows = _Windows(source, steps)
 

@@ -27,13 +27,13 @@ def normaliser_lengths(landmarks: ArrayLike, normaliser: Normaliser) -> Errors:
     """What errors are divided by, of the true landmarks (N, 68, 2): (N,).
 
     Args:
-        landmarks: the true ones.
+        landmarks: The true ones.
         normaliser: `outer_eye`: between the outer corners of the eyes (300VW's protocol);
             `pupil`: between the middles of the eyes; `box_diagonal`: of the upright box around all
             landmarks.
 
     Raises:
-        InputError: unknown normaliser, or a frame in which that length is zero.
+        InputError: Unknown normaliser, or a frame in which that length is zero.
     """
     points = np.asarray(landmarks, np.float64)
     if normaliser == "outer_eye":

@@ -21,9 +21,10 @@ def check_record(record: Record, height: int, width: int) -> None:
     """Checks a record whose pictures are (height, width).
 
     Raises:
-      InputError: no frames, wrong shapes, a landmark that is not finite, an unknown category, a
-        box that is not square, not finite or outside of the picture. The message names the video
-        and the frame (from 0).
+        InputError: No frames, wrong shapes, a landmark that is not finite, an unknown category, a
+            box that is not square, not finite or outside of the picture. The message names the
+            video
+            and the frame (from 0).
     """
     where = f"the video {record['name']!r}"
     count, landmarks, boxes = len(record["frames"]), record["landmarks"], record["boxes"]
@@ -59,7 +60,7 @@ def check_record(record: Record, height: int, width: int) -> None:
 
 
 def face_features() -> tfds.features.FeaturesDict:
-    """Return how TFDS stores a record."""
+    """Returns how TFDS stores a record."""
     picture = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
     return tfds.features.FeaturesDict(
         {
@@ -81,12 +82,13 @@ class FaceBoxes:
     """How the square of each frame is chosen.
 
     Attributes:
-      source: "truth": around the frame's own true landmarks; "previous": around those of the
-        frame before, as a tracker has it (the first frame: its own).
-      enlarge: side of the square in parts of the longer side of the landmarks' bounding box.
-      given: boxes of another's, in place of both: video -> number of the frame -> x0, y0, x1, y1
-        in pixels of the original video; made square, not enlarged. A frame without a box has the
-        last one before it.
+        source: "truth": around the frame's own true landmarks; "previous": around those of the
+            frame before, as a tracker has it (the first frame: its own).
+        enlarge: Side of the square in parts of the longer side of the landmarks' bounding box.
+        given: Boxes of another's, in place of both: video -> number of the frame -> x0, y0, x1, y1
+            in pixels of the original video; made square, not enlarged. A frame without a box has
+            the
+            last one before it.
     """
 
     source: BoxSource = "truth"
@@ -100,15 +102,15 @@ class FaceBoxes:
             raise InputError(f"face boxes are enlarged by {self.enlarge}; expected 0 to 10")
 
     def around(self, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the squares (N, 4) of a video's frames with landmarks (N, 68, 2)."""
+        """Returns the squares (N, 4) of a video's frames with landmarks (N, 68, 2)."""
         boxes = square_around(bounding_box(landmarks), self.enlarge).astype(np.float32)
         return boxes if self.source == "truth" else np.concatenate([boxes[:1], boxes[:-1]])
 
     def of(self, video: str, numbers: Sequence[int]) -> NDArray[np.float32]:
-        """Return the given squares (N, 4) of a video's frames.
+        """Returns the given squares (N, 4) of a video's frames.
 
         Raises:
-          InputError: there is none for this video.
+            InputError: There is none for this video.
         """
         boxes = (self.given or {}).get(video)
         if not boxes:
@@ -120,13 +122,13 @@ class FaceBoxes:
 
 
 def read_boxes(path: Path) -> GivenBoxes:
-    """Read boxes from a JSON file: {"114": {"000001": [x0, y0, x1, y1], ...}, ...}.
+    """Reads boxes from a JSON file: {"114": {"000001": [x0, y0, x1, y1], ...}, ...}.
 
     Pixels are counted from 0, frames from 1 as in the names of the .pts files.
 
     Raises:
-      InputError: no such file, no JSON, or a box is not four finite numbers with x0 < x1 and
-        y0 < y1. The message names video and frame.
+        InputError: No such file, no JSON, or a box is not four finite numbers with x0 < x1 and
+            y0 < y1. The message names video and frame.
     """
     if not path.is_file():
         raise InputError(f"there is no file of face boxes {path}")

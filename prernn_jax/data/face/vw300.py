@@ -26,18 +26,18 @@ _FIRST_PIXEL = 1.0
 
 
 def read_pts(path: Path, points: int = POINTS) -> NDArray[np.float32]:
-    """Read a .pts file; blanks, empty lines and line ends may be any.
+    """Reads a .pts file; blanks, empty lines and line ends may be any.
 
     Args:
-      path: the file.
-      points: how many there must be.
+        path: The file.
+        points: How many there must be.
 
     Returns:
-      (points, 2) x, y in pixels, counted from 0.
+        (points, 2) x, y in pixels, counted from 0.
 
     Raises:
-      InputError: there is no such file, it has no braces, something between them is not a finite
-        number, or there are more or fewer points. The message names file and line.
+        InputError: There is no such file, it has no braces, something between them is not a finite
+            number, or there are more or fewer points. The message names file and line.
     """
     if not path.is_file():
         raise InputError(f"there is no landmark file {path}")
@@ -58,16 +58,6 @@ def read_pts(path: Path, points: int = POINTS) -> NDArray[np.float32]:
     return np.array(values, np.float64).reshape(points, 2).astype(np.float32) - np.float32(
         _FIRST_PIXEL
     )
-
-
-def write_pts(path: Path, landmarks: NDArray[np.floating]) -> None:
-    """Write landmarks (N, 2), counted from 0, as a .pts file, which counts from 1."""
-    rows = [f"{x:.3f} {y:.3f}" for x, y in landmarks + _FIRST_PIXEL]
-    lines = ["version: 1", f"n_points: {len(rows)}", "{", *rows, "}", ""]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("\n".join(lines))
-    temporary.replace(path)
 
 
 def _number(word: str, where: str) -> float:
@@ -103,16 +93,16 @@ PARTS = {
 
 
 def read_listing(source: Path) -> Listing:
-    """Find the videos of the official lists.
+    """Finds the videos of the official lists.
 
     Args:
-      source: the folder that holds 300VW_Dataset_2015_12_14, or that folder.
+        source: The folder that holds 300VW_Dataset_2015_12_14, or that folder.
 
     Returns:
-      The parts "train" and "category 1" to "category 3"; absent videos have a `fault`.
+        The parts "train" and "category 1" to "category 3"; absent videos have a `fault`.
 
     Raises:
-      InputError: there is no such folder, or no video of the lists in it.
+        InputError: There is no such folder, or no video of the lists in it.
     """
     root = source / FOLDER if (source / FOLDER).is_dir() else source
     existing_folder(root, LAYOUT)
@@ -147,17 +137,17 @@ def _find(root: Path, name: str, label: int) -> Listed:
 
 
 def read_annotations(folder: Path) -> tuple[dict[int, NDArray[np.float32]], list[str]]:
-    """Read the landmarks of a video.
+    """Reads the landmarks of a video.
 
     Args:
-      folder: with 000001.pts, 000002.pts, ...
+        folder: With 000001.pts, 000002.pts, ...
 
     Returns:
-      Number of a frame -> landmarks (68, 2) in pixels counted from 0; and what is wrong with
-      which files, whose frames are left out.
+        Number of a frame -> landmarks (68, 2) in pixels counted from 0; and what is wrong with
+        which files, whose frames are left out.
 
     Raises:
-      InputError: no file can be used; the message is the first file's.
+        InputError: No file can be used; the message is the first file's.
     """
     found: dict[int, NDArray[np.float32]] = {}
     faults = []
@@ -175,8 +165,8 @@ def read_annotations(folder: Path) -> tuple[dict[int, NDArray[np.float32]], list
 
 @functools.cache
 def broken_frames() -> dict[str, frozenset[int]]:
-    """Return the badly annotated frames: video -> numbers, as in the names of .pts files."""
-    text = (resources.files("prernn_jax.data") / "vw300_broken.json").read_text()
+    """Returns the badly annotated frames: video -> numbers, as in the names of .pts files."""
+    text = (resources.files("prernn_jax.data.face") / "vw300_broken.json").read_text()
     return {video: frozenset(_numbers(ranges)) for video, ranges in json.loads(text).items()}
 
 

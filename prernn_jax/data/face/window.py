@@ -17,9 +17,9 @@ class FaceWindow:
     """What is kept of the pictures.
 
     Attributes:
-      window: left, top, width and height in the pictures.
-      size: height and width that it is given.
-      full: height and width of the pictures.
+        window: left, top, width and height in the pictures.
+        size: Height and width that it is given.
+        full: Height and width of the pictures.
     """
 
     window: tuple[int, int, int, int]
@@ -27,10 +27,10 @@ class FaceWindow:
     full: tuple[int, int]
 
     def cut(self, picture: NDArray[np.uint8], video: Path, number: int) -> NDArray[np.uint8]:
-        """Return what is kept of a picture.
+        """Returns what is kept of a picture.
 
         Raises:
-          InputError: the picture is of another size; the message names video and frame.
+            InputError: The picture is of another size; the message names video and frame.
         """
         if picture.shape[:2] != self.full:
             raise InputError(
@@ -46,14 +46,14 @@ class FaceWindow:
 def face_window(
     landmarks: NDArray[np.floating], height: int, width: int, side: int, around: float
 ) -> FaceWindow:
-    """Choose what to keep of the pictures of a video.
+    """Chooses what to keep of the pictures of a video.
 
     Args:
-      landmarks: (N, 68, 2), each at least in part in the picture.
-      height: of the pictures.
-      width: of the pictures.
-      side: of a face that larger ones are brought to, at the median, in pixels.
-      around: side of what is kept around each face, in parts of its bounding box.
+        landmarks: (N, 68, 2), each at least in part in the picture.
+        height: Of the pictures.
+        width: Of the pictures.
+        side: Of a face that larger ones are brought to, at the median, in pixels.
+        around: Side of what is kept around each face, in parts of its bounding box.
     """
     faces = bounding_box(landmarks)
     boxes = square_around(faces, around)
@@ -69,12 +69,12 @@ def face_window(
 def move_points(
     points: NDArray[np.floating], window: Sequence[int], size: Sequence[int]
 ) -> NDArray[np.floating]:
-    """Return points (..., 2) of a picture where they are after cutting out and scaling.
+    """Returns points (..., 2) of a picture where they are after cutting out and scaling.
 
     Args:
-      points: x, y; the middle of the first pixel is 0.
-      window: left, top, width and height of what is cut out.
-      size: height and width that it is brought to.
+        points: x, y; the middle of the first pixel is 0.
+        window: left, top, width and height of what is cut out.
+        size: Height and width that it is brought to.
     """
     scale = np.array([size[1] / window[2], size[0] / window[3]])
     return (points - np.array(window[:2]) + 0.5) * scale - 0.5

@@ -21,12 +21,12 @@ class GestureData:
     """A data set of labelled gestures.
 
     Attributes:
-      classes: names; a record's `label` counts in them.
-      splits: name of a split -> its records (prernn_jax.data.records).
-      modality: what a network is to be given: the records' `frames` (for depth they are grey: one
-        channel, which decoding as RGB repeats) or their `flow_x` and `flow_y`.
-      mirror: class that a mirrored clip shows, where it is another one.
-      augmentation: how its training clips are best varied.
+        classes: names; a record's `label` counts in them.
+        splits: Name of a split -> its records (prernn_jax.data.records).
+        modality: What a network is to be given: the records' `frames` (for depth they are grey: one
+            channel, which decoding as RGB repeats) or their `flow_x` and `flow_y`.
+        mirror: Class that a mirrored clip shows, where it is another one.
+        augmentation: How its training clips are best varied.
     """
 
     classes: tuple[str, ...]
@@ -37,10 +37,10 @@ class GestureData:
 
 
 def gesture_recipe(modality: Modality, flow: Flow, short_side: int = SHORT_SIDE) -> Recipe:
-    """Return how a modality is prepared; color and its flow are prepared together.
+    """Returns how a modality is prepared; color and its flow are prepared together.
 
     Raises:
-      InputError: unknown modality, or flow without an algorithm.
+        InputError: Unknown modality, or flow without an algorithm.
     """
     if modality not in get_args(Modality):
         raise InputError(f"modality is {modality!r}; expected one of {get_args(Modality)}")
@@ -61,25 +61,25 @@ def nvgesture(
     short_side: int = SHORT_SIDE,
     workers: int | None = None,
 ) -> GestureData:
-    """Return NVGesture; decodes the videos and computes their flow where that is still to do.
+    """Returns NVGesture; decodes the videos and computes their flow where that is still to do.
 
     A record holds the 80 frames of the gesture and no others.
 
     Args:
-      source_dir: the official layout, see `prernn_jax.data.gesture.nvgesture`.
-      cache_dir: where prepared videos are kept; by default see `data_folder`.
-      modality: "color", "depth", or "flow" of color.
-      flow: algorithm for color; "none" where no flow is wanted beside it.
-      lists: lists to train and to test on instead of the official ones, under `source_dir` or
-        with a path of their own.
-      short_side: to which the pictures are brought.
-      workers: as for `prernn_jax.data.action.datasets.ucf101`.
+        source_dir: The official layout, see `prernn_jax.data.gesture.nvgesture`.
+        cache_dir: Where prepared videos are kept; by default see `data_folder`.
+        modality: "color", "depth", or "flow" of color.
+        flow: Algorithm for color; "none" where no flow is wanted beside it.
+        lists: Lists to train and to test on instead of the official ones, under `source_dir` or
+            with a path of their own.
+        short_side: To which the pictures are brought.
+        workers: As for `prernn_jax.data.action.datasets.ucf101`.
 
     Returns:
-      Splits train and test, without what `prernn_jax.data.prepare --allow-missing` left out.
+        Splits train and test, without what `prernn_jax.data.prepare --allow-missing` left out.
 
     Raises:
-      InputError: something is missing or cannot be read; the message names it.
+        InputError: Something is missing or cannot be read; the message names it.
     """
     recipe = gesture_recipe(modality, flow, short_side)
     listing = read_listing(source_dir, "depth" if modality == "depth" else "color", lists)

@@ -58,20 +58,20 @@ Sensor = Literal["color", "depth"]
 
 
 def read_listing(source: Path, sensor: Sensor, lists: tuple[str, str] | None = None) -> Listing:
-    """Read a list to train and one to test on.
+    """Reads a list to train and one to test on.
 
     Args:
-      source: the folder that holds Video_data.
-      sensor: whose file and frames to take.
-      lists: two other lists, under the source or with a path of their own; by default the
-        official ones.
+        source: The folder that holds Video_data.
+        sensor: Whose file and frames to take.
+        lists: Two other lists, under the source or with a path of their own; by default the
+            official ones.
 
     Returns:
-      The parts "train" and "test"; absent videos have a `fault`.
+        The parts "train" and "test"; absent videos have a `fault`.
 
     Raises:
-      InputError: a folder or list is missing, a line is not of the form above or has a label
-        outside 1 to 25, or a recording is listed twice. The message names list and line.
+        InputError: A folder or list is missing, a line is not of the form above or has a label
+            outside 1 to 25, or a recording is listed twice. The message names list and line.
     """
     if sensor not in get_args(Sensor):
         raise InputError(f"NVGesture's sensors here are color and depth, got {sensor!r}")

@@ -17,17 +17,17 @@ Pictures = Literal["frames", "flow"]
 def place_clips(
     total: int, clips: int, length: int, stride: int, rng: np.random.Generator | None
 ) -> NDArray[np.int64]:
-    """Place clips one after the other, without gaps, in a video.
+    """Places clips one after the other, without gaps, in a video.
 
     Args:
-      total: frames N of the video.
-      clips: T; a shorter video gives as many as it holds.
-      length: frames L of a clip.
-      stride: of so many frames of the video one is taken.
-      rng: draws where the first clip begins; None: so that the clips lie in the middle.
+        total: Frames N of the video.
+        clips: T; a shorter video gives as many as it holds.
+        length: Frames L of a clip.
+        stride: Of so many frames of the video one is taken.
+        rng: Draws where the first clip begins; None: so that the clips lie in the middle.
 
     Returns:
-      (T', L) frame numbers, T' <= T; (0, L) where not even one clip fits.
+        (T', L) frame numbers, T' <= T; (0, L) where not even one clip fits.
     """
     held = (total - 1) // stride + 1 if total > 0 else 0  # frames that are taken of the whole
     count = min(clips, held // length)
@@ -50,26 +50,26 @@ def read_clips(
     augmentation: Augmentation | None = None,
     mirror: Mapping[int, int] | None = None,
 ) -> tuple[NDArray[np.uint8], int, int]:
-    """Decode the clips of one gesture and nothing else.
+    """Decodes the clips of one gesture and nothing else.
 
     Args:
-      record: see prernn_jax.data.records.
-      pictures: "frames", or "flow": its x and y, two channels.
-      clips: T.
-      length: L.
-      size: side S of the result.
-      channels: C of frames: 1 decodes them grey, 3 in colour (a grey picture three times).
-      stride: see `place_clips`.
-      rng: with an augmentation: one draw of place, scale and crop serves all pictures; None: the
-        middle in time and space.
-      augmentation: what to vary.
-      mirror: class that a mirrored clip shows, where it is another one.
+        record: See prernn_jax.data.records.
+        pictures: "frames", or "flow": its x and y, two channels.
+        clips: T.
+        length: L.
+        size: Side S of the result.
+        channels: C of frames: 1 decodes them grey, 3 in colour (a grey picture three times).
+        stride: See `place_clips`.
+        rng: With an augmentation: one draw of place, scale and crop serves all pictures; None: the
+            middle in time and space.
+        augmentation: What to vary.
+        mirror: Class that a mirrored clip shows, where it is another one.
 
     Returns:
-      (T, L, S, S, C) uint8, zeros after the end of a short video; its number of clips; its class.
+        (T, L, S, S, C) uint8, zeros after the end of a short video; its number of clips; its class.
 
     Raises:
-      InputError: the video has fewer frames than a clip, or no such pictures.
+        InputError: The video has fewer frames than a clip, or no such pictures.
     """
     total = len(record["frames"])
     wanted = place_clips(total, clips, length, stride, rng)  # (T', L)

@@ -15,10 +15,10 @@ class Augmentation:
     """How training clips vary: a random part of the picture, at random mirrored.
 
     Attributes:
-      scales: sides of the crop, as parts of the picture's short side; height and width are drawn
-        apart but are neighbours in this list at most.
-      corners: place crops in one of the four corners or the centre; False: anywhere.
-      flip: probability of mirroring left and right (a flow's x then changes its sign).
+        scales: Sides of the crop, as parts of the picture's short side; height and width are drawn
+            apart but are neighbours in this list at most.
+        corners: Place crops in one of the four corners or the centre; False: anywhere.
+        flip: Probability of mirroring left and right (a flow's x then changes its sign).
     """
 
     scales: tuple[float, ...] = (1.0, 0.92, 0.85)
@@ -49,7 +49,7 @@ class View(NamedTuple):
 def draw_view(
     rng: np.random.Generator, height: int, width: int, augmentation: Augmentation
 ) -> View:
-    """Draw the part of (height, width) pictures that a clip shows."""
+    """Draws the part of (height, width) pictures that a clip shows."""
     sides = [round(scale * min(height, width)) for scale in augmentation.scales]
     first = int(rng.integers(len(sides)))
     low, high = max(first - 1, 0), min(first + 1, len(sides) - 1)
@@ -64,7 +64,7 @@ def draw_view(
 
 
 def centre_view(height: int, width: int, size: int) -> View:
-    """Return the middle square of (height, width) pictures for testing.
+    """Returns the middle square of (height, width) pictures for testing.
 
     Its side is `size`, so that nothing is resized, if that is most of the short side (0.8 of it
     at least: 224 of 256); else it is the whole short side.
@@ -75,7 +75,7 @@ def centre_view(height: int, width: int, size: int) -> View:
 
 
 def apply_view(picture: NDArray[np.uint8], view: View, size: int) -> NDArray[np.uint8]:
-    """Cut a view out of a picture (H, W) or (H, W, C) and bring it to (size, size[, C]).
+    """Cuts a view out of a picture (H, W) or (H, W, C) and bring it to (size, size[, C]).
 
     A flow's values are neither rescaled, as in the field, nor is their sign changed here.
     """

@@ -27,7 +27,7 @@ Estimate = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def gray_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return frames (N, H, W, 3) RGB or (N, H, W, 1) or (N, H, W) as (N, H, W) grey."""
+    """Returns frames (N, H, W, 3) RGB or (N, H, W, 1) or (N, H, W) as (N, H, W) grey."""
     if frames.ndim == 3:
         return frames
     if frames.shape[-1] == 1:
@@ -37,7 +37,7 @@ def gray_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep OpenCV to one thread: DIS works in as many stripes, and its values depend on them."""
+    """Keeps OpenCV to one thread: DIS works in as many stripes, and its values depend on them."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -47,18 +47,18 @@ def one_thread() -> Iterator[None]:
 
 
 def flow_estimator(algorithm: FlowAlgorithm, height: int, width: int) -> Estimate:
-    """Return a function that computes the flow between two grey pictures of one size.
+    """Returns a function that computes the flow between two grey pictures of one size.
 
     For the same values everywhere use it under `one_thread`, as the data sets do.
 
     Args:
-      algorithm: "dis" (Kroeger et al. 2016, fast) or "tvl1" (Zach et al. 2007, the field's
-        standard, about thirty times slower).
-      height: of the pictures, at least 16.
-      width: of the pictures, at least 16.
+        algorithm: "dis" (Kroeger et al. 2016, fast) or "tvl1" (Zach et al. 2007, the field's
+            standard, about thirty times slower).
+        height: Of the pictures, at least 16.
+        width: Of the pictures, at least 16.
 
     Raises:
-      InputError: unknown algorithm, or pictures that are too small.
+        InputError: Unknown algorithm, or pictures that are too small.
     """
     if algorithm not in get_args(FlowAlgorithm):
         raise InputError(f"unknown flow algorithm {algorithm!r}; use one of: dis, tvl1")
@@ -84,17 +84,17 @@ def flow_estimator(algorithm: FlowAlgorithm, height: int, width: int) -> Estimat
 def compute_flow(
     frames: NDArray[np.uint8], algorithm: FlowAlgorithm = "dis"
 ) -> NDArray[np.float32]:
-    """Compute the optical flow between neighbouring frames, on grey pictures.
+    """Computes the optical flow between neighbouring frames, on grey pictures.
 
     Args:
-      frames: (N, H, W, 3) RGB or (N, H, W) grey, uint8, N >= 2, sides of at least 16 pixels.
-      algorithm: see `flow_estimator`.
+        frames: (N, H, W, 3) RGB or (N, H, W) grey, uint8, N >= 2, sides of at least 16 pixels.
+        algorithm: See `flow_estimator`.
 
     Returns:
-      (N - 1, H, W, 2) float32, pixels, x then y.
+        (N - 1, H, W, 2) float32, pixels, x then y.
 
     Raises:
-      InputError: unknown algorithm, fewer than two frames, or frames that are too small.
+        InputError: Unknown algorithm, fewer than two frames, or frames that are too small.
     """
     gray = gray_frames(frames)  # (N, H, W)
     if len(gray) < 2:
@@ -105,7 +105,7 @@ def compute_flow(
 
 
 def quantise(flow: NDArray[np.float32], bound: float = BOUND) -> NDArray[np.uint8]:
-    """Write flow in pixels as 8 bits: round(255 (v + bound) / 2 bound), cut off at the bound.
+    """Writes flow in pixels as 8 bits: round(255 (v + bound) / 2 bound), cut off at the bound.
 
     Ties go to the even number, so zero flow (127.5) is written as 128.
     """
@@ -114,19 +114,19 @@ def quantise(flow: NDArray[np.float32], bound: float = BOUND) -> NDArray[np.uint
 
 
 def dequantise(values: NDArray[np.uint8], bound: float = BOUND) -> NDArray[np.float32]:
-    """Return the flow in pixels that 8-bit values stand for (within bound / 255 of the truth)."""
+    """Returns the flow in pixels that 8-bit values stand for (within bound / 255 of the truth)."""
     return values.astype(np.float32) * np.float32(2.0 * bound / 255.0) - np.float32(bound)
 
 
 def stack_flow(flow_x: NDArray[np.uint8], flow_y: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Stack L flow pairs as interleaved channels x1, y1, x2, y2, ...
+    """Stacks L flow pairs as interleaved channels x1, y1, x2, y2, ...
 
     Args:
-      flow_x: (..., L, H, W).
-      flow_y: the same shape.
+        flow_x: (..., L, H, W).
+        flow_y: The same shape.
 
     Returns:
-      (..., H, W, 2 L).
+        (..., H, W, 2 L).
     """
     pairs = np.stack([flow_x, flow_y], axis=-3)  # (..., L, 2, H, W)
     channels = pairs.reshape(*pairs.shape[:-4], -1, *pairs.shape[-2:])  # (..., 2 L, H, W)
@@ -134,7 +134,7 @@ def stack_flow(flow_x: NDArray[np.uint8], flow_y: NDArray[np.uint8]) -> NDArray[
 
 
 def flip_flow_x(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return quantised horizontal flow with its sign changed: 255 - q.
+    """Returns quantised horizontal flow with its sign changed: 255 - q.
 
     This is quantise(-v) for every v whose scaled value is not a tie, and its own inverse. A tie is
     written as the even neighbour on both sides, so exact zero (128) becomes 127: both stand for a
@@ -144,14 +144,14 @@ def flip_flow_x(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def flow_to_color(flow: NDArray[np.float32], full: float | None = None) -> NDArray[np.uint8]:
-    """Draw flow: the hue is the direction, the saturation the speed, white is rest.
+    """Draws flow: the hue is the direction, the saturation the speed, white is rest.
 
     Args:
-      flow: (..., H, W, 2) in pixels.
-      full: speed in pixels that is drawn in full colour; by default the 99th percentile here.
+        flow: (..., H, W, 2) in pixels.
+        full: Speed in pixels that is drawn in full colour; by default the 99th percentile here.
 
     Returns:
-      (..., H, W, 3) RGB uint8.
+        (..., H, W, 3) RGB uint8.
     """
     speed = np.hypot(flow[..., 0], flow[..., 1])
     scale = full if full is not None else max(float(np.percentile(speed, 99)), 1e-3)

@@ -13,21 +13,21 @@ from prernn_jax.errors import InputError
 def read_frames(
     path: Path, short_side: int | None = None, start: int = 0, stop: int | None = None
 ) -> Iterator[NDArray[np.uint8]]:
-    """Decode a video picture by picture; only one is in memory at a time.
+    """Decodes a video picture by picture; only one is in memory at a time.
 
     Args:
-      path: a video file (AVI, MP4, ...).
-      short_side: bring the pictures to this height or width, whichever is shorter.
-      start: the first frame, from 0; the video is decoded from its beginning, so this is exact.
-      stop: the frame behind the last one; None: go on to the end.
+        path: A video file (AVI, MP4, ...).
+        short_side: Bring the pictures to this height or width, whichever is shorter.
+        start: The first frame, from 0; the video is decoded from its beginning, so this is exact.
+        stop: The frame behind the last one; None: go on to the end.
 
     Yields:
-      (H, W, 3) RGB, all of one size.
+        (H, W, 3) RGB, all of one size.
 
     Raises:
-      InputError: PyAV is not installed; the file is absent, empty or no video; it stops decoding
-        before its end, or has far fewer frames than it says, or fewer than `stop`. The message
-        names the file.
+        InputError: PyAV is not installed; the file is absent, empty or no video; it stops decoding
+            before its end, or has far fewer frames than it says, or fewer than `stop`. The message
+            names the file.
     """
     try:
         import av

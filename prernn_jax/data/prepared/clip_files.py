@@ -49,12 +49,12 @@ class Recipe:
         return facts if self.flow == "none" else {**facts, "bound": BOUND, "opencv": OPENCV}
 
     def write(self, item: Listed, target: Path) -> None:
-        """Decode a clip, compute its flow, and write both; nothing is left behind on failure.
+        """Decodes a clip, compute its flow, and write both; nothing is left behind on failure.
 
         Raises:
-          InputError: the video does not decode, has not all the frames, or has fewer than two
-            while flow is wanted.
-          OSError: the file cannot be written.
+            InputError: The video does not decode, has not all the frames, or has fewer than two
+                while flow is wanted.
+            OSError: The file cannot be written.
         """
         with record_writer(target) as write:
             count = 0
@@ -89,9 +89,9 @@ class ClipFiles:
     """Prepared clips as a source of records; pictures are read when they are asked for.
 
     Args:
-      folder: where the prepared files lie.
-      listed: the clips.
-      recipe: how they were to be prepared.
+        folder: Where the prepared files lie.
+        listed: The clips.
+        recipe: How they were to be prepared.
     """
 
     def __init__(self, folder: Path, listed: Sequence[Listed], recipe: Recipe) -> None:
@@ -123,20 +123,20 @@ class ClipFiles:
 def prepared_clips(
     name: str, listing: Listing, data_dir: Path | None, recipe: Recipe, workers: int | None
 ) -> dict[str, ClipFiles]:
-    """Prepare what is still to do of a data set, and open it.
+    """Prepares what is still to do of a data set, and open it.
 
     Args:
-      name: of the data set.
-      listing: what its lists say.
-      data_dir: where prepared data are kept; None: see `data_folder`.
-      recipe: how clips are prepared.
-      workers: processes; None: one a core.
+        name: Of the data set.
+        listing: What its lists say.
+        data_dir: Where prepared data are kept; None: see `data_folder`.
+        recipe: How clips are prepared.
+        workers: processes; None: one a core.
 
     Returns:
-      Name of a part -> its clips, without what was left out.
+        Name of a part -> its clips, without what was left out.
 
     Raises:
-      InputError: a video is missing or cannot be read, or nothing can be written.
+        InputError: A video is missing or cannot be read, or nothing can be written.
     """
     files = ListedFiles(name, listing, data_dir, recipe)
     files.prepare(workers)

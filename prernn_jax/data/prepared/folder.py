@@ -6,7 +6,6 @@ that are not there. `recipe.json` says how all of them were made.
 
 import contextlib
 import errno
-import fcntl
 import json
 import logging
 import multiprocessing
@@ -21,10 +20,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import tensorflow_datasets as tfds
+from filelock import FileLock
 
 from prernn_jax.data.media.flow import one_thread
 from prernn_jax.data.prepared.lists import Listed
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import write_json
 from prernn_jax.processes import end_with_the_parent, let_an_interrupt_in
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -32,7 +33,7 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
 
 
 def data_folder(data_dir: Path | None = None) -> Path:
-    """Return where prepared data are kept.
+    """Returns where prepared data are kept.
 
     That is the folder given, else $PRERNN_DATA_DIR, else ~/.cache/prernn_jax.
     """
@@ -43,18 +44,18 @@ def data_folder(data_dir: Path | None = None) -> Path:
 def prepare_once(
     make: Callable[[], tfds.core.DatasetBuilder], root: Path, what: str
 ) -> tfds.core.DatasetBuilder:
-    """Return a prepared builder; of several processes one prepares, the others wait for it.
+    """Returns a prepared builder; of several processes one prepares, the others wait for it.
 
     TFDS writes into a folder of its own and renames it at the end, so an interrupted preparation
     leaves nothing that looks finished; its remains are swept away here, under the lock.
 
     Args:
-      make: makes the builder; called again once the data are there.
-      root: the data folder.
-      what: for the message to the user.
+        make: Makes the builder; called again once the data are there.
+        root: The data folder.
+        what: For the message to the user.
 
     Raises:
-      InputError: the folder cannot be written.
+        InputError: The folder cannot be written.
     """
     with _quiet():
         builder = make()
@@ -74,7 +75,7 @@ def prepare_once(
 
 @contextlib.contextmanager
 def writable(root: Path, what: str) -> Iterator[None]:
-    """Turn the system's refusal to write there into an InputError that names the folder."""
+    """Turns the system's refusal to write there into an InputError that names the folder."""
     try:
         yield
     except OSError as error:
@@ -93,15 +94,14 @@ def writable(root: Path, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Wait until no other process holds this lock file, and hold it."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # freed by the system when the process ends
+    """Waits until no other process holds this lock file, and hold it."""
+    with FileLock(path):  # freed by the system when the process ends
         yield
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep TFDS' progress bars, notices and its advice about TensorFlow from the terminal."""
+    """Keeps TFDS' progress bars, notices and its advice about TensorFlow from the terminal."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -121,13 +121,13 @@ EVERY = 5.0
 
 
 def with_progress(results: Iterable[T], total: int, what: str, before: int = 0) -> Iterator[T]:
-    """Hand results on, and print how many there are, how fast they come and the time left.
+    """Hands results on, and print how many there are, how fast they come and the time left.
 
     Args:
-      results: as they come.
-      total: how many there will be in the end, those of earlier included.
-      what: is going on, for the line that is printed.
-      before: how many there were already.
+        results: As they come.
+        total: How many there will be in the end, those of earlier included.
+        what: Is going on, for the line that is printed.
+        before: How many there were already.
     """
     start, shown = time.monotonic(), 0.0
     for number, result in enumerate(results, start=1):
@@ -145,21 +145,21 @@ Write = Callable[[Listed, Path], None]
 
 
 def prepared_path(folder: Path, item: Listed) -> Path:
-    """Return where a prepared sample lies."""
+    """Returns where a prepared sample lies."""
     return folder / f"{item.name}.array_record"
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """Return how the files of a folder were made; nothing if there is none yet."""
+    """Returns how the files of a folder were made; nothing if there is none yet."""
     path = folder / "recipe.json"
     return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def refuse_to_mix(path: Path, facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Compare how a file or folder was made with what is wanted.
+    """Compares how a file or folder was made with what is wanted.
 
     Raises:
-      InputError: they differ; the message says in what.
+        InputError: They differ; the message says in what.
     """
     differ = [name for name in facts if name in wanted and facts[name] != wanted[name]]
     if differ:
@@ -171,14 +171,6 @@ def refuse_to_mix(path: Path, facts: Mapping[str, Any], wanted: Mapping[str, Any
         )
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, first under a temporary name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=1))
-    temporary.replace(path)
-
-
 def prepare_files(
     folder: Path,
     listed: Sequence[Listed],
@@ -187,25 +179,26 @@ def prepare_files(
     workers: int | None = None,
     faults: dict[str, str] | None = None,
 ) -> None:
-    """Prepare the samples that are not prepared yet, several at a time.
+    """Prepares the samples that are not prepared yet, several at a time.
 
     Args:
-      folder: where the prepared files go.
-      listed: samples.
-      write: makes one file; an InputError of it is a fault of that sample.
-      facts: how files are made; the same for all files of a folder.
-      workers: processes; by default one a core.
-      faults: where given, samples that cannot be made are noted here (name: why).
+        folder: Where the prepared files go.
+        listed: samples.
+        write: Makes one file; an InputError of it is a fault of that sample.
+        facts: How files are made; the same for all files of a folder.
+        workers: processes; by default one a core.
+        faults: Where given, samples that cannot be made are noted here (name: why).
 
     Raises:
-      InputError: without `faults`: a sample cannot be made (those that are finished stay); the
-        folder's files were made in another way; a process died.
-      OSError: a file cannot be written.
+        InputError: Without `faults`: a sample cannot be made (those that are finished stay); the
+            folder's files were made in another way; a process died.
+        OSError: A file cannot be written.
     """
     refuse_to_mix(folder, read_facts(folder), facts)
     todo = [item for item in listed if not prepared_path(folder, item).is_file()]
     if not todo:
         return
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "recipe.json", facts)
     outcomes = _outcomes(folder, todo, write, workers)
     done = len(listed) - len(todo)

@@ -10,10 +10,10 @@ from prernn_jax.data.prepared.folder import (
     prepare_files,
     prepared_path,
     writable,
-    write_json,
 )
 from prernn_jax.data.prepared.lists import Listed, Listing
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import write_json
 
 
 class Recipe(Protocol):
@@ -28,11 +28,11 @@ class Recipe(Protocol):
         """Everything that must be the same for all files of a folder."""
 
     def write(self, item: Listed, target: Path) -> None:
-        """Make the prepared file of a video.
+        """Makes the prepared file of a video.
 
         Raises:
-          InputError: the video has a fault.
-          OSError: the file cannot be written.
+            InputError: The video has a fault.
+            OSError: The file cannot be written.
         """
 
 
@@ -40,15 +40,15 @@ class ListedFiles:
     """What the lists name: which videos are there, where they lie prepared, what is left out.
 
     Args:
-      name: of the data set.
-      listing: what its lists say.
-      data_dir: where prepared data are kept; None: see `data_folder`.
-      recipe: how videos are prepared.
-      limit: take the first so many videos of each list only, to try things out.
+        name: Of the data set.
+        listing: What its lists say.
+        data_dir: Where prepared data are kept; None: see `data_folder`.
+        recipe: How videos are prepared.
+        limit: Take the first so many videos of each list only, to try things out.
 
     Attributes:
-      listing: what the lists say, up to the limit.
-      folder: where the prepared files go.
+        listing: What the lists say, up to the limit.
+        folder: Where the prepared files go.
     """
 
     def __init__(
@@ -66,17 +66,18 @@ class ListedFiles:
         self.listing = Listing(listing.classes, parts, listing.official)
 
     def left_out(self) -> dict[str, str]:
-        """Return the videos that an earlier preparation was allowed to leave out, and why."""
+        """Returns the videos that an earlier preparation was allowed to leave out, and why."""
         path = self.folder / "left_out.json"
         return dict(json.loads(path.read_text())) if path.is_file() else {}
 
     def leave_out(self, faults: dict[str, str]) -> None:
         """Remember videos without which this data set is to be used."""
         with writable(self.root, self.name):
+            self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / "left_out.json", {**self.left_out(), **faults})
 
     def usable(self) -> dict[str, list[Listed]]:
-        """Return the samples of each part that are there and not left out."""
+        """Returns the samples of each part that are there and not left out."""
         known = self.left_out()
         return {
             part: [item for item in items if item.fault is None and item.name not in known]
@@ -84,7 +85,7 @@ class ListedFiles:
         }
 
     def missing(self) -> dict[str, str]:
-        """Return the samples whose video is not there and that are not left out, and why."""
+        """Returns the samples whose video is not there and that are not left out, and why."""
         known = self.left_out()
         found: dict[str, str] = {}
         for items in self.listing.parts.values():
@@ -94,16 +95,16 @@ class ListedFiles:
         return found
 
     def prepare(self, workers: int | None = None, faults: dict[str, str] | None = None) -> None:
-        """Decode and compute flow where that is still to do.
+        """Decodes and compute flow where that is still to do.
 
         Args:
-          workers: processes; None: one a core.
-          faults: where given, videos that are missing or cannot be read are noted here (name:
-            why) and the others go on.
+            workers: processes; None: one a core.
+            faults: Where given, videos that are missing or cannot be read are noted here (name:
+                why) and the others go on.
 
         Raises:
-          InputError: without `faults`: a video is missing, or cannot be read; in any case: nothing
-            can be written.
+            InputError: Without `faults`: a video is missing, or cannot be read; in any case:
+                nothing can be written.
         """
         missing = self.missing()
         if faults is not None:

@@ -12,12 +12,12 @@ class Listed:
     """A video, or a part of one, as a split list names it.
 
     Attributes:
-      video: the file.
-      label: class number, from 0.
-      name: the sample's, also the prepared file's under the data set's folder.
-      start: the first frame, from 0.
-      stop: the frame behind the last one; None: all frames.
-      fault: what is wrong if the video is not there; it names list and line.
+        video: The file.
+        label: Class number, from 0.
+        name: The sample's, also the prepared file's under the data set's folder.
+        start: The first frame, from 0.
+        stop: The frame behind the last one; None: all frames.
+        fault: What is wrong if the video is not there; it names list and line.
     """
 
     video: Path
@@ -33,9 +33,9 @@ class Listing:
     """What the lists of a data set name.
 
     Attributes:
-      classes: names, by label.
-      parts: part of the data set ("train", "test") -> its samples in the lists' order.
-      official: part -> number of samples in the official lists; empty for lists of the user's.
+        classes: names, by label.
+        parts: Part of the data set ("train", "test") -> its samples in the lists' order.
+        official: Part -> number of samples in the official lists; empty for lists of the user's.
     """
 
     classes: tuple[str, ...]
@@ -44,16 +44,16 @@ class Listing:
 
 
 def existing_folder(path: Path, layout: str, archive: bool = False) -> Path:
-    """Return the path.
+    """Returns the path.
 
     Args:
-      path: a folder.
-      layout: what is expected, for the message.
-      archive: this is what an archive unpacks to, so a folder of its own name in it is a mistake.
+        path: A folder.
+        layout: What is expected, for the message.
+        archive: This is what an archive unpacks to, so a folder of its own name in it is a mistake.
 
     Raises:
-      InputError: there is no such folder, or the archive was unpacked one folder too deep; the
-        message shows the layout that is expected, and what to give instead.
+        InputError: There is no such folder, or the archive was unpacked one folder too deep; the
+            message shows the layout that is expected, and what to give instead.
     """
     inner = path / path.name
     if path.is_dir() and not (archive and inner.is_dir()):
@@ -77,7 +77,7 @@ def numbered_lines(path: Path, layout: str) -> Iterator[tuple[int, str]]:
     """Number and text of a list's lines that are not empty; CR LF and blanks at the end go.
 
     Raises:
-      InputError: there is no such file; the message shows the layout that is expected.
+        InputError: There is no such file; the message shows the layout that is expected.
     """
     if not path.is_file():
         raise InputError(f"there is no {path}; expected {layout}")

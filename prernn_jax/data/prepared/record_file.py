@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,17 @@ from typing import Any
 from array_record.python import array_record_module
 
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import replacing
 
 
 class RecordFile:
     """An array_record file whose last record is a JSON object that says how it was made.
 
     Attributes:
-      facts: that object.
+        facts: That object.
 
     Raises:
-      InputError: there is no such file, or it is damaged.
+        InputError: There is no such file, or it is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,12 +33,12 @@ class RecordFile:
         self.facts: dict[str, Any] = json.loads(self.read(count - 1))
 
     def read(self, number: int) -> bytes:
-        """Return one record."""
+        """Returns one record."""
         data: bytes = self._reader.read([number])[0]
         return data
 
     def pictures(self, first: int, step: int, count: int) -> Sequence[bytes]:
-        """Return every `step`-th record from `first` on; each is read when it is asked for."""
+        """Returns every `step`-th record from `first` on; each is read when it is asked for."""
         return _Pictures(self, range(first, first + step * count, step))
 
 
@@ -57,17 +57,16 @@ class _Pictures(Sequence[bytes]):
 
 @contextlib.contextmanager
 def record_writer(target: Path) -> Iterator[Callable[[bytes], Any]]:
-    """Write an array_record file that appears under its name when it is complete.
+    """Writes an array_record file that appears under its name when it is complete.
 
     Yields:
-      A function that appends a record; the last one is to be `closing_record`.
+        A function that appends a record; the last one is to be `closing_record`.
 
     Raises:
-      OSError: the file cannot be written, for instance since the disk is full.
+        OSError: The file cannot be written, for instance since the disk is full.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(target, durable=False) as temporary:
         # No compression: the pictures are JPEG already. Groups of one give access to each.
         writer = array_record_module.ArrayRecordWriter(str(temporary), "group_size:1,uncompressed")
         try:
@@ -78,11 +77,8 @@ def record_writer(target: Path) -> Iterator[Callable[[bytes], Any]]:
             except RuntimeError as error:
                 full = "No space left" in str(error)
                 raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def closing_record(facts: Mapping[str, Any]) -> bytes:
-    """Return the last record of a file."""
+    """Returns the last record of a file."""
     return json.dumps(facts).encode()

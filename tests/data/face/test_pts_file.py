@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from moved_face import write_pts
 
-from prernn_jax.data.face.vw300 import read_pts, write_pts
+from prernn_jax.data.face.vw300 import read_pts
 from prernn_jax.errors import InputError
 
 

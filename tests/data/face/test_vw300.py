@@ -7,14 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from moved_face import moved_face, write_300vw_video
+from moved_face import moved_face, write_300vw_video, write_pts
 
 from prernn_jax.data.face.datasets import FaceData, vw300
 from prernn_jax.data.face.files import FaceFiles, FaceRecipe, frame_report
 from prernn_jax.data.face.landmarks import bounding_box, denormalise_landmarks, square_around
 from prernn_jax.data.face.loader import FaceAugmentation, face_eval_loader, face_train_loader
 from prernn_jax.data.face.records import FaceBoxes, read_boxes
-from prernn_jax.data.face.vw300 import FOLDER, PARTS, broken_frames, read_listing, write_pts
+from prernn_jax.data.face.vw300 import FOLDER, PARTS, broken_frames, read_listing
 from prernn_jax.data.prepare import main
 from prernn_jax.data.prepared.folder import prepared_path
 from prernn_jax.data.records import decode_picture

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from tiny_task import BATCH, make_batch, make_model, start
 
-from prernn_jax.errors import InputError
+from prernn_jax.errors import InputError, RunStopped
 from train.engine.checkpoint import Checkpoints
 from train.engine.devices import make_mesh, parallel_train_step, replicate
 from train.engine.log import MetricsLog
-from train.engine.loop import Plan, RunStopped, fit
+from train.engine.loop import Plan, fit
 
 PER_EPOCH = 2
 
