@@ -20,7 +20,7 @@ from prernn_jax.errors import InputError, RunStopped
 from prernn_jax.processes import keep_freed_memory
 
 Config = TypeVar("Config")
-Main = Callable[[Sequence[str]], None]
+Main = Callable[[Sequence[str]], int | None]
 GROUP = "prernn.commands"
 
 
@@ -102,12 +102,12 @@ def run_command(main: Main, argv: Sequence[str] | None = None) -> None:
     Status 2 means that the message says what the user can mend, 130 and 143 that a signal came.
 
     Args:
-        main: Takes the arguments.
+        main: Takes the arguments and returns the status, None for 0.
         argv: The arguments; those of the process by default.
     """
     keep_freed_memory()
     try:
-        main(sys.argv[1:] if argv is None else argv)
+        sys.exit(main(sys.argv[1:] if argv is None else argv))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -115,7 +115,7 @@ def run_command(main: Main, argv: Sequence[str] | None = None) -> None:
         print(f"stopped: {stopped}", file=sys.stderr)
         sys.exit(stopped.status)
     except KeyboardInterrupt:  # outside of a training loop
-        print("stopped: nothing was left half-written; --resume goes on", file=sys.stderr)
+        print("stopped: nothing is left half-written; the same command goes on", file=sys.stderr)
         sys.exit(130)
 
 
@@ -124,8 +124,11 @@ def main() -> None:
     run_command(dispatch)
 
 
-def dispatch(argv: Sequence[str]) -> None:
+def dispatch(argv: Sequence[str]) -> int | None:
     """Finds the sub-command that the first words name, and runs it on the others.
+
+    Returns:
+        Its status.
 
     Raises:
         InputError: There is no such sub-command.
@@ -133,18 +136,18 @@ def dispatch(argv: Sequence[str]) -> None:
     found = {tuple(entry.name.split(".")): entry for entry in _commands()}
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview(found))
-        return
+        return 0
     if argv[0] == "--version":
         print(f"prernn-jax {importlib.metadata.version('prernn-jax')}")
-        return
+        return 0
     for length in (2, 1):
         if (name := tuple(argv[:length])) in found:
-            found[name].load()(argv[length:])
-            return
+            status: int | None = found[name].load()(argv[length:])
+            return status
     group = [name for name in found if name[0] == argv[0]]
     if group and argv[1:2] in ([], ["-h"], ["--help"]):
         print(_overview({name: found[name] for name in group}))
-        return
+        return 0
     names = ", ".join(" ".join(name) for name in sorted(found))
     raise InputError(f"prernn {' '.join(argv[:2])}: no such command; expected one of: {names}")
 
