@@ -162,10 +162,10 @@ def test_both_streams_together(place, tmp_path, capsys):
         (["--devices=3"], "batch_size=16 cannot be split over 3"),
         (["--devices=64"], "this machine has"),
         (["--epochs=0"], "--epochs=0: expected 1 or more"),
-        (["--data=ucf101", "--preset=embedded"], "needs --data_dir"),
-        (["--data=ucf101", "--preset=embedded", "--data_dir=/nowhere"], "/nowhere"),
-        (["--data_dir=/tmp"], "--data_dir belongs to real data"),
-        (["--data=ucf101", "--data_dir=/nowhere"], "give --weights"),
+        (["--data=ucf101", "--preset=embedded"], "needs --source"),
+        (["--data=ucf101", "--preset=embedded", "--source=/nowhere"], "/nowhere"),
+        (["--source=/tmp"], "--source belongs to real data"),
+        (["--data=ucf101", "--source=/nowhere"], "give --weights"),
         (["--weights=/nowhere.safetensors"], "nowhere.safetensors"),
         (["--name=first", "--resume", "--cell=lstm"], "cell was 'gru' and is 'lstm'"),
         (["--name=nothing", "--resume"], "there is no run"),
@@ -230,7 +230,7 @@ def test_two_real_clips_of_ucf101_are_learned(place, shared_data, tmp_path):
     (weights,) = (place / "runs" / "pretrained").glob("temporal-*")
 
     main([
-        "--data=ucf101", "--preset=embedded", f"--data_dir={source}", f"--weights={weights}",
+        "--data=ucf101", "--preset=embedded", f"--source={source}", f"--weights={weights}",
         f"--cache_dir={place / 'data'}", f"--workdir={place / 'runs'}", "--name=two",
         "--crop=64", "--steps=8", "--epochs=120", "--batch_size=2", "--batch_norm=train",
         "--checkpoint_every=120",

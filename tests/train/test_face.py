@@ -127,11 +127,11 @@ def test_stage_one_of_other_width_and_label(place, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--data=300vw", "--preset=embedded"], "--data=300vw needs --data_dir"),
-        (["--data=300vw", "--preset=embedded", "--data_dir=/nowhere"], "/nowhere"),
-        (["--data_dir=/tmp"], "--data_dir belongs to real data"),
+        (["--data=300vw", "--preset=embedded"], "--data=300vw needs --source"),
+        (["--data=300vw", "--preset=embedded", "--source=/nowhere"], "/nowhere"),
+        (["--source=/tmp"], "--source belongs to real data"),
         (["--boxes=/tmp/boxes.json"], "--boxes belongs to real data"),
-        (["--data=300vw", "--data_dir=/nowhere"], "give --weights"),
+        (["--data=300vw", "--source=/nowhere"], "give --weights"),
         (["--weights=/nowhere.safetensors"], "nowhere.safetensors"),
         (["--steps=0"], "--steps=0: expected 1 or more"),
         (["--layers", "fc9"], "layers .*fc9.* expected some of"),
@@ -187,7 +187,7 @@ def test_a_moving_real_face_in_300vws_layout_is_learned(place, shared_data, tmp_
     assert prepare([*there, "--workers=1", "--allow-missing"]) == 0
     (weights,) = (place / "runs" / "pretrained").glob("face-*.safetensors")
     main([
-        "--data=300vw", "--preset=embedded", f"--data_dir={source}", f"--weights={weights}",
+        "--data=300vw", "--preset=embedded", f"--source={source}", f"--weights={weights}",
         f"--cache_dir={place / 'data'}", f"--workdir={place / 'runs'}", "--name=real", "--size=24",
         "--steps=4", "--cell=vrnn", "--layers", "fc7", "--epochs=60", "--batch_size=5",
         "--checkpoint_every=60",

@@ -1,4 +1,4 @@
-"""What a run that classifies videos says at its end: files and one line."""
+"""Classification of sequences: the task, its metrics over videos, and the report of a run."""
 
 from typing import Any
 
@@ -7,16 +7,12 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from prernn_jax.data.action.datasets import ActionData
-from prernn_jax.data.gesture.datasets import GestureData
 from prernn_jax.metrics import confusion_matrix, sequence_nll, sequence_scores, top1, video_scores
 from prernn_jax.preprocess import Preprocessing
 
-from ..action.config import ActionConfig
 from ..engine.log import say
 from ..engine.loop import Predictions
 from ..engine.step import Batch, Metrics, Task
-from ..gesture.config import GestureConfig
 from .figures import confusion_figure
 from .folder import RunFolder
 from .scores import Scores, Set, write_scores
@@ -78,8 +74,8 @@ def measure(found: Predictions) -> dict[str, float]:
 def report_videos(
     folder: RunFolder,
     name: str,
-    config: ActionConfig | GestureConfig,
-    data: ActionData | GestureData,
+    config: Any,
+    data: Any,
     split: str,
     outcome: Outcome,
     began: float,

@@ -11,10 +11,10 @@ from filelock import FileLock, Timeout
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
 
-# What may differ on --resume: where things lie and how fast they go.
+# What may differ on --resume: where things lie, how fast they go, and what old runs do not say.
 _FREE = (
-    "resume", "workdir", "data_dir", "cache_dir", "devices", "workers",
-    "checkpoint_every", "validate_every",
+    "resume", "workdir", "source", "data_dir", "cache_dir", "devices", "workers",
+    "checkpoint_every", "validate_every", "application", "verbose",
 )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def differences(path: Path, config: Mapping[str, Any]) -> list[str] | None:
     file = path / "config.json"
     if not file.is_file():
         return None
-    old, new = _flat(json.loads(file.read_text())), _flat(config)
+    old, new = _flat(json.loads(file.read_text(encoding="utf-8"))), _flat(config)
     return [
         f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
         for key in sorted({*old, *new})

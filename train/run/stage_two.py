@@ -1,15 +1,15 @@
 """Stage two of every application: the pre-trained CNN made recurrent, trained and tested."""
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
 from jax.sharding import Mesh
 
+from prernn_jax.backbones.head import choose_layers
 from prernn_jax.budget import matched_hidden_for
 from prernn_jax.data.action.loader import TrainLoader
 from prernn_jax.files.atomic import write_json
@@ -40,14 +40,15 @@ def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[st
         return {"function": "per_frame", "outputs": outputs}
     layers = config.layers or None
     if config.model == "traditional":
+        depth = config.stacked or len(choose_layers(backbone.model, layers))
         hidden = config.hidden or matched_hidden_for(
-            backbone.model, layers, config.cell, config.stacked, outputs
+            backbone.model, layers, config.cell, depth, outputs
         )
         return {
             "function": "stack_recurrent",
             "cell": config.cell,
             "hidden": hidden,
-            "layers": config.stacked,
+            "layers": depth,
             "outputs": outputs,
         }
     return {
@@ -63,8 +64,8 @@ def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[st
 
 
 @dataclass(frozen=True)
-class Application:
-    """What an application brings to a run.
+class Work:
+    """What stage two trains and tests.
 
     Attributes:
         task: Input, loss and predictions.
@@ -105,14 +106,8 @@ class Outcome(NamedTuple):
     train_seconds: float
 
 
-def settings_of(config: RunConfig) -> dict[str, Any]:
-    """A configuration as JSON values, for the run's folder."""
-    settings: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
-    return settings
-
-
 def train_and_test(
-    config: RunConfig, folder: RunFolder, backbone: Backbone, given: Application, mesh: Mesh
+    config: RunConfig, folder: RunFolder, backbone: Backbone, given: Work, mesh: Mesh
 ) -> Outcome:
     """Makes the backbone recurrent, trains all of it, tests it and saves the model.
 
@@ -120,7 +115,7 @@ def train_and_test(
         config: Of the run.
         folder: The run's; begun here, once all that the run needs is there.
         backbone: The pre-trained network; left as it was.
-        given: What the application brings; its loader is closed at the end.
+        given: What is trained and tested; its loader is closed at the end.
         mesh: Devices to train on.
     """
     # -------------------------------------------------------------------- made recurrent
@@ -151,7 +146,8 @@ def train_and_test(
     folder.begin()
     state = training.state
     before = flat_parameters(backbone.model)
-    console.print(parameter_table(state.params, state.frozen, before, backbone.source))
+    arrays = (state.params, state.frozen, before)
+    console.print(parameter_table(*arrays, backbone.source, verbose=config.verbose))
     parameters = sum(value.size for value in {**state.params, **state.frozen}.values())
 
     # -------------------------------------------------------------------------- training

@@ -6,6 +6,7 @@ import shutil
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_task import BATCH, make_batch, make_model, start
@@ -86,6 +87,37 @@ def test_four_steps_are_two_a_kill_and_two(training, tmp_path):
     same(whole, resumed)
     assert [line["step"] for line in log.read("train")] == [2, 4]
     log.close()
+
+
+def test_the_loss_of_an_epoch_counts_the_steps_before_a_resume(training, tmp_path, capsys):
+    """An epoch whose steps all have the loss 1 has the loss 1, however it was interrupted."""
+    _, first, mesh = training
+
+    def step(state, batch):
+        return state._replace(step=state.step + 1), {
+            "loss": jnp.ones(()),
+            "grad_norm": jnp.ones(()),
+        }
+
+    def kill(batch):
+        if batch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    checkpoints, log = Checkpoints(tmp_path / "c"), MetricsLog(tmp_path)
+    with pytest.raises(RunStopped, match="step 3 is saved"):
+        fit(first(), step, Batches(kill), mesh, plan(2), log, checkpoints)
+    log.close()
+    state, position = checkpoints.restore(first())
+    batches = Batches()
+    batches.set_state(position)
+    log = MetricsLog(tmp_path, int(state.step))
+    capsys.readouterr()
+    fit(state, step, batches, mesh, plan(2), log, checkpoints)
+    log.close()
+    checkpoints.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "tiny: 2 epochs of 2 steps"
+    assert lines[1].startswith("epoch 2/2  loss 1.0000  0 s left")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
