@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.action.datasets import embedded_actions
@@ -39,12 +40,18 @@ SHORT += ["--epochs=2", "--batch_size=16"]
 def place(tmp_path_factory):
     """A folder in which a short run has been made under the name `first`."""
     folder = tmp_path_factory.mktemp("action")
-    main(flags(folder, "--name=first"))
+    main(flags(folder, "--name=first", "--film=2"))
     return folder
 
 
 def flags(folder, *more):
-    return [*SHORT, f"--workdir={folder / 'runs'}", f"--cache_dir={folder / 'data'}", *more]
+    return [
+        *SHORT,
+        "--film=0",
+        f"--workdir={folder / 'runs'}",
+        f"--cache_dir={folder / 'data'}",
+        *more,
+    ]
 
 
 def start(arguments, **options):
@@ -70,6 +77,8 @@ def test_a_run_leaves_everything(place):
     assert [line["kind"] for line in lines] == ["train", "validation"] * 2 + ["test"]
     assert lines[0]["rate"] > lines[2]["rate"]
     assert np.sum(summary["confusion"]) == 20
+    with Image.open(run / "film.gif") as film:
+        assert film.n_frames == 2 * 3  # videos and steps
     for picture in ("curves.png", "confusion.png"):
         assert cv2.imread(str(run / picture)).std() > 10
     assert list((run / "tensorboard").glob("events*"))

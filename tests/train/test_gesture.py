@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 from small_videos import numbered_pictures, write_video
 
 from prernn_jax.backbones.c3d import C3D
@@ -38,12 +39,18 @@ SHORT += ["--pretraining.epochs=1", "--pretraining.batch_size=14", "--epochs=2",
 def place(tmp_path_factory):
     """A folder in which a short run has been made under the name `first`."""
     folder = tmp_path_factory.mktemp("gesture")
-    main(flags(folder, "--name=first"))
+    main(flags(folder, "--name=first", "--film=2"))
     return folder
 
 
 def flags(folder, *more):
-    return [*SHORT, f"--workdir={folder / 'runs'}", f"--cache_dir={folder / 'data'}", *more]
+    return [
+        *SHORT,
+        "--film=0",
+        f"--workdir={folder / 'runs'}",
+        f"--cache_dir={folder / 'data'}",
+        *more,
+    ]
 
 
 def read(folder, name, file="summary.json"):
@@ -57,6 +64,8 @@ def test_a_run_leaves_everything(place):
     assert np.sum(summary["confusion"]) == 12
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["train", "validation"] * 2 + ["test"]
+    with Image.open(run / "film.gif") as film:
+        assert film.n_frames == 2 * 6  # videos and steps
     for picture in ("curves.png", "confusion.png"):
         assert cv2.imread(str(run / picture)).std() > 10
     for name in ("test", "validation"):

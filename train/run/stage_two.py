@@ -15,6 +15,7 @@ from prernn_jax.data.action.loader import TrainLoader
 from prernn_jax.files.atomic import write_json
 from prernn_jax.files.backbones import flat_parameters
 from prernn_jax.files.models import apply_surgery, save_model
+from prernn_jax.sequence import SequenceModel
 
 from ..engine.checkpoint import Checkpoints
 from ..engine.devices import set_up
@@ -92,6 +93,8 @@ class Outcome(NamedTuple):
         metrics: Of the test set.
         validation: Predictions for the validation set; None where there is none.
         validation_metrics: Of the validation set.
+        model: The trained network, for evaluation.
+        sample: The first batch of the test set.
         surgery: The call that made the model, see `train.run.stage_two`.
         parameters: Number of the model's parameters.
         train_seconds: From the first step to the last, validation and compilation included.
@@ -101,6 +104,8 @@ class Outcome(NamedTuple):
     metrics: dict[str, float]
     validation: Predictions | None
     validation_metrics: dict[str, float]
+    model: SequenceModel
+    sample: Batch
     surgery: dict[str, Any]
     parameters: int
     train_seconds: float
@@ -184,15 +189,17 @@ def train_and_test(
 
         # ------------------------------------------------------------------------- test
         found = predictions(state, "test")
+        sample = next(iter(given.held_out["test"]))
         metrics = dict(given.measure(found))
         validation, validation_metrics = None, dict[str, float]()
         if "validation" in given.held_out:
             validation = predictions(state, "validation")
             validation_metrics = dict(given.measure(validation))
         log.write(int(state.step), "test", metrics)
+        trained = training.model(state)
         save_model(
             folder.path / "model.safetensors",
-            training.model(state),
+            trained,
             backbone.metadata,
             surgery,
             overwrite=True,
@@ -205,7 +212,15 @@ def train_and_test(
             log.close()
         checkpoints.close()
     return Outcome(
-        found, metrics, validation, validation_metrics, surgery, parameters, train_seconds
+        found,
+        metrics,
+        validation,
+        validation_metrics,
+        trained,
+        sample,
+        surgery,
+        parameters,
+        train_seconds,
     )
 
 
