@@ -1,4 +1,4 @@
-"""Sequence models: the contract of DESIGN section 3 on whole networks, ours and foreign ones."""
+"""Sequence models: what all of them promise, on whole networks, ours and foreign ones."""
 
 from functools import partial
 
@@ -22,8 +22,9 @@ from drawn import (
 from flax import nnx
 
 from prernn_jax.errors import InputError
+from prernn_jax.foreign import FoldedModel
 from prernn_jax.layers.recurrent import Recurrent
-from prernn_jax.sequence import FoldedModel, LayerSequence
+from prernn_jax.sequence import LayerSequence
 from prernn_jax.surgery import make_recurrent, per_frame, stack_recurrent
 
 B, T, K = 2, 3, OUTPUTS

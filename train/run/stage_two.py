@@ -10,11 +10,11 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from prernn_jax.budget import matched_hidden_for
 from prernn_jax.data.action.loader import TrainLoader
 from prernn_jax.files.atomic import write_json
 from prernn_jax.files.backbones import flat_parameters
-from prernn_jax.files.models import apply_surgery, save_model
+from prernn_jax.files.models import apply_surgery, save
+from prernn_jax.new_weights import matched_hidden
 
 from ..engine.checkpoint import Checkpoints
 from ..engine.devices import set_up
@@ -29,7 +29,7 @@ from .folder import RunFolder
 
 
 def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[str, Any]:
-    """The function that makes the sequence model, and its arguments, as `save_model` takes them.
+    """The function that makes the sequence model, and its arguments, as `apply_surgery` takes them.
 
     Args:
         config: Says what is to become of the backbone.
@@ -37,18 +37,19 @@ def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[st
         outputs: Size K of the new output layer.
     """
     if config.model == "feedforward":
-        return {"function": "per_frame", "outputs": outputs}
+        return {"function": "per_frame", "outputs": outputs, "dropout": config.dropout}
     layers = config.layers or None
     if config.model == "traditional":
-        hidden = config.hidden or matched_hidden_for(
-            backbone.model, layers, config.cell, config.stacked, outputs
+        hidden = config.hidden or matched_hidden(
+            backbone.model, layers, config.cell, depth=config.stacked, outputs=outputs
         )
         return {
             "function": "stack_recurrent",
             "cell": config.cell,
             "hidden": hidden,
-            "layers": config.stacked,
+            "depth": config.stacked,
             "outputs": outputs,
+            "dropout": config.dropout,
         }
     return {
         "function": "make_recurrent",
@@ -59,6 +60,7 @@ def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[st
         "extra": config.extra,
         "outputs": outputs,
         "readout": None if config.readout == "none" else config.readout,
+        "dropout": config.dropout,
     }
 
 
@@ -126,7 +128,6 @@ def train_and_test(
     # -------------------------------------------------------------------- made recurrent
     surgery = surgery_call(config, backbone, given.outputs)
     model = apply_surgery(backbone.model, surgery, rngs=nnx.Rngs(config.seed))
-    model.dropout = config.dropout
 
     # --------------------------------------------------------------- step and its state
     optimizer = sgd(
@@ -194,13 +195,7 @@ def train_and_test(
             validation = predictions(state, "validation")
             validation_metrics = dict(given.measure(validation))
         log.write(int(state.step), "test", metrics)
-        save_model(
-            folder.path / "model.safetensors",
-            training.model(state),
-            backbone.metadata,
-            surgery,
-            overwrite=True,
-        )
+        save(folder.path / "model.safetensors", training.model(state), overwrite=True)
         curves = log.read("train"), log.read("validation")
         learning_curves(folder.path / "curves.png", *curves, given.curves)
     finally:
