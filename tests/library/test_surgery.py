@@ -131,6 +131,23 @@ def test_the_layers_and_their_order(ours, resnet):
     assert sizes == [(16, 7), (7, 7)]
 
 
+def test_a_name_alone_is_a_layer(ours, foreign):
+    one = make_recurrent(ours, "fc7")
+    assert one.converted == ("fc7",)
+    assert nnx.graphdef(one) == nnx.graphdef(make_recurrent(ours, ["fc7"]))
+    assert make_recurrent(foreign, "head.inner").converted == ("head.inner",)
+    with pytest.raises(InputError, match=r"layers \['fc9'\] of Tiny"):
+        make_recurrent(ours, "fc9")
+
+
+def test_dropout_of_a_foreign_network_stands_before_its_output_layer(foreign):
+    new = stack_recurrent(foreign, hidden=5, dropout=0.5, output_layer="head.out")
+    kinds = [type(layer).__name__ for layer in new.network.head.out.layers]
+    assert kinds == ["RecurrentSlot", "DropoutSlot", "Linear"]
+    with pytest.raises(InputError, match="`dropout` needs output_layer="):
+        per_frame(foreign, dropout=0.5)
+
+
 def test_the_output_layer(ours, foreign):
     kept = make_recurrent(ours, rngs=nnx.Rngs(1))
     np.testing.assert_array_equal(kept.backbone.fc8.kernel[...], ours.fc8.kernel[...])
