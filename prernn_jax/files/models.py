@@ -111,6 +111,6 @@ def apply_surgery(
     arguments = dict(surgery)
     function = arguments.pop("function")
     if function == "stack_recurrent" and "layers" in arguments:
-        arguments["depth"] = arguments.pop("layers")  # its name in files up to version 0.1
+        arguments["depth"] = arguments.pop("layers")  # what older files call it
     model: SequenceModel = _FUNCTIONS[function](backbone, **arguments, rngs=rngs)
     return model

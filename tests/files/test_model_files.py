@@ -130,8 +130,8 @@ OLD = [
 
 
 @pytest.mark.parametrize("call", OLD, ids=lambda call: call["function"])
-def test_files_of_version_0_1_are_read(tmp_path, call):
-    """Their count of layers is called `layers`, and they know no dropout."""
+def test_older_files_are_read(tmp_path, call):
+    """They call the depth `layers`, and know no dropout."""
     new = {("depth" if k == "layers" and v == 2 else k): v for k, v in call.items()}
     model = _model(pj.vgg16, VGG, new)
     metadata = {
