@@ -22,7 +22,7 @@ from prernn_jax.data.action.loader import eval_loader, normalise
 from prernn_jax.data.drawn.actions import EmbeddedConfig
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import flat_parameters, save_parameters
-from prernn_jax.files.models import load_model
+from prernn_jax.files.models import load
 from prernn_jax.metrics import sequence_scores, top1
 from train.action.__main__ import main
 from train.action.config import action_preset, paper
@@ -86,7 +86,7 @@ def test_a_run_leaves_everything(place):
 
 
 def test_the_saved_model_gives_the_same_result(place):
-    model = load_model(place / "runs" / "first" / "model.safetensors")
+    model = load(place / "runs" / "first" / "model.safetensors")
     model.eval()
     data = embedded_actions(place / "data", EmbeddedConfig(**SIZES))
     scores, labels = [], []

@@ -21,7 +21,7 @@ from prernn_jax.data.face.vw300 import FOLDER
 from prernn_jax.data.prepare import main as prepare
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import build, flat_shapes, load_pretrained, save_parameters
-from prernn_jax.files.models import load_model
+from prernn_jax.files.models import load
 from train.face.__main__ import main
 from train.face.config import face_preset, paper
 
@@ -78,7 +78,7 @@ def test_a_run_leaves_everything(place):
 
 
 def test_the_saved_model_gives_the_same_result(place):
-    model = load_model(place / "runs" / "first" / "model.safetensors")
+    model = load(place / "runs" / "first" / "model.safetensors")
     data = embedded_faces(place / "data", EmbeddedFacesConfig(**SIZES))
     predicted, true = [], []
     for batch in face_eval_loader(data.splits["test"], batch_size=8, steps=4, size=24):

@@ -17,7 +17,7 @@ from prernn_jax.data.drawn.gesture_builder import embedded_gestures
 from prernn_jax.data.drawn.gestures import EmbeddedGesturesConfig
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import flat_parameters, save_parameters
-from prernn_jax.files.models import apply_surgery, load_model
+from prernn_jax.files.models import apply_surgery, load
 from prernn_jax.metrics import sequence_scores, top1
 from train.engine.devices import make_mesh, set_up, split
 from train.engine.optim import reduction, sgd
@@ -76,7 +76,7 @@ def test_a_run_leaves_everything(place):
 
 
 def test_the_saved_model_gives_the_same_result(place):
-    model = load_model(place / "runs" / "first" / "model.safetensors")
+    model = load(place / "runs" / "first" / "model.safetensors")
     assert model.converted == ("fc6", "fc7")
     data = embedded_gestures(place / "data", EmbeddedGesturesConfig(**SIZES))
     batches = gesture_test_batches(
@@ -146,7 +146,7 @@ def weights(tmp_path):
 
 def test_weights_of_three_channels_take_depth(place, weights):
     main(flags(place, f"--weights={weights}", "--crop=16", "--epochs=1", "--name=rgb"))
-    model = load_model(place / "runs" / "rgb" / "model.safetensors")
+    model = load(place / "runs" / "rgb" / "model.safetensors")
     assert model.backbone.conv1a.in_features == 3
     assert model.backbone.preprocess.to_json() == SPORTS1M.to_json()
     with pytest.raises(InputError, match=r"fc6 takes .* give the --crop"):
@@ -193,7 +193,7 @@ def test_flow_of_colour_videos(place, weights, tmp_path):
             "--epochs=1", "--batch_size=1", f"--weights={weights}", "--name=flow"]  # fmt: skip
     main(flags(place, *more, "--modality=flow"))
     model = place / "runs" / "flow" / "model.safetensors"
-    assert load_model(model).backbone.conv1a.in_features == 2
+    assert load(model).backbone.conv1a.in_features == 2
     for_flow = tmp_path / "flow.safetensors"
     sizes = {"width": 2, "hidden": 4, "image_size": 16, "clip_length": 4, "in_channels": 2}
     arrays = flat_parameters(C3D(**sizes, rngs=nnx.Rngs(0)))

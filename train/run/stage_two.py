@@ -10,11 +10,11 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from prernn_jax.backbones.head import choose_layers
-from prernn_jax.budget import matched_hidden_for
 from prernn_jax.data.action.loader import TrainLoader
 from prernn_jax.files.atomic import write_json
 from prernn_jax.files.backbones import flat_parameters
-from prernn_jax.files.models import apply_surgery, save_model
+from prernn_jax.files.models import apply_surgery, save
+from prernn_jax.new_weights import matched_hidden
 from prernn_jax.sequence import SequenceModel
 
 from ..engine.checkpoint import Checkpoints
@@ -30,7 +30,7 @@ from .folder import RunFolder
 
 
 def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[str, Any]:
-    """The function that makes the sequence model, and its arguments, as `save_model` takes them.
+    """The function that makes the sequence model, and its arguments, as `apply_surgery` takes them.
 
     Args:
         config: Says what is to become of the backbone.
@@ -38,19 +38,20 @@ def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[st
         outputs: Size K of the new output layer.
     """
     if config.model == "feedforward":
-        return {"function": "per_frame", "outputs": outputs}
+        return {"function": "per_frame", "outputs": outputs, "dropout": config.dropout}
     layers = config.layers or None
     if config.model == "traditional":
         depth = config.stacked or len(choose_layers(backbone.model, layers))
-        hidden = config.hidden or matched_hidden_for(
-            backbone.model, layers, config.cell, depth, outputs
+        hidden = config.hidden or matched_hidden(
+            backbone.model, layers, config.cell, depth=depth, outputs=outputs
         )
         return {
             "function": "stack_recurrent",
             "cell": config.cell,
             "hidden": hidden,
-            "layers": depth,
+            "depth": depth,
             "outputs": outputs,
+            "dropout": config.dropout,
         }
     return {
         "function": "make_recurrent",
@@ -61,6 +62,7 @@ def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[st
         "extra": config.extra,
         "outputs": outputs,
         "readout": None if config.readout == "none" else config.readout,
+        "dropout": config.dropout,
     }
 
 
@@ -126,7 +128,6 @@ def train_and_test(
     # -------------------------------------------------------------------- made recurrent
     surgery = surgery_call(config, backbone, given.outputs)
     model = apply_surgery(backbone.model, surgery, rngs=nnx.Rngs(config.seed))
-    model.dropout = config.dropout
 
     # --------------------------------------------------------------- step and its state
     optimizer = sgd(
@@ -197,13 +198,7 @@ def train_and_test(
             validation_metrics = dict(given.measure(validation))
         log.write(int(state.step), "test", metrics)
         trained = training.model(state)
-        save_model(
-            folder.path / "model.safetensors",
-            trained,
-            backbone.metadata,
-            surgery,
-            overwrite=True,
-        )
+        save(folder.path / "model.safetensors", trained, overwrite=True)
         curves = log.read("train"), log.read("validation")
         learning_curves(folder.path / "curves.png", *curves, given.curves)
     finally:
