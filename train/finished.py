@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from prernn_jax.errors import InputError
-from prernn_jax.files.models import load_model
+from prernn_jax.files.models import load
 from prernn_jax.sequence import SequenceModel
 
 from .applications import APPLICATIONS, application_of
@@ -112,7 +112,9 @@ def open_run(path: Path) -> FinishedRun:
         )
     # It is looked at on one device, whatever it was trained on.
     config = replace(read_settings(path / "config.json"), devices=1)
-    model = load_model(path / "model.safetensors")
+    model = load(path / "model.safetensors")
+    if not isinstance(model, SequenceModel):
+        raise InputError(f"{path / 'model.safetensors'} holds a backbone; expected a run's model")
     model.eval()
     return FinishedRun(path, config, model)
 

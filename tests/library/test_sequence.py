@@ -1,7 +1,8 @@
-"""Sequence models: the contract of DESIGN section 3 on whole networks, ours and foreign ones."""
+"""Sequence models: what all of them promise, on whole networks, ours and foreign ones."""
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,8 +23,10 @@ from drawn import (
 from flax import nnx
 
 from prernn_jax.errors import InputError
+from prernn_jax.foreign import FoldedModel
 from prernn_jax.layers.recurrent import Recurrent
-from prernn_jax.sequence import FoldedModel, LayerSequence
+from prernn_jax.preprocess import Preprocessing
+from prernn_jax.sequence import LayerSequence
 from prernn_jax.surgery import make_recurrent, per_frame, stack_recurrent
 
 B, T, K = 2, 3, OUTPUTS
@@ -156,13 +159,29 @@ def test_every_model_splits_and_merges(name):
     hash(graphdef)  # a static argument of jit
 
 
-def test_dropout_needs_a_key_and_keeps_the_mean():
-    model = per_frame(drawn(tiny), rngs=nnx.Rngs(1))
-    model.backbone.fc8.kernel.set_value(jnp.ones((6, K), jnp.float32))
-    model.dropout = 0.5
+def _dropping(kind, dropout=0.5):
+    """A model of each kind whose output layer adds up its inputs; they are positive."""
+    if kind == "ours":
+        model = per_frame(drawn(tiny), dropout=dropout)
+        model.backbone.fc8.kernel.set_value(jnp.ones((6, K), jnp.float32))
+    elif kind == "foreign":
+        network = drawn(foreign)
+        network.head.out.kernel.set_value(jnp.ones((6, K), jnp.float32))
+        model = per_frame(network, dropout=dropout, output_layer="head.out")
+    else:
+        network = drawn(tiny)
+        network.fc8.kernel.set_value(jnp.ones((6, K), jnp.float32))
+        model = LayerSequence(network.features, [network.fc8], dropout)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["ours", "foreign", "explicit"])
+def test_dropout_needs_a_key_and_keeps_the_mean(kind):
+    model = _dropping(kind)
     clips = random_clips(B, T)
     graphdef, state = nnx.split(model)
     plain, _ = _run(graphdef, state, clips)
+    chex.assert_trees_all_equal(plain, _run(*nnx.split(_dropping(kind, 0.0)), clips)[0])
 
     def dropped(key):
         return nnx.merge(graphdef, state)(clips, dropout_key=key)[0]
@@ -173,6 +192,110 @@ def test_dropout_needs_a_key_and_keeps_the_mean():
     assert np.all(np.abs(outputs.mean(0) - plain) < 5 * error)
 
 
+def test_one_key_drops_the_same_in_every_kind():
+    key = jax.random.key(3)
+    network = drawn(tiny)
+    ours = make_recurrent(network, "fc7", dropout=0.4)
+
+    class Hidden(nnx.Module):
+        def __init__(self, network):
+            self.network = network
+
+        def __call__(self, x):
+            return self.network(x)
+
+    folded = make_recurrent(Hidden(network), "network.fc7", dropout=0.4, output_layer="network.fc8")
+    clips = random_clips(B, T)
+    expected = ours(clips, dropout_key=key)
+    chex.assert_trees_all_equal(folded(clips, dropout_key=key), expected)
+    assert np.abs(expected[0] - ours(clips)[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan")])
+def test_a_share_that_cannot_be_dropped_is_refused(dropout):
+    for kind in ("ours", "foreign", "explicit"):
+        with pytest.raises(InputError, match="expected 0 or more and less than 1"):
+            _dropping(kind, dropout)
+
+
+def test_every_model_has_the_preprocessing_of_its_network():
+    ours, other = drawn(vgg), drawn(foreign)
+    models = [
+        make_recurrent(ours, "fc7"),
+        LayerSequence(ours.trunk, [nnx.relu]),
+        make_recurrent(other, "head.inner"),
+    ]
+    for model in models:
+        assert not hasattr(model, "preprocess")
+        with pytest.raises(AttributeError, match=r"set model\.preprocess = Preprocessing"):
+            _ = model.preprocess
+        model.preprocess = preprocess = Preprocessing(scale=1 / 255)
+        assert model.preprocess is preprocess
+        clips = np.random.default_rng(0).integers(0, 256, (1, 2, *IMAGE), np.uint8)
+        with pytest.raises(InputError, match=r"uint8; .* model\(model\.preprocess\(clips\)\)"):
+            model(clips)
+        assert model(model.preprocess(clips))[0].shape[:2] == (1, 2)
+    ours.preprocess = preprocess
+    assert make_recurrent(ours).preprocess is preprocess  # it comes along
+
+
+def test_lengths_are_lists_or_arrays():
+    model = make_recurrent(drawn(tiny), "fc7")
+    clips = random_clips(B, T)
+    expected = _run(*nnx.split(model), clips, None, jnp.array([3, 1], jnp.int32))
+    for lengths in ([3, 1], (3, 1), np.array([3, 1]), jnp.array([3, 1], jnp.uint8)):
+        chex.assert_trees_all_close(model(clips, lengths=lengths), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["two LSTM", "foreign SIH", "explicit"])
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([0, 3], r"lengths is \[0, 3\]; expected 2 whole numbers from 1 to 3"),
+        ([-1, 3], r"lengths is \[-1, 3\]"),
+        ([4, 3], r"lengths is \[4, 3\]"),
+        ([3], r"lengths has shape \(1,\)"),
+        ([[3, 3]], r"lengths has shape \(1, 2\)"),
+        (3, r"lengths has shape \(\)"),
+        ([[3], 3], r"lengths is \[\[3\], 3\]; expected"),
+        ([1.5, 2], "lengths has dtype float64"),
+        ([True, True], "lengths has dtype bool"),
+        (["1", "2"], "lengths has dtype <U1"),
+    ],
+)
+def test_lengths_that_cannot_be(name, lengths, message):
+    model = drawn(MODELS[name])
+    with pytest.raises(InputError, match=message):
+        model(random_clips(B, T), lengths=lengths)
+
+
+def test_inside_jit_lengths_are_taken_as_near_as_they_can_be():
+    model = make_recurrent(drawn(tiny), "fc7")
+    graphdef, state = nnx.split(model)
+    clips = random_clips(B, T)
+    far = _run(graphdef, state, clips, None, jnp.array([-5, 99], jnp.int32))
+    near = _run(graphdef, state, clips, None, jnp.array([0, 3], jnp.int32))
+    chex.assert_trees_all_equal(far, near)
+    np.testing.assert_array_equal(near[1][0][0][0], 0)  # no step, so the state it began with
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("two LSTM", (0, 3, *IMAGE), "0 sequences of 3 steps; give 1 or more of both"),
+        ("foreign SIH", (2, 0, *IMAGE), "2 sequences of 0 steps"),
+        ("explicit", (0, 0, *IMAGE), "0 sequences of 0 steps"),
+        ("vgg", (3, *IMAGE), r"\(3, 32, 32, 3\); expected \(B, T, H, W, 3\)"),
+        ("vgg", (2, 3, 32, 32, 4), r"expected \(B, T, H, W, 3\)"),
+        ("c3d", (2, 3, 16, 16, 3), r"expected \(B, T, L, H, W, 3\)"),
+    ],
+)
+def test_clips_that_cannot_be(name, shape, message):
+    model = nnx.eval_shape(MODELS[name])
+    with pytest.raises(InputError, match=message):
+        model(np.zeros(shape, np.float32))
+
+
 class Twice(nnx.Module):
     def __init__(self, rngs):
         self.fc = nnx.Linear(4, 4, rngs=rngs)
@@ -180,6 +303,11 @@ class Twice(nnx.Module):
 
     def __call__(self, x):
         return self.fc(nnx.relu(self.fc(x)))
+
+
+class Pooled(Twice):
+    def __call__(self, x):
+        return self.fc(x).mean(0, keepdims=True)
 
 
 def test_bad_calls():
@@ -196,6 +324,10 @@ def test_bad_calls():
     model = LayerSequence(lambda x: x, [Recurrent(4, 5, "gru", rngs=rngs)])
     with pytest.raises(InputError, match=r"clips have shape \(2, 4\); expected \(B, T, ...\)"):
         model(x[:, 0])
+    pooled = LayerSequence(lambda x: x, [lambda y: y])
+    assert pooled(x)[1] == ()
+    with pytest.raises(InputError, match=r"outputs of shape \(1, 4\) for 6 frames"):
+        make_recurrent(Pooled(nnx.Rngs(0)), "fc")(x)
     with pytest.raises(InputError, match="the carry has 2 entries; the model has 1 layers"):
         model(x, ((x[:, 0],), (x[:, 0],)))
     assert isinstance(spread, FoldedModel)

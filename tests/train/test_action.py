@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.action.datasets import embedded_actions
@@ -21,7 +22,7 @@ from prernn_jax.data.action.loader import eval_loader, normalise
 from prernn_jax.data.drawn.actions import EmbeddedConfig
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import flat_parameters, save_parameters
-from prernn_jax.files.models import load_model
+from prernn_jax.files.models import load
 from prernn_jax.metrics import sequence_scores, top1
 from train.action.__main__ import main
 from train.action.config import action_preset, paper
@@ -39,12 +40,18 @@ SHORT += ["--epochs=2", "--batch_size=16"]
 def place(tmp_path_factory):
     """A folder in which a short run has been made under the name `first`."""
     folder = tmp_path_factory.mktemp("action")
-    main(flags(folder, "--name=first"))
+    main(flags(folder, "--name=first", "--film=2"))
     return folder
 
 
 def flags(folder, *more):
-    return [*SHORT, f"--workdir={folder / 'runs'}", f"--cache_dir={folder / 'data'}", *more]
+    return [
+        *SHORT,
+        "--film=0",
+        f"--workdir={folder / 'runs'}",
+        f"--cache_dir={folder / 'data'}",
+        *more,
+    ]
 
 
 def start(arguments, **options):
@@ -70,6 +77,8 @@ def test_a_run_leaves_everything(place):
     assert [line["kind"] for line in lines] == ["train", "validation"] * 2 + ["test"]
     assert lines[0]["rate"] > lines[2]["rate"]
     assert np.sum(summary["confusion"]) == 20
+    with Image.open(run / "film.gif") as film:
+        assert film.n_frames == 2 * 3  # videos and steps
     for picture in ("curves.png", "confusion.png"):
         assert cv2.imread(str(run / picture)).std() > 10
     assert list((run / "tensorboard").glob("events*"))
@@ -77,7 +86,7 @@ def test_a_run_leaves_everything(place):
 
 
 def test_the_saved_model_gives_the_same_result(place):
-    model = load_model(place / "runs" / "first" / "model.safetensors")
+    model = load(place / "runs" / "first" / "model.safetensors")
     model.eval()
     data = embedded_actions(place / "data", EmbeddedConfig(**SIZES))
     scores, labels = [], []

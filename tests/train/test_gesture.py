@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 from small_videos import numbered_pictures, write_video
 
 from prernn_jax.backbones.c3d import C3D
@@ -16,7 +17,7 @@ from prernn_jax.data.drawn.gesture_builder import embedded_gestures
 from prernn_jax.data.drawn.gestures import EmbeddedGesturesConfig
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import flat_parameters, save_parameters
-from prernn_jax.files.models import apply_surgery, load_model
+from prernn_jax.files.models import apply_surgery, load
 from prernn_jax.metrics import sequence_scores, top1
 from train.engine.devices import make_mesh, set_up, split
 from train.engine.optim import reduction, sgd
@@ -38,12 +39,18 @@ SHORT += ["--pretraining.epochs=1", "--pretraining.batch_size=14", "--epochs=2",
 def place(tmp_path_factory):
     """A folder in which a short run has been made under the name `first`."""
     folder = tmp_path_factory.mktemp("gesture")
-    main(flags(folder, "--name=first"))
+    main(flags(folder, "--name=first", "--film=2"))
     return folder
 
 
 def flags(folder, *more):
-    return [*SHORT, f"--workdir={folder / 'runs'}", f"--cache_dir={folder / 'data'}", *more]
+    return [
+        *SHORT,
+        "--film=0",
+        f"--workdir={folder / 'runs'}",
+        f"--cache_dir={folder / 'data'}",
+        *more,
+    ]
 
 
 def read(folder, name, file="summary.json"):
@@ -57,6 +64,8 @@ def test_a_run_leaves_everything(place):
     assert np.sum(summary["confusion"]) == 12
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["train", "validation"] * 2 + ["test"]
+    with Image.open(run / "film.gif") as film:
+        assert film.n_frames == 2 * 6  # videos and steps
     for picture in ("curves.png", "confusion.png"):
         assert cv2.imread(str(run / picture)).std() > 10
     for name in ("test", "validation"):
@@ -67,7 +76,7 @@ def test_a_run_leaves_everything(place):
 
 
 def test_the_saved_model_gives_the_same_result(place):
-    model = load_model(place / "runs" / "first" / "model.safetensors")
+    model = load(place / "runs" / "first" / "model.safetensors")
     assert model.converted == ("fc6", "fc7")
     data = embedded_gestures(place / "data", EmbeddedGesturesConfig(**SIZES))
     batches = gesture_test_batches(
@@ -137,7 +146,7 @@ def weights(tmp_path):
 
 def test_weights_of_three_channels_take_depth(place, weights):
     main(flags(place, f"--weights={weights}", "--crop=16", "--epochs=1", "--name=rgb"))
-    model = load_model(place / "runs" / "rgb" / "model.safetensors")
+    model = load(place / "runs" / "rgb" / "model.safetensors")
     assert model.backbone.conv1a.in_features == 3
     assert model.backbone.preprocess.to_json() == SPORTS1M.to_json()
     with pytest.raises(InputError, match=r"fc6 takes .* give the --crop"):
@@ -184,7 +193,7 @@ def test_flow_of_colour_videos(place, weights, tmp_path):
             "--epochs=1", "--batch_size=1", f"--weights={weights}", "--name=flow"]  # fmt: skip
     main(flags(place, *more, "--modality=flow"))
     model = place / "runs" / "flow" / "model.safetensors"
-    assert load_model(model).backbone.conv1a.in_features == 2
+    assert load(model).backbone.conv1a.in_features == 2
     for_flow = tmp_path / "flow.safetensors"
     sizes = {"width": 2, "hidden": 4, "image_size": 16, "clip_length": 4, "in_channels": 2}
     arrays = flat_parameters(C3D(**sizes, rngs=nnx.Rngs(0)))

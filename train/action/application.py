@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from jax.sharding import Mesh
+from numpy.typing import NDArray
 
 from prernn_jax.data.action.datasets import (
     ActionData,
@@ -13,6 +15,7 @@ from prernn_jax.data.action.datasets import (
     ucf101,
 )
 from prernn_jax.data.action.loader import channels
+from prernn_jax.data.media.flow import dequantise, flow_to_color
 from prernn_jax.errors import InputError
 
 from ..engine.step import Batch
@@ -112,7 +115,15 @@ def report(
 ) -> dict[str, Any]:
     """See `report_videos`."""
     split = "" if config.data == "embedded" else str(config.split)
-    return report_videos(folder, name, config, data, split, outcome, began)
+    return report_videos(folder, name, config, data, split, outcome, began, pictures)
+
+
+def pictures(clips: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB frames as they are; of a stack of flow fields (x1, y1, x2, ...) the mean, in colour."""
+    if clips.shape[-1] == 3:
+        return clips
+    fields = dequantise(clips).reshape(*clips.shape[:-1], -1, 2)  # (N, T, H, W, L, 2)
+    return flow_to_color(fields.mean(axis=-2), full=4.0)
 
 
 ACTION = Application(

@@ -23,16 +23,18 @@ from ..run.application import Application
 from ..run.backbone import RGB, Backbone, read_backbone, read_weights
 from ..run.config import check_start
 from ..run.figures import error_curves
+from ..run.film import step_outputs, write_film
 from ..run.folder import RunFolder
 from ..run.stage_two import Outcome, Work, write_summary
 from .config import FaceConfig, face_preset
-from .film import film_frames, write_film
+from .film import film_frames
 from .pretrain import compact_backbone
 from .task import (
     OUTPUTS,
     face_task,
     frames_of,
     measure,
+    points,
     test_batches,
     train_batches,
 )
@@ -103,16 +105,23 @@ def by_category(found: Predictions, source: RandomAccessSource) -> dict[str, dic
     }
 
 
-def make_film(found: Predictions, source: RandomAccessSource, config: FaceConfig) -> list[Any]:
+def make_film(outcome: Outcome, source: RandomAccessSource, config: FaceConfig) -> list[Any]:
     """The pictures of a film of the first test videos, at most _FILM_FRAMES frames each."""
-    video, predicted, landmarks = frames_of(found)
+    video, predicted, landmarks = frames_of(outcome.test)
     shown = range(min(config.film, len(source)))
     clips, parts = [], []
     for number in shown:
         mine = np.flatnonzero(video == number)[:_FILM_FRAMES]
         clips.append(read_faces(source[number], 0, len(mine), config.size, FaceView())[0])
         parts.append(mine)
-    return film_frames(clips, [predicted[p] for p in parts], [landmarks[p] for p in parts])
+    alone = [points(step_outputs(outcome.model, clip[:, None])[0][:, 0]) for clip in clips]
+    rows: dict[str, list[Any]] = {
+        "with memory": [predicted[p] for p in parts],
+        "each frame alone": alone,
+    }
+    if not outcome.model.recurrent_layers:
+        del rows["with memory"]
+    return film_frames(clips, [landmarks[p] for p in parts], list(rows.values()), list(rows))
 
 
 def held_out(config: FaceConfig, data: FaceData, split: str, channels: int) -> Iterable[Batch]:
@@ -152,7 +161,8 @@ def report(
     _, predicted, landmarks = frames_of(outcome.test)
     errors = {kind: nme(predicted, landmarks, kind) for kind in NORMALISERS}
     error_curves(folder.path / "errors.png", errors, f"{name}, {len(predicted)} test frames")
-    write_film(folder.path / "film.gif", make_film(outcome.test, test, config))
+    if config.film:
+        write_film(folder.path / "film.gif", make_film(outcome, test, config))
     categories = by_category(outcome.test, test)
     facts = {"frames": len(predicted), "categories": categories}
     summary = write_summary(folder, outcome, began, facts)

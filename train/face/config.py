@@ -49,12 +49,11 @@ class FaceConfig(RunConfig):
         steps: Consecutive frames T of a sequence.
         size: Side of the network's input in pixels.
         augmentation: How training sequences vary.
-        film: Test videos shown in `film.gif`.
         pretraining: Stage one.
     """
 
     application: ClassVar[str] = "face"
-    positive: ClassVar[tuple[str, ...]] = ("steps", "size", "film", "batch_size")
+    positive: ClassVar[tuple[str, ...]] = ("steps", "size", "batch_size")
 
     data: Literal["embedded", "300vw"] = "embedded"
     box: BoxSource = "truth"
@@ -64,7 +63,6 @@ class FaceConfig(RunConfig):
     steps: int = 10
     size: int = 48
     augmentation: FaceAugmentation = _VARIED
-    film: int = 8
     layers: tuple[str, ...] = ("fc6",)
     epochs: int = 60
     schedule: Schedule = _EMBEDDED

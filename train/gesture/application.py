@@ -6,11 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
+from numpy.typing import NDArray
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.drawn.gesture_builder import embedded_gestures, embedded_poses
 from prernn_jax.data.gesture.datasets import GestureData, nvgesture
+from prernn_jax.data.media.flow import dequantise, flow_to_color
 from prernn_jax.errors import InputError
 from prernn_jax.preprocess import Preprocessing
 
@@ -137,7 +140,15 @@ def report(
 ) -> dict[str, Any]:
     """See `report_videos`."""
     split = " ".join(Path(file).name for file in config.lists or ())  # of the user's lists
-    return report_videos(folder, name, config, data, split, outcome, began)
+    return report_videos(folder, name, config, data, split, outcome, began, pictures)
+
+
+def pictures(clips: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The middle frame of each clip (N, T, L, H, W, C) in RGB; flow in colour."""
+    middle = clips[:, :, clips.shape[2] // 2]
+    if middle.shape[-1] == 2:
+        return flow_to_color(dequantise(middle), full=4.0)
+    return np.broadcast_to(middle, (*middle.shape[:-1], 3))
 
 
 GESTURE = Application(

@@ -1,5 +1,6 @@
 """Classification of sequences: the task, its metrics over videos, and the report of a run."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from ..engine.log import say
 from ..engine.loop import Predictions
 from ..engine.step import Batch, Metrics, Task
 from .figures import confusion_figure
+from .film import classification_film
 from .folder import RunFolder
 from .scores import Scores, Set, write_scores
 from .stage_two import Outcome, write_summary
@@ -79,6 +81,7 @@ def report_videos(
     split: str,
     outcome: Outcome,
     began: float,
+    pictures: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
 ) -> dict[str, Any]:
     """Keeps the videos' scores, draws the confusion matrix, writes `summary.json`, says the result.
 
@@ -90,6 +93,7 @@ def report_videos(
         split: The official split; empty where there is but one.
         outcome: Of the run; its metrics are those of `train.run.classification.measure`.
         began: `time.perf_counter()` at the start of the run.
+        pictures: See `classification_film`.
 
     Returns:
         What is in the summary.
@@ -117,6 +121,11 @@ def report_videos(
     counts, top1 = confusion_matrix(scores, labels), outcome.metrics["video_top1"]
     title = f"{name}: video top-1 {100 * top1:.1f}%"
     confusion_figure(folder.path / "confusion.png", counts, data.classes, title)
+    if config.film:
+        film = folder.path / "film.gif"
+        classification_film(
+            film, outcome.sample, outcome.model, data.classes, pictures, config.film
+        )
     chance = 1 / len(data.classes)
     facts = {"chance": chance, "confusion": counts.tolist()}
     summary = write_summary(folder, outcome, began, facts)

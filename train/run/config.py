@@ -79,6 +79,7 @@ class RunConfig:
         workers: Processes that read and augment; 0 for threads of this process.
         checkpoint_every: Epochs from one checkpoint to the next.
         validate_every: Epochs from one validation to the next; 0 for one at the end only.
+        film: Number of test videos in `film.gif`; 0 for no film.
         resume: Go on from the last checkpoint.
         verbose: List every parameter, not only the layers.
     """
@@ -122,6 +123,7 @@ class RunConfig:
     workers: int = 0
     checkpoint_every: int = 1
     validate_every: int = 1
+    film: int = 4
     resume: bool = False
     verbose: bool = False
 
@@ -173,7 +175,7 @@ def check_run(config: RunConfig) -> None:
         )
     if not 0 <= config.seed < 2**32:
         raise InputError(f"--seed={config.seed}: expected 0 to {2**32 - 1}")
-    for name in ("workers", "extra", "validate_every"):
+    for name in ("workers", "extra", "validate_every", "film"):
         if getattr(config, name) < 0:
             raise InputError(f"--{name}={getattr(config, name)}: expected 0 or more")
     if not 0 <= config.dropout < 1:

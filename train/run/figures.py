@@ -120,19 +120,26 @@ def learning_curves(
 
 
 def confusion_figure(path: Path, counts: NDArray[Any], classes: Sequence[str], title: str) -> None:
-    """Draws a confusion matrix (K, K), rows the true class, each scaled to 1, as a PNG."""
+    """Draws a confusion matrix (K, K) of counts, rows the true class, as a PNG."""
     size = max(4.0, 0.28 * len(classes) + 2.5)
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
     share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    image = axes.imshow(share, vmin=0, vmax=1, cmap="viridis")
+    image = axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
+    if len(classes) <= 40:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                shade = "white" if share[row, column] > 0.6 else "black"
+                axes.text(
+                    column, row, str(int(count)), color=shade, ha="center", va="center", size=6
+                )
     if len(classes) <= 60:
         axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
         axes.set_yticks(range(len(classes)), classes, fontsize=7)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title, fontsize=9)
-    figure.colorbar(image, fraction=0.04)
+    figure.colorbar(image, fraction=0.04, label="share of the true class")
     save_figure(figure, path)
 
 

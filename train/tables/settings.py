@@ -131,6 +131,7 @@ def bases(config: TablesConfig) -> list[Config]:
 
 def _shared(config: TablesConfig, preset: Any, small: Any) -> Any:
     changes: dict[str, Any] = {
+        "film": 0,
         "source": config.source,
         "cache_dir": config.cache_dir,
         "weights": config.weights,
@@ -156,7 +157,6 @@ def _small_faces(quick: bool) -> dict[str, Any]:
         "epochs": 20 if quick else 40,
         "checkpoint_every": 40,
         "schedule": Schedule(0.1, "cosine"),
-        "film": 1,
         "embedded": faces,
         "pretraining": pretraining,
     }
