@@ -35,10 +35,10 @@ class MetricsLog:
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         self.path = folder / "metrics.jsonl"
-        old = self.path.read_text().splitlines() if self.path.exists() else []
+        old = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in old if _step_of(line) <= step and '"kind": "test"' not in line]
         write_text(self.path, "".join(line + "\n" for line in kept))
-        self._file = self.path.open("a")
+        self._file = self.path.open("a", encoding="utf-8")
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
@@ -51,7 +51,7 @@ class MetricsLog:
 
     def read(self, kind: str) -> list[dict[str, Any]]:
         """All lines of a kind, oldest first."""
-        lines = (json.loads(line) for line in self.path.read_text().splitlines())
+        lines = (json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines())
         return [line for line in lines if line["kind"] == kind]
 
     def close(self) -> None:
