@@ -75,7 +75,8 @@ def run_job(job: Job) -> Done:
     config = replace(job.config, resume=begun)
     logs = config.workdir / "logs"
     make_folder(logs)
-    with (logs / f"{config.name}.log").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+    file = logs / f"{config.name}.log"
+    with file.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         try:
             run(application_of(config), config)
             return Done(finished(job))
