@@ -29,6 +29,8 @@ from train.action.config import action_preset, paper
 from train.fuse import main as fuse_main
 from train.run.scores import read_scores
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"train": 32, "validation": 10, "test": 20, "static_train": 64, "static_validation": 16}
 SHORT = [f"--embedded.{name}={size}" for name, size in SIZES.items()]
