@@ -58,7 +58,7 @@ def test_the_wheel_has_every_module_and_no_package_called_train(wheel):
         assert data in names
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_it_works_from_an_empty_folder_of_a_clean_environment(wheel, tmp_path):
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)

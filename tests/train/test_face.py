@@ -25,6 +25,8 @@ from prernn_jax.files.models import load
 from train.face.__main__ import main
 from train.face.config import face_preset, paper
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"train": 16, "validation": 6, "test": 10, "static_train": 64, "static_validation": 16}
 SIZES |= {"size": 24, "frames": 7}

@@ -28,6 +28,8 @@ from train.gesture.config import GestureConfig
 from train.run.backbone import RGB, Backbone, expecting
 from train.run.config import settings_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):

@@ -30,6 +30,8 @@ from train.run.classification import classification_task
 from train.run.scores import read_scores
 from train.run.stage_two import surgery_call
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"train": 24, "validation": 6, "test": 12, "pose_train": 28, "pose_validation": 14}
 SHORT = [f"--embedded.{name}={size}" for name, size in SIZES.items()]
 SHORT += ["--pretraining.epochs=1", "--pretraining.batch_size=14", "--epochs=2", "--batch_size=12"]
@@ -231,7 +233,7 @@ def test_the_paper_preset_is_the_papers():
     assert gesture_preset({}) == GestureConfig()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_paper_preset_at_full_size():
     """The whole C3D with fc6 and fc7 recurrent: two steps on random clips of the paper's size."""
     config = paper()

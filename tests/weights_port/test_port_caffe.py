@@ -195,4 +195,4 @@ def _mutations(count):
 
 
 test_mutated_files = _mutations(300)
-test_ten_thousand_mutated_files = pytest.mark.slow(_mutations(10_000))
+test_ten_thousand_mutated_files = pytest.mark.nightly(_mutations(10_000))

@@ -65,7 +65,7 @@ def finished(job: Job) -> dict[str, Any] | None:
     file = job.folder / "summary.json"
     if differences(job.folder, settings_of(job.config)) != [] or not file.is_file():
         return None
-    summary: dict[str, Any] = json.loads(file.read_text())
+    summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return summary
 
 
@@ -75,7 +75,8 @@ def run_job(job: Job) -> Done:
     config = replace(job.config, resume=begun)
     logs = config.workdir / "logs"
     make_folder(logs)
-    with (logs / f"{config.name}.log").open("a") as log, contextlib.redirect_stdout(log):
+    file = logs / f"{config.name}.log"
+    with file.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         try:
             run(application_of(config), config)
             return Done(finished(job))

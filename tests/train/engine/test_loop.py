@@ -177,7 +177,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_so(training, small_disk
 
 def test_half_a_line_that_a_kill_left_is_dropped(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "kind": "train", "loss": 2.0}\n{"step": 2, "ki')
+    whole = b'{"step": 1, "kind": "train", "loss": 2.0}\n'
+    path.write_bytes(whole + b'\xff\x00\n7\n{"step": "x", "kind": 3}\n{"step": 2, "ki')
     log = MetricsLog(tmp_path, 5)
     log.write(6, "train", {"loss": 1.0})
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 6]

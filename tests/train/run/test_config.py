@@ -9,10 +9,10 @@ from prernn_jax.backbones.c3d import C3D
 from prernn_jax.backbones.compact_vgg import CompactVGG
 from prernn_jax.backbones.resnet import ResNet, ResNet50
 from prernn_jax.backbones.vgg import VGG16
-from prernn_jax.budget import budget_of, stack_weights
 from prernn_jax.errors import InputError
 from prernn_jax.files.models import apply_surgery
 from prernn_jax.module_path import get_layer
+from prernn_jax.new_weights import budget_of, stack_weights
 from train.action.config import ActionConfig, action_preset
 from train.action.pretrain import STAGE_SIZES, WIDTH
 from train.engine.optim import Schedule
