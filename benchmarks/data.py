@@ -1,7 +1,7 @@
 """Reading prepared clips: rate beside plain readers, opening of 10,000, memory over 50 epochs.
 
 `python -m benchmarks.data [--quick]` prints JSON lines. The clips are the real ones of
-$PRERNN_SHARED_DATA (by default ../shared/data), repeated. A plain OpenCV reader opens the video of
+$PRERNN_SHARED_DATA (by default a folder beside the checkout), repeated. A plain OpenCV reader opens the video of
 each sample, seeks each of its frames and reads it; a plain PyAV reader decodes the same videos from
 their beginning to their end and throws the pictures away. Rates are pictures a second, each side's
 after a start that is not counted; sides take turns.

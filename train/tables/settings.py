@@ -163,7 +163,7 @@ def _small_faces(quick: bool) -> dict[str, Any]:
 
 
 def _small_actions(quick: bool) -> dict[str, Any]:
-    # Few clips to train on, as in the laboratory: there pre-training matters most.
+    # Few clips to train on, because pre-training matters most where data are few.
     clips = replace(ActionConfig().embedded, train=160)
     pretraining = ActionConfig().pretraining
     if quick:
