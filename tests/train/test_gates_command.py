@@ -21,12 +21,12 @@ from prernn_jax.files.backbones import flat_parameters, save_parameters
 from prernn_jax.files.models import apply_surgery, load, save
 from train.action.config import ActionConfig
 from train.face.__main__ import main as train_face
+from train.finished import held_out_batches, open_run
 from train.gates import main
-from train.gesture.__main__ import SPORTS1M
+from train.gesture.application import SPORTS1M
 from train.gesture.config import GestureConfig
 from train.run.backbone import RGB, Backbone, expecting
-from train.run.finished import held_out_batches, open_run
-from train.run.stage_two import settings_of
+from train.run.config import settings_of
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_run_of_gesture(tmp_path):
     ("more", "message"),
     [
         (["--batch_size=0"], "--batch_size=0: expected 1 or more"),
-        (["--data_dir=/nowhere"], "--data_dir belongs to real data"),
+        (["--source=/nowhere"], "--source belongs to real data"),
     ],
 )
 def test_bad_flags(place, more, message):

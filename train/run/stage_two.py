@@ -1,20 +1,21 @@
 """Stage two of every application: the pre-trained CNN made recurrent, trained and tested."""
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
 from jax.sharding import Mesh
 
+from prernn_jax.backbones.head import choose_layers
 from prernn_jax.data.action.loader import TrainLoader
 from prernn_jax.files.atomic import write_json
 from prernn_jax.files.backbones import flat_parameters
 from prernn_jax.files.models import apply_surgery, save
 from prernn_jax.new_weights import matched_hidden
+from prernn_jax.sequence import SequenceModel
 
 from ..engine.checkpoint import Checkpoints
 from ..engine.devices import set_up
@@ -40,14 +41,15 @@ def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[st
         return {"function": "per_frame", "outputs": outputs, "dropout": config.dropout}
     layers = config.layers or None
     if config.model == "traditional":
+        depth = config.stacked or len(choose_layers(backbone.model, layers))
         hidden = config.hidden or matched_hidden(
-            backbone.model, layers, config.cell, depth=config.stacked, outputs=outputs
+            backbone.model, layers, config.cell, depth=depth, outputs=outputs
         )
         return {
             "function": "stack_recurrent",
             "cell": config.cell,
             "hidden": hidden,
-            "depth": config.stacked,
+            "depth": depth,
             "outputs": outputs,
             "dropout": config.dropout,
         }
@@ -65,8 +67,8 @@ def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[st
 
 
 @dataclass(frozen=True)
-class Application:
-    """What an application brings to a run.
+class Work:
+    """What stage two trains and tests.
 
     Attributes:
         task: Input, loss and predictions.
@@ -93,6 +95,8 @@ class Outcome(NamedTuple):
         metrics: Of the test set.
         validation: Predictions for the validation set; None where there is none.
         validation_metrics: Of the validation set.
+        model: The trained network, for evaluation.
+        sample: The first batch of the test set.
         surgery: The call that made the model, see `train.run.stage_two`.
         parameters: Number of the model's parameters.
         train_seconds: From the first step to the last, validation and compilation included.
@@ -102,19 +106,15 @@ class Outcome(NamedTuple):
     metrics: dict[str, float]
     validation: Predictions | None
     validation_metrics: dict[str, float]
+    model: SequenceModel
+    sample: Batch
     surgery: dict[str, Any]
     parameters: int
     train_seconds: float
 
 
-def settings_of(config: RunConfig) -> dict[str, Any]:
-    """A configuration as JSON values, for the run's folder."""
-    settings: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
-    return settings
-
-
 def train_and_test(
-    config: RunConfig, folder: RunFolder, backbone: Backbone, given: Application, mesh: Mesh
+    config: RunConfig, folder: RunFolder, backbone: Backbone, given: Work, mesh: Mesh
 ) -> Outcome:
     """Makes the backbone recurrent, trains all of it, tests it and saves the model.
 
@@ -122,7 +122,7 @@ def train_and_test(
         config: Of the run.
         folder: The run's; begun here, once all that the run needs is there.
         backbone: The pre-trained network; left as it was.
-        given: What the application brings; its loader is closed at the end.
+        given: What is trained and tested; its loader is closed at the end.
         mesh: Devices to train on.
     """
     # -------------------------------------------------------------------- made recurrent
@@ -152,7 +152,8 @@ def train_and_test(
     folder.begin()
     state = training.state
     before = flat_parameters(backbone.model)
-    console.print(parameter_table(state.params, state.frozen, before, backbone.source))
+    arrays = (state.params, state.frozen, before)
+    console.print(parameter_table(*arrays, backbone.source, verbose=config.verbose))
     parameters = sum(value.size for value in {**state.params, **state.frozen}.values())
 
     # -------------------------------------------------------------------------- training
@@ -189,13 +190,15 @@ def train_and_test(
 
         # ------------------------------------------------------------------------- test
         found = predictions(state, "test")
+        sample = next(iter(given.held_out["test"]))
         metrics = dict(given.measure(found))
         validation, validation_metrics = None, dict[str, float]()
         if "validation" in given.held_out:
             validation = predictions(state, "validation")
             validation_metrics = dict(given.measure(validation))
         log.write(int(state.step), "test", metrics)
-        save(folder.path / "model.safetensors", training.model(state), overwrite=True)
+        trained = training.model(state)
+        save(folder.path / "model.safetensors", trained, overwrite=True)
         curves = log.read("train"), log.read("validation")
         learning_curves(folder.path / "curves.png", *curves, given.curves)
     finally:
@@ -204,7 +207,15 @@ def train_and_test(
             log.close()
         checkpoints.close()
     return Outcome(
-        found, metrics, validation, validation_metrics, surgery, parameters, train_seconds
+        found,
+        metrics,
+        validation,
+        validation_metrics,
+        trained,
+        sample,
+        surgery,
+        parameters,
+        train_seconds,
     )
 
 
