@@ -1,7 +1,7 @@
 """Counts the weights that recurrence introduces, and matches a traditional net to them.
 
 The paper compares PreRNN with a traditional recurrent net of about as many new parameters. Its
-hidden sizes (docs/paper.md, Table 1: 2740, 5761 and 5497 units) come out exactly when weights
+hidden sizes (docs/paper.md, "Hidden sizes": 2740, 5761 and 5497) come out exactly when weights
 alone are counted, the output layer's included, without biases and batch-norms.
 """
 

@@ -155,7 +155,7 @@ def from_linear(
     """Makes a pre-trained fully connected layer recurrent.
 
     Gate 0 has the layer's own values, the other gates start as copies; a shared layer has one
-    block and no copies (docs/paper.md, section 1). A layer without bias gets one of zeros.
+    block and no copies (docs/paper.md, "The idea"). A layer without bias gets one of zeros.
 
     Args:
         linear: The layer; left as it was.
