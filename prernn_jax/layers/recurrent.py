@@ -6,6 +6,7 @@ layer itself and U is all that is new (Yang et al., CVPR 2018).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from flax.nnx.nn.dtypes import promote_dtype
 from prernn_jax.cpu.dense import dense
 from prernn_jax.errors import InputError
 from prernn_jax.layers.cells import get_cell
+from prernn_jax.layers.lengths import valid_steps, without_padding
 from prernn_jax.layers.unroll import unroll
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -147,11 +149,15 @@ class Recurrent(nnx.Module):
             x: Inputs (B, T, D).
             carry: State to start from, (h,) or (h, c), each (B, F); zeros when None.
             lengths: Valid steps of each sequence (B,); all when None. Steps beyond are zero in y
-                and change no state.
+                and change no state; what stands there reaches neither results nor gradients.
 
         Returns:
             y (B, T, F), the hidden states after `readout`, and the last carry.
         """
+        if lengths is not None:
+            # Before the product: W's gradient is a product with x, and 0 times NaN is NaN.
+            valid = valid_steps(lengths, jax.tree.leaves(x)[0].shape[1])  # (B, T)
+            x = jax.tree.map(partial(without_padding, valid=valid), x)
         projected = self.project(x)
         kernel = self.recurrent_kernel[...].astype(projected.dtype)
         h, carry = unroll(get_cell(self.cell), projected, kernel, carry, lengths)
