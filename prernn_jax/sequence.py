@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from prernn_jax.errors import InputError
+from prernn_jax.layers.lengths import valid_steps, without_padding
 from prernn_jax.layers.recurrent import Carry, Lengths, Recurrent, checked_lengths
 from prernn_jax.module_path import get_layer
 from prernn_jax.preprocess import Preprocessing
@@ -99,7 +100,11 @@ class OverFrames(nnx.Module):
             carry = (None,) * layers  # type: ignore[assignment]
         elif len(carry) != layers:
             raise InputError(f"the carry has {len(carry)} entries; the model has {layers} layers")
-        return clips, carry, checked_lengths(lengths, batch, steps)  # type: ignore[return-value]
+        lengths = checked_lengths(lengths, batch, steps)
+        if lengths is not None:
+            # A NaN in a frame of padding would reach the gradients of the trunk's kernels.
+            clips = without_padding(clips, valid_steps(lengths, steps))
+        return clips, carry, lengths  # type: ignore[return-value]
 
 
 def checked_dropout(dropout: float) -> float:

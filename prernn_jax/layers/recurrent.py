@@ -6,6 +6,7 @@ layer itself and U is all that is new (Yang et al., CVPR 2018).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import chex
@@ -18,6 +19,7 @@ from flax.nnx.nn.dtypes import promote_dtype
 from prernn_jax.cpu.dense import dense
 from prernn_jax.errors import InputError
 from prernn_jax.layers.cells import get_cell
+from prernn_jax.layers.lengths import valid_steps, without_padding
 from prernn_jax.layers.unroll import unroll
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -122,7 +124,8 @@ class Recurrent(nnx.Module):
             x: Inputs (B, T, D).
             carry: State to start from, (h,) or (h, c), each (B, F); zeros when None.
             lengths: Valid steps of each sequence (B,), 1 to T; all T when None. Later steps are
-                zero in y and change no state. See `checked_lengths`.
+                zero in y and change no state; what stands there reaches neither results nor
+                gradients. See `checked_lengths`.
 
         Returns:
             y (B, T, F), the hidden states after `readout`, and the last carry.
@@ -131,12 +134,16 @@ class Recurrent(nnx.Module):
             InputError: A shape does not fit, there is no sequence or no step, or a length is
                 outside 1 to T.
         """
-        projected = self.project(x)
-        batch, steps, _ = projected.shape
+        batch, steps = (*jax.tree.leaves(x)[0].shape, 0, 0)[:2]
         if batch == 0 or steps == 0:
             raise InputError(f"x has {batch} sequences of {steps} steps; give 1 or more of both")
-        kernel = self.recurrent_kernel[...].astype(projected.dtype)
         lengths = checked_lengths(lengths, batch, steps)
+        if lengths is not None:
+            # Before the product: W's gradient is a product with x, and 0 times NaN is NaN.
+            valid = valid_steps(lengths, steps)  # (B, T)
+            x = jax.tree.map(partial(without_padding, valid=valid), x)
+        projected = self.project(x)
+        kernel = self.recurrent_kernel[...].astype(projected.dtype)
         h, carry = unroll(get_cell(self.cell), projected, kernel, carry, lengths)
         sizes = chex.Dimensions(B=batch, T=steps, F=self.features)
         chex.assert_shape(h, sizes["BTF"])

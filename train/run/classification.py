@@ -8,7 +8,14 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from prernn_jax.metrics import confusion_matrix, sequence_nll, sequence_scores, top1, video_scores
+from prernn_jax.metrics import (
+    are_right,
+    confusion_matrix,
+    sequence_nll,
+    sequence_scores,
+    top1,
+    video_scores,
+)
 from prernn_jax.preprocess import Preprocessing
 
 from ..engine.log import say
@@ -33,7 +40,7 @@ def classification_task(preprocess: Preprocessing) -> Task:
 
     def loss(outputs: Array, batch: Batch) -> tuple[Array, Metrics]:
         labels = batch["labels"]
-        right = jnp.argmax(sequence_scores(outputs, batch["lengths"]), axis=-1) == labels
+        right = are_right(sequence_scores(outputs, batch["lengths"]), labels)
         nll = sequence_nll(outputs, labels, batch["lengths"])
         return jnp.mean(nll), {"clip_top1": jnp.mean(right.astype(jnp.float32))}
 

@@ -154,7 +154,9 @@ def error_curves(path: Path, errors: Mapping[Any, NDArray[Any]], title: str) -> 
     figure = Figure(figsize=(5.0, 3.8), layout="constrained")
     axes = figure.subplots()
     # As far as all curves but their last frames reach; the threshold of the AUC is always shown.
-    reach = max(2 * THRESHOLD, *(float(np.quantile(e, 0.98)) for e in errors.values()))
+    # Frames without a finite error are failures at every place.
+    finite = [e[np.isfinite(e)] for e in errors.values()]
+    reach = max([2 * THRESHOLD, *(float(np.quantile(e, 0.98)) for e in finite if len(e))])
     places = np.linspace(0.0, reach, 400)
     for name, values in errors.items():
         label = f"{name}: AUC {auc(values):.3f}, failures {100 * failure_rate(values):.1f}%"
