@@ -6,6 +6,7 @@ c3d-pytorch's for C3D); in the place of a layer made recurrent its module holds 
 """
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch.nn import functional
 from prernn_jax.errors import InputError
 from prernn_jax.files import safetensors
 from weights_port import reference
+from weights_port.formats.torch import load_safely
 from weights_port.torch_networks import TorchResNet, TorchVGG16
 from weights_port.torch_recurrent import State, TorchRecurrent, TorchRecurrentConv
 
@@ -140,9 +142,10 @@ def load(path: Path) -> TorchSequence:
         arrays, metadata = safetensors.read(path)
         state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     else:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = load_safely(path, zipped=zipfile.is_zipfile(path))
+        loaded = loaded if isinstance(loaded, dict) else {}
         state, metadata = loaded.get("state_dict", {}), loaded.get("metadata", {})
-    if "sequence" not in metadata:
+    if not isinstance(metadata, Mapping) or "sequence" not in metadata:
         raise InputError(f"{path} holds no sequence model that `prernn-port export` wrote")
     model = TorchSequence(metadata)
     counters = {k: v for k, v in model.state_dict().items() if k.endswith("num_batches_tracked")}

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from prernn_jax.errors import InputError
+from weights_port.formats.caffe_graph import V1_TYPES, Layer, make_graph
 from weights_port.formats.source import Source
 
-_MOST_FIELDS = 50_000  # small fields of one message; floats written one by one are more
+_MOST_FIELDS = 50_000  # fields of one message; floats written one by one are more
+_MOST_ENDS = 1_000  # inputs and outputs of one layer
 
 
 class Damaged(ValueError):
@@ -25,7 +27,7 @@ class Damaged(ValueError):
 
 
 class TooMany(ValueError):
-    """The message has more small fields than can be looked at one by one."""
+    """The message has more fields than can be looked at one by one."""
 
 
 class Parts(NamedTuple):
@@ -45,7 +47,7 @@ def split(message: memoryview, numbers: frozenset[int]) -> Parts:
 
     Raises:
         Damaged: A field is unfinished, longer than the message, or of no known wire type.
-        TooMany: There are more small fields than can be looked at.
+        TooMany: There are more fields than can be looked at.
     """
     pieces: dict[int, list[memoryview]] = defaultdict(list)
     rest = bytearray()
@@ -65,13 +67,13 @@ def split(message: memoryview, numbers: frozenset[int]) -> Parts:
             raise Damaged(f"wire type {wire}")
         if number == 0 or place > len(message):
             raise Damaged("a field ends beyond its message")
+        count += 1
+        if count > _MOST_FIELDS:
+            raise TooMany
         if wire == 2 and number in numbers:
             pieces[number].append(message[place - length : place])
         else:
             rest += message[start:place]
-            count += 1
-            if count > _MOST_FIELDS:
-                raise TooMany
     return Parts(pieces, bytes(rest))
 
 
@@ -90,15 +92,6 @@ def _varint(message: memoryview, place: int) -> tuple[int, int]:
 
 
 _BVLC, _C3D = "BVLC", "C3D-v1.0"
-# Enumerated types of V1 layers that carry weights; 30 is the fork's (ARGMAX in BVLC, no weights).
-_TYPES = {4: "Convolution", 14: "InnerProduct", 30: "Convolution3D", 39: "Deconvolution"}
-
-
-class _Layer(NamedTuple):
-    version: str
-    name: str
-    kind: str
-    blobs: list[memoryview]
 
 
 def read_caffe(path: Path) -> Source:
@@ -141,10 +134,11 @@ def _read(path: Path, view: memoryview) -> Source:
     fork = f"{_C3D} Caffe" if _C3D in dialects else "BVLC Caffe"
     types = {layer.name: layer.kind for layer in filled}
     notes = [f"{len(layers) - len(filled)} layers without weights"]
-    return Source(path, f"{fork}, {versions} layers", "caffe", arrays, notes, types=types)
+    kind = f"{fork}, {versions} layers"
+    return Source(path, kind, "caffe", arrays, notes, types=types, graph=make_graph(layers))
 
 
-def _layers(view: memoryview) -> list[_Layer]:
+def _layers(view: memoryview) -> list[Layer]:
     from weights_port.formats import caffe_schema as schema
 
     net = _split(view, schema.OLD_LAYERS, schema.LAYERS)
@@ -152,20 +146,27 @@ def _layers(view: memoryview) -> list[_Layer]:
     layers = []
     for data in net.pieces[schema.OLD_LAYERS]:
         old = _split(data, schema.OLD_V0, schema.OLD_BLOBS)
+        outer = schema.message("OldLayer").FromString(old.rest)
         if inner := old.pieces[schema.OLD_V0]:
             v0 = _split(inner[-1], schema.V0_BLOBS)
             head = schema.message("V0Layer").FromString(v0.rest)
-            blobs = v0.pieces[schema.V0_BLOBS]
-            layers.append(_Layer("V0", _text(head.name), _text(head.type), blobs))
+            layers.append(_layer("V0", _text(head.type), v0.pieces[schema.V0_BLOBS], head, outer))
         else:
-            head = schema.message("OldLayer").FromString(old.rest)
-            kind = _TYPES.get(head.type, f"type {head.type}")
-            layers.append(_Layer("V1", _text(head.name), kind, old.pieces[schema.OLD_BLOBS]))
+            kind = V1_TYPES.get(outer.type, f"type {outer.type}")
+            layers.append(_layer("V1", kind, old.pieces[schema.OLD_BLOBS], outer, outer))
     for data in net.pieces[schema.LAYERS]:
         new = _split(data, schema.BLOBS)
         head = schema.message("Layer").FromString(new.rest)
-        layers.append(_Layer("V2", _text(head.name), _text(head.type), new.pieces[schema.BLOBS]))
+        layers.append(_layer("V2", _text(head.type), new.pieces[schema.BLOBS], head, head))
     return layers
+
+
+def _layer(version: str, kind: str, blobs: list[memoryview], head: Any, ends: Any) -> Layer:
+    """A layer of a version; `ends` holds its bottoms and tops."""
+    if len(ends.bottom) + len(ends.top) > _MOST_ENDS:
+        raise Damaged(f"a layer with more than {_MOST_ENDS} inputs and outputs")
+    bottoms, tops = [[_text(name) for name in names] for names in (ends.bottom, ends.top)]
+    return Layer(version, _text(head.name), kind, blobs, bottoms, tops, head)
 
 
 def _split(view: memoryview, *numbers: int) -> Parts:

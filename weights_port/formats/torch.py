@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from prernn_jax.errors import InputError
+from weights_port.formats.numpy_scalars import STAND_INS
 from weights_port.formats.source import Source
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "params")
@@ -36,7 +37,28 @@ def read_torch(path: Path, *, zipped: bool) -> Source:
         zipped: Whether it is of the zip format, which is mapped and not read.
 
     Raises:
-        InputError: Torch is missing, or the file is damaged, hostile or holds no state dict.
+        InputError: Torch is missing, or the file is damaged, wants to run code or holds no state
+            dict.
+    """
+    loaded = load_safely(path, zipped=zipped)
+    notes: list[str] = []
+    tensors = _tensors(path, _unwrapped(loaded, notes), notes)
+    tensors = _without_prefixes(path, tensors, notes)
+    arrays = {key: _to_numpy(path, key, tensor) for key, tensor in tensors.items()}
+    metadata = _metadata(loaded)
+    kind = "torch zip" if zipped else "torch legacy"
+    return Source(path, kind, "torch", arrays, notes, metadata)
+
+
+def load_safely(path: Path, *, zipped: bool) -> Any:
+    """What a file of PyTorch holds, read without running anything in it.
+
+    Args:
+        path: The file.
+        zipped: Whether it is of the zip format, which is mapped and not read.
+
+    Raises:
+        InputError: Torch is missing, or the file is damaged or wants to run code.
     """
     try:
         import torch
@@ -48,7 +70,7 @@ def read_torch(path: Path, *, zipped: bool) -> Source:
     if zipped and zipfile.is_zipfile(path) and not _is_torch_zip(path):
         raise InputError(f"{path} is a zip archive, not weights; unpack it first")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(STAND_INS):
             warnings.simplefilter("ignore")  # about torch's own old storages
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
@@ -61,13 +83,7 @@ def read_torch(path: Path, *, zipped: bool) -> Source:
         raise InputError(_damaged(path, reason)) from error
     except _DAMAGE as error:
         raise InputError(_damaged(path, _reason(error))) from error
-    notes: list[str] = []
-    tensors = _tensors(path, _unwrapped(loaded, notes), notes)
-    tensors = _without_prefixes(path, tensors, notes)
-    arrays = {key: _to_numpy(path, key, tensor) for key, tensor in tensors.items()}
-    metadata = _metadata(loaded)
-    kind = "torch zip" if zipped else "torch legacy"
-    return Source(path, kind, "torch", arrays, notes, metadata)
+    return loaded
 
 
 def _is_torch_zip(path: Path) -> bool:
