@@ -37,6 +37,8 @@ class Layout:
         digests: First digits of the SHA-256 of published files.
         assumed: Taken, with a note, where several layouts fit and nothing speaks for any.
         expects: Parameters by which it is told from siblings whose tables know its keys too.
+        needs: Pattern that some key must match; "" needs none.
+        outside: Rows for whole keys that do not stand under the prefix.
     """
 
     name: str
@@ -52,15 +54,25 @@ class Layout:
     digests: tuple[str, ...] = ()
     assumed: bool = False
     expects: frozenset[str] = frozenset()
+    needs: str = ""
+    outside: Rows = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Move:
-    """One array of the file and the parameter that it becomes."""
+    """One array of the file and the parameter that it becomes.
+
+    Attributes:
+        source: The array's key.
+        target: The parameter's name.
+        transform: A key of `TRANSFORMS`.
+        partners: Keys of other arrays that the transform needs.
+    """
 
     source: str
     target: str
     transform: str
+    partners: tuple[str, ...] = ()
 
 
 @dataclass
@@ -95,7 +107,7 @@ def assign(
         if not key.startswith(prefix):
             matches = []
         if not matches and others:
-            matches = _matches(layout, others, key)[:1]
+            matches = _matches(layout, {**layout.outside, **others}, key)[:1]
         if len(matches) != 1:
             what = "no row of the table" if not matches else f"{len(matches)} rows of the table"
             result.faults.append(f"+ {key}: {what}")

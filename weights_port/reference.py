@@ -6,8 +6,8 @@ from typing import Any
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import read_json_object
 from weights_port import mapping, torch_networks
-from weights_port.convert import ARCHITECTURES
 from weights_port.mapping import Layout, Move
+from weights_port.networks import network_of
 from weights_port.tables.architecture import Architecture
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
@@ -24,9 +24,9 @@ def architecture_of(metadata: Mapping[str, str], where: str) -> Architecture:
         InputError: None that can be ported.
     """
     name = metadata.get("architecture")
-    for architecture in ARCHITECTURES.values():
-        if architecture.backbone == name:
-            return architecture
+    found = network_of(name, read_json_object(metadata, "arguments", where=where))
+    if found is not None:
+        return found
     raise InputError(f"{where}: architecture {name!r} in the metadata cannot be ported")
 
 

@@ -6,12 +6,14 @@ stick out at the right and the bottom are kept, PyTorch's `ceil_mode`). Input is
 Written from the layer tables, not from our own networks, so that a fault in those shows.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 Size = int | tuple[int, int]
-VGG_STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # channels in units of width, convolutions
+VGG_FACTORS = (1, 2, 4, 8, 8)  # channels of the stages in units of width
 C3D_LAYERS = (
     ("conv1", 1, True), ("conv2", 2, True), ("conv3a", 4, False), ("conv3b", 4, True),
     ("conv4a", 8, False), ("conv4b", 8, True), ("conv5a", 8, False), ("conv5b", 8, True),
@@ -34,13 +36,17 @@ class TorchVGG16(nn.Module):
         image_size: Size,
         in_channels: int,
         ceil: bool,
+        stages: tuple[int, ...],
+        batch_norm: bool,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         inputs, sizes = in_channels, _pair(image_size)
-        for factor, count in VGG_STAGES:
+        for factor, count in zip(VGG_FACTORS, stages, strict=True):
             for _ in range(count):
-                layers += [nn.Conv2d(inputs, factor * width, 3, padding=1), nn.ReLU()]
+                layers.append(nn.Conv2d(inputs, factor * width, 3, padding=1))
+                layers += [nn.BatchNorm2d(factor * width)] if batch_norm else []
+                layers.append(nn.ReLU())
                 inputs = factor * width
             layers.append(nn.MaxPool2d(2, 2, ceil_mode=ceil))
             sizes = tuple((size + 1) // 2 if ceil else size // 2 for size in sizes)
@@ -108,9 +114,9 @@ class TorchC3D(nn.Module):
 class TorchBottleneck(nn.Module):
     """1x1, 3x3, 1x1 with batch-norm around a shortcut."""
 
-    def __init__(self, inputs: int, planes: int, stride: int, caffe: bool) -> None:
+    def __init__(self, inputs: int, planes: int, stride: int, first_strides: bool) -> None:
         super().__init__()
-        first, second = (stride, 1) if caffe else (1, stride)
+        first, second = (stride, 1) if first_strides else (1, stride)
         self.conv1 = nn.Conv2d(inputs, planes, 1, first, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, second, padding=1, bias=False)
@@ -135,8 +141,30 @@ class TorchBottleneck(nn.Module):
         return functional.relu(self.bn3(self.conv3(x)) + shortcut)
 
 
+class TorchBasicBlock(nn.Module):
+    """Two 3x3 with batch-norm around a shortcut."""
+
+    def __init__(self, inputs: int, planes: int, stride: int, first_strides: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, planes, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or inputs != planes:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, planes, 1, stride, bias=False), nn.BatchNorm2d(planes)
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """X (N, I, H, W) -> (N, planes, h, w)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = functional.relu(self.bn1(self.conv1(x)))
+        return functional.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
 class TorchResNet(nn.Module):
-    """Bottleneck ResNet with torchvision's keys: `conv1`, `bn1`, `layer1.0.conv1` ... `fc`."""
+    """ResNet with torchvision's keys: `conv1`, `bn1`, `layer1.0.conv1` ... `fc`."""
 
     def __init__(
         self,
@@ -144,24 +172,28 @@ class TorchResNet(nn.Module):
         width: int,
         num_outputs: int,
         in_channels: int,
-        caffe: bool,
+        block: str,
+        first_strides: bool,
+        ceil: bool,
+        stem_bias: bool,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 7, 2, padding=3, bias=caffe)
+        self.conv1 = nn.Conv2d(in_channels, width, 7, 2, padding=3, bias=stem_bias)
         self.bn1 = nn.BatchNorm2d(width)
-        self.maxpool = nn.MaxPool2d(3, 2, padding=0 if caffe else 1, ceil_mode=caffe)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=0 if ceil else 1, ceil_mode=ceil)
+        make: Any = TorchBasicBlock if block == "basic" else TorchBottleneck
         inputs = width
         self.stages = [f"layer{k}" for k in range(1, len(stage_sizes) + 1)]
         for index, (name, count) in enumerate(zip(self.stages, stage_sizes, strict=True)):
             blocks = []
             for number in range(count):
                 stride = 2 if index > 0 and number == 0 else 1
-                blocks.append(TorchBottleneck(inputs, width * 2**index, stride, caffe))
-                inputs = 4 * width * 2**index
+                blocks.append(make(inputs, width * 2**index, stride, first_strides))
+                inputs = (1 if block == "basic" else 4) * width * 2**index
             setattr(self, name, nn.Sequential(*blocks))
         self.fc = nn.Linear(inputs, num_outputs)
 
-    def blocks(self) -> list[TorchBottleneck]:
+    def blocks(self) -> list[Any]:
         """All blocks in order."""
         return [block for name in self.stages for block in getattr(self, name)]
 
@@ -184,9 +216,14 @@ def build_vgg16(
     image_size: Size = 224,
     in_channels: int = 3,
     variant: str = "torchvision",
+    stages: tuple[int, ...] = (2, 2, 3, 3, 3),
+    batch_norm: bool = False,
 ) -> TorchVGG16:
     """VGG16 in evaluation mode; the arguments are those of `prernn_jax`'s VGG16."""
-    net = TorchVGG16(num_outputs, width, hidden, image_size, in_channels, variant == "caffe")
+    ceil = variant == "caffe"
+    net = TorchVGG16(
+        num_outputs, width, hidden, image_size, in_channels, ceil, tuple(stages), batch_norm
+    )
     return net.eval()
 
 
@@ -211,7 +248,25 @@ def build_resnet(
     num_outputs: int = 1000,
     in_channels: int = 3,
     variant: str = "torchvision",
+    block: str = "bottleneck",
+    place: str | None = None,
+    pool: str | None = None,
+    stem_bias: bool | None = None,
+    epsilon: float = 1e-5,
 ) -> TorchResNet:
     """ResNet in evaluation mode; the arguments are those of `prernn_jax`'s ResNet."""
-    net = TorchResNet(tuple(stage_sizes), width, num_outputs, in_channels, variant == "caffe")
+    caffe = variant == "caffe"
+    net = TorchResNet(
+        tuple(stage_sizes),
+        width,
+        num_outputs,
+        in_channels,
+        block,
+        first_strides=caffe if place is None else place == "first",
+        ceil=caffe if pool is None else pool == "end",
+        stem_bias=caffe if stem_bias is None else stem_bias,
+    )
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = epsilon
     return net.eval()

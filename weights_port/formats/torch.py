@@ -136,7 +136,8 @@ def _parts(loaded: Any) -> dict[Any, Any]:
 def _holds_tensors(value: Any) -> bool:
     import torch
 
-    level, seen = [value], set()
+    level: list[Any] = [value]
+    seen: set[int] = set()
     for _ in range(_DEPTH):
         if any(isinstance(part, torch.Tensor) for part in level):
             return True

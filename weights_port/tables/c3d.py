@@ -6,7 +6,7 @@ from prernn_jax.preprocess import Preprocessing
 from weights_port.mapping import Layout, Rows
 from weights_port.tables.architecture import Architecture, Shapes, axis, side
 
-_SPORTS1M = Preprocessing(
+SPORTS1M = Preprocessing(
     channels="bgr",
     mean=(90.0, 98.0, 102.0),
     resize=(128, 171),
@@ -85,29 +85,29 @@ LAYOUTS = (
         "torch",
         "pytorch",
         _RECOGNITION_ROWS,
-        _SPORTS1M,
+        SPORTS1M,
         {"conv": _FEATURES, "fc": {"0": "6", "3": "7"}},
         fresh=_CLASSIFIER,
     ),
     Layout("mmaction2", "torch", "pytorch", _MMACTION_ROWS, _MMACTION, fresh=_CLASSIFIER),
-    Layout("caffe", "caffe", "caffe", _CAFFE_ROWS, _SPORTS1M, fresh=_CLASSIFIER),
+    Layout("caffe", "caffe", "caffe", _CAFFE_ROWS, SPORTS1M, fresh=_CLASSIFIER),
     Layout(
         "caffe-in-torch",
         "torch",
         "caffe",
         _C3D_PYTORCH_ROWS,
-        _SPORTS1M,
+        SPORTS1M,
         {"conv": _FIRST_TWO},
         fresh=_CLASSIFIER,
         note="c3d-pytorch's keys around Caffe's weights (BGR, Caffe's pooling)",
     ),
-    Layout("caffe-names", "torch", "caffe", _NAMED_ROWS, _SPORTS1M, fresh=_CLASSIFIER),
+    Layout("caffe-names", "torch", "caffe", _NAMED_ROWS, SPORTS1M, fresh=_CLASSIFIER),
     Layout(
         "keras",
         "any",
         "pytorch",
         _KERAS_ROWS,
-        _SPORTS1M,
+        SPORTS1M,
         {"conv": _FIRST_TWO},
         fresh=_CLASSIFIER,
         note="the Keras port pads before its last pooling, which is PyTorch's padding",

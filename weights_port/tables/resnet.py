@@ -147,26 +147,26 @@ _CAFFE2: Rows = {  # Detectron's pickles: the batch-norm is a scale and a shift
     rf"{_CAFFE2_PLACE}1_bn_(?P<affine>[sb])": (_SHORT_TO + ".1.{affine}", "same"),
     r"(?:fc1000|pred)_w": ("fc.kernel", "dense"),
     r"(?:fc1000|pred)_b": ("fc.bias", "same"),
-    "conv1_b": (None, "zeros: the batch-norm has the shift"),
+    "conv1_b": ("conv1.bias", "same"),
     r".*_momentum|lr|weight_order": (None, "state of the training, not of the network"),
 }
 _KERAS_NORM = {"gamma": "scale", "beta": "bias", "moving_mean": "mean", "moving_variance": "var"}
 _K, _0 = r"(?:.*/)?", r"(?::0)?"  # the names of models and layers may come before
-_OTHER = "(?P<norm>gamma|beta|moving_variance)"
+_OTHER = "(?P<knorm>gamma|beta|moving_variance)"
 _FOLDED = "subtracted from the batch-norm's mean"
 
 
-def _keras_rows(stem: str, stem_bn: str, main: str, main_bn: str, short: str, short_bn: str) -> Rows:
-    """Keras' rows; its convolutions have biases, which go into the means that follow them."""
+def _keras_rows(stem: tuple[str, str], main: tuple[str, str], short: tuple[str, str]) -> Rows:
+    """Keras's rows; its convolutions have biases, which go into the means that follow them."""
     rows: dict[str, tuple[str | None, str]] = {}
-    for conv, bn, to, bn_to in (
-        (stem, stem_bn, "conv1", "bn1"),
-        (main, main_bn, _CONV_TO, _BN_TO),
-        (short, short_bn, f"{_SHORT_TO}.0", f"{_SHORT_TO}.1"),
+    for (conv, bn), to, bn_to in (
+        (stem, "conv1", "bn1"),
+        (main, _CONV_TO, _BN_TO),
+        (short, f"{_SHORT_TO}.0", f"{_SHORT_TO}.1"),
     ):
         rows[rf"{_K}{conv}/kernel{_0}"] = (f"{to}.kernel", "kept")
         rows[rf"{_K}{conv}/bias{_0}"] = (None, _FOLDED)
-        rows[rf"{_K}{bn}/{_OTHER}{_0}"] = (bn_to + ".{norm}", "kept")
+        rows[rf"{_K}{bn}/{_OTHER}{_0}"] = (bn_to + ".{knorm}", "kept")
         rows[rf"{_K}{bn}/moving_mean{_0}"] = (f"{bn_to}.mean", "less the convolution's bias")
     for name in ("kernel", "bias"):
         rows[rf"{_K}(?:predictions|probs|fc1000)/{name}{_0}"] = (f"fc.{name}", "kept")
@@ -174,16 +174,18 @@ def _keras_rows(stem: str, stem_bn: str, main: str, main_bn: str, short: str, sh
 
 
 _KERAS_BLOCK = r"conv(?P<stage>[2345])_block(?P<from1>\d+)_"
-_KERAS = _keras_rows(
-    "conv1_conv", "conv1_bn",
-    rf"{_KERAS_BLOCK}(?P<n>[123])_conv", rf"{_KERAS_BLOCK}(?P<n>[123])_bn",
-    rf"{_KERAS_BLOCK}0_conv", rf"{_KERAS_BLOCK}0_bn",
-)  # fmt: skip
+_KERAS_PARTS = _keras_rows(
+    ("conv1_conv", "conv1_bn"),
+    (rf"{_KERAS_BLOCK}(?P<n>[123])_conv", rf"{_KERAS_BLOCK}(?P<n>[123])_bn"),
+    (rf"{_KERAS_BLOCK}0_conv", rf"{_KERAS_BLOCK}0_bn"),
+)
 _KERAS = {
     pattern: (target and target.replace("{block}", "{from1}"), text)
-    for pattern, (target, text) in _KERAS.items()
+    for pattern, (target, text) in _KERAS_PARTS.items()
 }
-_KERAS_2015 = _keras_rows("conv1", "bn_conv1", f"res{_TWO}", f"bn{_TWO}", f"res{_ONE}", f"bn{_ONE}")
+_KERAS_2015 = _keras_rows(
+    ("conv1", "bn_conv1"), (f"res{_TWO}", f"bn{_TWO}"), (f"res{_ONE}", f"bn{_ONE}")
+)
 _FROM_1 = {str(number + 1): str(number) for number in range(99)}
 
 _TORCH_NAMES = {"norm": _NORM}
@@ -214,12 +216,15 @@ LAYOUTS = (
     ),
     Layout(
         "tsm", "torch", "torchvision", _TSM, RGB, _TORCH_NAMES, _HEAD,
+        needs=r".*conv1\.net\.weight",
         note="TSM shifts features between the frames, which this network does not: the weights are "
         "a start for training, not the same function",
     ),
     Layout("children", "torch", "torchvision", _CHILDREN, RGB,
            {"norm": _NORM, "stage": {str(n + 3): str(n) for n in range(1, 5)}}, _HEAD),
-    Layout("hugging-face", "torch", "torchvision", _HUGGING_FACE, RGB, _HF_NAMES, _HEAD),
+    Layout("hugging-face", "torch", "torchvision", _HUGGING_FACE, RGB, _HF_NAMES, _HEAD,
+           outside={r"classifier\.1\.weight": _FC[r"fc\.weight"],
+                    r"classifier\.1\.bias": _FC[r"fc\.bias"]}),
     Layout(
         "detectron2", "torch", "caffe", _DETECTRON2, BGR, _DETECTRON2_NAMES, _HEAD,
         note=_CAFFE_NOTE, arguments=_MSRA,
@@ -236,12 +241,12 @@ LAYOUTS = (
     ),
     Layout(
         "keras", "any", "caffe", _KERAS, BGR,
-        {"stage": _BACK, "from1": _FROM_1, "norm": _KERAS_NORM}, _HEAD,
+        {"stage": _BACK, "from1": _FROM_1, "knorm": _KERAS_NORM}, _HEAD,
         arguments={**_MSRA, "epsilon": 1.001e-5},
     ),
     Layout(
         "keras-2015", "any", "caffe", _KERAS_2015, BGR,
-        {**_CAFFE_NAMES, "norm": _KERAS_NORM}, _HEAD, arguments={**_MSRA, "epsilon": 1e-3},
+        {**_CAFFE_NAMES, "knorm": _KERAS_NORM}, _HEAD, arguments={**_MSRA, "epsilon": 1e-3},
     ),
 )  # fmt: skip
 
@@ -271,9 +276,7 @@ def infer(shapes: Shapes, layout: Layout) -> dict[str, Any]:
 
 def _resnet(name: str, block: str, sizes: tuple[int, ...]) -> Architecture:
     depth: dict[str, Any] = {"stage_sizes": list(sizes), "block": block} if sizes else {}
-    return Architecture(
-        name, "resnet", LAYOUTS, infer, 224, 32, "conv1.kernel", "fc", depth
-    )
+    return Architecture(name, "resnet", LAYOUTS, infer, 224, 32, "conv1.kernel", "fc", depth)
 
 
 RESNETS = tuple(_resnet(name, *depth) for name, depth in DEPTHS.items())

@@ -174,13 +174,17 @@ def infer(shapes: Shapes, layout: Layout) -> dict[str, Any]:
     }
 
 
-def vgg(name: str, tables: tuple[Layout, ...]) -> Architecture:
-    """The network with these tables."""
-    return Architecture(name, "vgg16", tables, infer, 224, 8, "conv1_1.kernel", "fc8")
+def vgg(name: str, tables: tuple[Layout, ...], depth: dict[str, Any] | None = None) -> Architecture:
+    """The network with these tables; without a depth, the whole family."""
+    return Architecture(name, "vgg16", tables, infer, 224, 8, "conv1_1.kernel", "fc8", depth or {})
 
 
 VGGS = tuple(
-    vgg(name + ("_bn" if norm else ""), layouts(stages, norm))
+    vgg(
+        name + ("_bn" if norm else ""),
+        layouts(stages, norm),
+        {"stages": list(stages), "batch_norm": norm},
+    )
     for norm in (False, True)
     for name, stages in DEPTHS.items()
 )
