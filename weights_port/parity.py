@@ -52,9 +52,7 @@ def parity(
         A row for each layer with weights, in the original's order.
     """
     network = reference.build_reference(metadata)
-    architecture = reference.architecture_of(metadata, "metadata")
-    layout = reference.reference_layout(architecture, metadata)
-    keys = reference.reference_moves(network, layout)
+    keys = reference.reference_moves(network)
     network.load_state_dict(_state(network, source, moves, keys))
     names = {  # module of the reference -> our layer
         move.source.removesuffix(".weight"): target.rpartition(".")[0]
