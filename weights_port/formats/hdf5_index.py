@@ -8,7 +8,6 @@ compressed ones, are written to COPIES, at most BYTES in all. Prints one JSON ob
 """
 
 import json
-import resource
 import sys
 from typing import Any
 
@@ -68,6 +67,8 @@ def _wanted(key: str) -> bool:
 
 def main() -> None:
     """Prints the index, or one line about what went wrong."""
+    import resource  # not on Windows, where this file may still be imported
+
     memory = _MEMORY + int(sys.argv[3])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))

@@ -6,6 +6,7 @@ file has it. Nothing of the model is built: Lambda layers and the like are not r
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,11 +19,12 @@ import numpy as np
 
 from prernn_jax.errors import InputError
 from weights_port.formats import hdf5_index
-from weights_port.formats.keras_graph import make_graph, variable_names
+from weights_port.formats.keras_graph import VARIABLES, layer_names, make_graph, variable_names
 from weights_port.formats.limits import copy_limited, most_unpacked
 from weights_port.formats.source import Source, map_file
 
 WEIGHTS = "model.weights.h5"  # in a .keras file
+_CONFIG, _ABOUT = "config.json", "metadata.json"  # beside it
 _TIMEOUT = 60  # seconds of the process that lists the arrays
 _NOT_WEIGHTS = ("optimizer_weights", "optimizer", "_optimizer", "metrics", "loss_tracker")
 
@@ -44,7 +46,7 @@ def read_keras(path: Path, *, zipped: bool = False) -> Source:
         )
     with tempfile.TemporaryDirectory(prefix="prernn-port-") as folder:
         if not zipped:
-            return _read(path, path, Path(folder), "")
+            return _read(path, path, Path(folder), {}, "")
         inner = Path(folder) / WEIGHTS
         try:
             with zipfile.ZipFile(path) as archive:
@@ -52,18 +54,25 @@ def read_keras(path: Path, *, zipped: bool = False) -> Source:
                 most = most_unpacked(path)
                 with archive.open(entry) as packed, open(inner, "wb") as out:
                     copy_limited(packed, out, most, f"{path}: {WEIGHTS}")
-                with archive.open("config.json") as packed:
-                    config = packed.read(most).decode("utf-8", "replace")
+                config, about = (_json(archive, name, most) for name in (_CONFIG, _ABOUT))
         except (zipfile.BadZipFile, KeyError, OSError, EOFError, ValueError, RuntimeError,
                 NotImplementedError, zlib.error) as error:  # fmt: skip
             raise InputError(
                 f"{path} looks like a .keras file but cannot be read ({error}): truncated or "
                 "damaged; save or download it again"
             ) from error
-        return _read(path, inner, Path(folder), config)
+        return _read(path, inner, Path(folder), config, str(about.get("keras_version", "")))
 
 
-def _read(path: Path, hdf5: Path, folder: Path, config: str) -> Source:
+def _json(archive: zipfile.ZipFile, name: str, most: int) -> dict[str, Any]:
+    """One of the texts in a `.keras` file; {} where it is none."""
+    if name not in archive.namelist():
+        return {}
+    with archive.open(name) as packed:
+        return _object(packed.read(most).decode("utf-8", "replace"))
+
+
+def _read(path: Path, hdf5: Path, folder: Path, settings: dict[str, Any], version: str) -> Source:
     """Reads the HDF5 file; `path` is what messages name."""
     copies = folder / "copies"
     found = _index(path, hdf5, copies)
@@ -71,12 +80,12 @@ def _read(path: Path, hdf5: Path, folder: Path, config: str) -> Source:
     top = attributes.get("", {})
     legacy = any(entry["name"].startswith("model_weights/") for entry in found["arrays"])
     root = "model_weights/" if legacy else ""
-    config = config or "".join(top.get("model_config", []))
-    settings = _config(config)
+    settings = settings or _object("".join(top.get("model_config", [])))
     views = {False: map_file(hdf5)}
     if copies.stat().st_size:
         views[True] = map_file(copies)
     arrays: dict[str, np.ndarray] = {}
+    owners: dict[str, str] = {}
     left_out = 0
     for entry in found["arrays"]:
         name = entry["name"].removeprefix(root)
@@ -86,16 +95,18 @@ def _read(path: Path, hdf5: Path, folder: Path, config: str) -> Source:
         key = variable_names(name, attributes, settings)
         if key in arrays:
             key = name
-        arrays[key] = _array(path, key, entry, views[entry["copied"]])
+        owners[key] = (key if "/vars/" in name else name).partition("/")[0]
+        arrays[key] = _array(path, key, entry, views.get(entry["copied"], memoryview(b"")))
     if not arrays:
         raise InputError(
             f"{path} is an HDF5 file without weights of Keras ({len(found['arrays'])} arrays); "
             "expected what model.save or model.save_weights writes"
         )
-    arrays = _ordered(arrays, attributes.get(root.rstrip("/"), {}))
-    version = "".join(top.get("keras_version", [])) or (
-        "".join(attributes.get("model_weights", {}).get("keras_version", []))
-    )
+    groups = {name.removeprefix(root): texts for name, texts in attributes.items()}
+    names = _list(attributes, root.rstrip("/"), "layer_names") or layer_names(settings)
+    arrays = _ordered(arrays, owners, groups, names)
+    for group in ("", "model_weights"):
+        version = version or "".join(attributes.get(group, {}).get("keras_version", []))
     notes = [f"left out, no weights: {left_out} arrays of the optimizer"] if left_out else []
     graph = make_graph(settings, arrays)
     kind = f"Keras {version}".strip() + (", .h5" if hdf5 == path else ", .keras")
@@ -120,7 +131,7 @@ def _index(path: Path, hdf5: Path, copies: Path) -> dict[str, Any]:
     return found
 
 
-def _config(text: str) -> dict[str, Any]:
+def _object(text: str) -> dict[str, Any]:
     try:
         settings = json.loads(text)
     except (ValueError, RecursionError):
@@ -140,14 +151,45 @@ def _array(path: Path, key: str, entry: dict[str, Any], view: memoryview) -> np.
     return np.frombuffer(view[offset:end], dtype).reshape(shape)
 
 
-def _ordered(arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays in the order of the layers, where the file tells it; HDF5's own is by name."""
-    names = [name for key in sorted(attributes, key=_by_number) if key.startswith("layer_names")
-             for name in attributes[key]]  # fmt: skip
+def _ordered(
+    arrays: dict[str, np.ndarray],
+    owners: dict[str, str],
+    attributes: dict[str, dict[str, list[str]]],
+    names: list[str],
+) -> dict[str, np.ndarray]:
+    """The arrays in the order of the layers, as far as the file tells it.
+
+    HDF5 keeps names in alphabetical order; without any other, at least 10 comes after 2.
+
+    Args:
+        arrays: By key.
+        owners: Key -> the layer that the array belongs to.
+        attributes: Layer -> its group's attributes, for versions 1 and 2.
+        names: The layers in order.
+    """
     place = {name: number for number, name in enumerate(names)}
-    order = sorted(arrays, key=lambda key: place.get(key.split("/")[0], len(place)))
-    return {key: arrays[key] for key in order}
+
+    def order(key: str) -> tuple[int, list[tuple[str, int]], int]:
+        layer = owners[key]
+        variable = key.rpartition("/")[2].removesuffix(":0")
+        listed = [name.rpartition("/")[2] for name in _list(attributes, layer, "weight_names")]
+        last = key.rpartition("/")[2]
+        if last in listed:
+            within = listed.index(last)
+        else:
+            within = VARIABLES.index(variable) if variable in VARIABLES else len(VARIABLES)
+        return place.get(layer, len(place)), [] if layer in place else _numbered(layer), within
+
+    return {key: arrays[key] for key in sorted(arrays, key=order)}
 
 
-def _by_number(key: str) -> tuple[int, str]:
-    return len(key), key  # layer_names2 before layer_names10
+def _list(attributes: dict[str, dict[str, list[str]]], group: str, key: str) -> list[str]:
+    """A list among a group's attributes; long ones are split into key0, key1 and so on."""
+    found = attributes.get(group, {})
+    parts = sorted((name for name in found if name.rstrip("0123456789") == key), key=_numbered)
+    return [name for part in parts for name in found[part]]
+
+
+def _numbered(name: str) -> list[tuple[str, int]]:
+    """For sorting: conv2d_2 before conv2d_10."""
+    return [(word, int(digits or 0)) for word, digits in re.findall(r"(\D*)(\d{0,9})", name)]

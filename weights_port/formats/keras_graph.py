@@ -6,7 +6,7 @@ from typing import Any
 
 from weights_port.formats.source import Kind, Node
 
-_VARIABLES = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
+VARIABLES = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 _KINDS: dict[str, Kind] = {
     "Conv2D": "conv", "Convolution2D": "conv", "Conv3D": "conv", "Convolution3D": "conv",
     "Dense": "dense", "BatchNormalization": "batch_norm", "ReLU": "relu", "Add": "add",
@@ -32,7 +32,7 @@ def variable_names(
     if not group.endswith("vars"):  # versions 1 and 2, and the .h5 of version 3
         layer, _, rest = place.partition("/")
         scope, _, variable = rest.partition("/")
-        if scope.startswith(layer) and variable.removesuffix(":0") in _VARIABLES:
+        if scope.startswith(layer) and variable.removesuffix(":0") in VARIABLES:
             return f"{layer}/{variable}"
         return rest or place
     owner = group.removesuffix("/vars")
@@ -56,7 +56,7 @@ def _variables(kind: str, settings: Settings, layer: str) -> list[str]:
     config = next((c for c in _layers(settings) if c.get("name") == layer), {})
     left_out = [name for flag, name in (("scale", "gamma"), ("center", "beta"))
                 if config.get(flag) is False]  # fmt: skip
-    return [name for name in _VARIABLES[2:] if name not in left_out]
+    return [name for name in VARIABLES[2:] if name not in left_out]
 
 
 def _classes(settings: Settings) -> dict[str, tuple[str, str]]:
@@ -75,6 +75,11 @@ def _snake(name: str) -> str:
     """As Keras does it: Conv2D is conv2d, BatchNormalization is batch_normalization."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def layer_names(settings: Settings) -> list[str]:
+    """The layers in their order; none where the file does not tell them."""
+    return [config["name"] for config in _layers(settings)]
 
 
 def _layers(settings: Settings) -> list[dict[str, Any]]:

@@ -74,11 +74,12 @@ def _read(path: Path, view: memoryview) -> Source:
             f"{path} is an ONNX file without weights ({len(nodes)} nodes, {len(found)} constants); "
             "export the model with its parameters"
         )
-    layers, turned = make_graph(nodes, arrays)
+    others = [key for key in found if key not in arrays]
+    layers, turned = make_graph(nodes, arrays, set(others))
     notes = []
     if turned:
         notes.append(f"matrices turned to (outputs, inputs): {_some(turned)}")
-    if others := [key for key in found if key not in arrays]:
+    if others:
         notes.append(f"left out, sizes and other single numbers: {_some(others)}")
     metadata = {entry.key: entry.value for entry in head.metadata_props}
     producer = f"{head.producer_name} {head.producer_version}".strip() or "unknown"

@@ -1,6 +1,6 @@
 """The graph of an ONNX file in our words, and its matrices in PyTorch's order."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,17 @@ _INT, _FLOAT, _STRING, _INTS = 2, 1, 3, 7  # types of an attribute
 
 
 def make_graph(
-    nodes: Iterable[Any], arrays: dict[str, np.ndarray]
+    nodes: Iterable[Any], arrays: dict[str, np.ndarray], constants: Collection[str]
 ) -> tuple[tuple[Node, ...], list[str]]:
     """The nodes in our words.
 
     Matrices that the file keeps as (inputs, outputs) are turned in `arrays`. A bias that the file
     adds in a node of its own joins the layer before it.
+
+    Args:
+        nodes: Of the file.
+        arrays: Its weights by key.
+        constants: Its other constants, which are no inputs of a layer.
 
     Returns:
         The nodes, and the keys of the arrays that were turned.
@@ -39,7 +44,7 @@ def make_graph(
         if node.op_type == "Constant":
             continue
         own = tuple(key for key in keys if key in arrays)
-        inputs = tuple(key for key in keys if key and key not in arrays)
+        inputs = tuple(k for k in keys if k and k not in arrays and k not in constants)
         attributes = {"type": node.op_type} | _plain(node)
         if node.op_type == "Add" and len(own) == len(inputs) == 1:
             before = writer.get(inputs[0])
