@@ -25,7 +25,7 @@ _WEIGHTS = re.compile(
     r"|.*\.ckpt-?\d*(\.data-.*)?",
     re.IGNORECASE,
 )
-_NO_WEIGHTS = re.compile(r"(^|/)(\.|__MACOSX/)")  # what systems leave beside the files
+_NO_WEIGHTS = re.compile(r"(^|/)(\.(?!\.)[^/]*$|__MACOSX/)")  # what systems leave beside the files
 _MAGIC = (b"PK\3\4", b"\x80\2", b"\x89HDF", b"\x93NUMPY")
 _FAULTS = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError,
@@ -56,13 +56,10 @@ def read_archive(path: Path, read: Callable[[Path], Source], *, zipped: bool) ->
             source = _read(path, member, inner, read)
     except InputError:
         raise
-    except tarfile.ReadError as error:
-        raise InputError(
-            f"{path} is packed, but is no tar file ({error}): if it is one packed file, unpack it "
-            "first (gunzip, bunzip2, unxz); otherwise it is damaged"
-        ) from error
     except _FAULTS as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        if "could not be opened" in what:
+            what = "no tar file; if it is a single packed file, unpack it with gunzip or the like"
         raise InputError(
             f"{path} is an archive that cannot be read ({what}): truncated or damaged; write or "
             "download it again"
