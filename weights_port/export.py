@@ -12,6 +12,8 @@ from prernn_jax.files import backbones, safetensors
 from prernn_jax.files import models as saved_model
 from prernn_jax.files.atomic import replacing
 from weights_port import mapping
+from weights_port.convert import ARCHITECTURES
+from weights_port.mapping import Layout
 from weights_port.transforms import TRANSFORMS, Context
 
 MODEL_FILE = "model.safetensors"  # in the folder of a run
@@ -69,23 +71,38 @@ def _backbone(
     """Arrays under the keys that they came with, or under those of the reference network."""
     from weights_port import reference
 
-    architecture = reference.architecture_of(metadata, "metadata")
-    layout = architecture.layout(metadata.get("layout", ""))
     sources = backbones.read_json_object(metadata, "sources", where="metadata")
+    layout = _layout(metadata, metadata.get("layout"))
     moves = {}
-    if layout is not None and layout.family == "torch":
+    if layout is not None:
         moves = {move.target: move for move in mapping.assign(layout, sources.values()).moves}
     fresh = {name for name in arrays.keys() - moves.keys() if not np.any(arrays[name])}
+    network = _reference(metadata)
     if not moves or moves.keys() != arrays.keys() - fresh:  # from Caffe, or from scratch
-        layout = reference.reference_layout(architecture, metadata)
-        moves = reference.reference_moves(_reference(metadata), layout)
-    assert layout is not None
-    context = Context(architecture.channels * _width(metadata))
+        layout = _layout(metadata, None)
+        moves = reference.reference_moves(network)
+    context = Context(reference.last_channels(network))
     state = {
         move.source: TRANSFORMS[move.transform].undo(arrays[target], context)
         for target, move in moves.items()
     }
-    return state, layout.name
+    return state, "torch_networks" if layout is None else layout.name
+
+
+def _layout(metadata: Mapping[str, str], name: str | None) -> Layout | None:
+    """The table of PyTorch's files of that name, or else of the reference network's keys."""
+    layouts = [
+        layout
+        for architecture in ARCHITECTURES.values()
+        if architecture.backbone == metadata.get("architecture")
+        for layout in architecture.layouts
+        if layout.family == "torch"
+    ]
+    if name is not None:
+        return next((layout for layout in layouts if layout.name == name), None)
+    variant = metadata.get("variant")
+    fitting = [layout for layout in layouts if layout.variant == variant]
+    return next(iter(fitting + layouts), None)
 
 
 def sequence_state(
@@ -94,12 +111,10 @@ def sequence_state(
     """Arrays under the keys of `torch_sequence.TorchSequence`."""
     from weights_port import reference, torch_sequence
 
-    architecture = reference.architecture_of(metadata, "metadata")
-    layout = reference.reference_layout(architecture, metadata)
     plain = _reference(metadata)
-    moves = reference.reference_moves(plain, layout)
+    moves = reference.reference_moves(plain)
     modules = set(torch_sequence.chosen_modules(metadata, plain)) if _converts(metadata) else set()
-    context = Context(architecture.channels * _width(metadata))
+    context = Context(reference.last_channels(plain))
     state: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         layer, _, part = name.removeprefix("backbone.").rpartition(".")
@@ -128,10 +143,6 @@ _NORM = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "runn
 
 def _converts(metadata: Mapping[str, str]) -> bool:
     return json.loads(metadata["sequence"])["function"] == "make_recurrent"
-
-
-def _width(metadata: Mapping[str, str]) -> int:
-    return int(json.loads(metadata.get("arguments", "{}")).get("width", 64))
 
 
 def _reference(metadata: Mapping[str, str]) -> Any:

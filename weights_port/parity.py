@@ -17,6 +17,7 @@ from weights_port import reference
 from weights_port.convert import context_of
 from weights_port.formats.source import Source
 from weights_port.mapping import Move
+from weights_port.networks import network_of
 from weights_port.report import Row
 from weights_port.transforms import TRANSFORMS, Context
 
@@ -55,17 +56,16 @@ def parity(
         A row for each layer with weights, in the original's order.
     """
     network = reference.build_reference(metadata)
-    arguments = reference.build_arguments(metadata)
-    architecture = reference.architecture_of(metadata, "metadata")
-    layout = reference.reference_layout(architecture, metadata)
-    keys = reference.reference_moves(network, layout)
+    keys = reference.reference_moves(network)
     given = {move.target for move in moves}
     fresh = {
         name: np.asarray(value)
         for name, value in flat_parameters(model).items()
         if name not in given
     }
-    channels = architecture.channels * arguments["width"]
+    arguments = reference.build_arguments(metadata)
+    architecture = network_of(metadata["architecture"], arguments)
+    channels = architecture.channels * arguments["width"] if architecture else 1
     network.load_state_dict(_state(network, source, moves, keys, fresh, channels))
     names = {  # module of the reference -> our layer
         move.source.removesuffix(".weight"): target.rpartition(".")[0]

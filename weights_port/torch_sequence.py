@@ -118,9 +118,7 @@ def chosen_modules(metadata: Mapping[str, str], backbone: nn.Module) -> list[str
     hidden, _ = head_modules(backbone)
     if layers is None:
         return hidden
-    architecture = reference.architecture_of(metadata, "metadata")
-    layout = reference.reference_layout(architecture, metadata)
-    moves = reference.reference_moves(backbone, layout)
+    moves = reference.reference_moves(backbone)
     chosen = {moves[f"{layer}.kernel"].source.removesuffix(".weight") for layer in layers}
     return [name for name in hidden if name in chosen]
 

@@ -34,7 +34,9 @@ def test_every_form(tmp_path, version, dialect, data, diff):
     fork = "C3D-v1.0" if dialect == "fork" else "BVLC"
     assert source.format == f"{fork} Caffe, V{version} layers"
     assert list(source.arrays) == ["one[0]", "one[1]", "two[0]", "two[1]"]
-    assert source.types == {"one": "Convolution", "two": "InnerProduct"}
+    _, one, two = source.graph
+    assert one.attributes["type"] == "Convolution"
+    assert two.attributes["type"] == "InnerProduct"
     for (_, arrays), name in zip(LAYERS.values(), LAYERS, strict=True):
         for index, array in enumerate(arrays):
             read = source.arrays[f"{name}[{index}]"]
@@ -124,7 +126,7 @@ GOOD = files.caffemodel(LAYERS, 1, dialect="legacy")
     [
         (b"", "empty"),
         (b"<html>Not Found</html>", "HTML"),
-        (b"name: 'LeNet'\nlayer { }\n", "known here"),
+        (b"name: 'LeNet'\nlayer { }\n", "a Caffe definition"),
         (GOOD[:-5], "known here"),
         (files.piece(1, "net"), "no weights"),
         (files.caffemodel({}), r"no weights \(1 Caffe layers"),

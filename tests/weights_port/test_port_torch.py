@@ -150,7 +150,7 @@ def test_changed_bytes_never_crash(tmp_path):
 def test_another_zip(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(InputError, match="zip archive, not weights"):
+    with pytest.raises(InputError, match="archive without a file of weights"):
         open_source(tmp_path / "x.pth")
 
 

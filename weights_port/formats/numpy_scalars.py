@@ -5,6 +5,7 @@ bytes. So the names that such a pickle calls lead to the two below, which know p
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def scalar(dtype: Any, data: Any = None) -> Any:
 
 
 # As torch.serialization.safe_globals takes them; numpy 2 moved `core` to `_core`.
-STAND_INS: list[tuple[Any, str]] = [
+STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (scalar, "numpy.core.multiarray.scalar"),
     (scalar, "numpy._core.multiarray.scalar"),
     (Dtype, "numpy.dtype"),

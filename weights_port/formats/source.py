@@ -1,12 +1,15 @@
 """The contents of a file of weights, whatever wrote it: its arrays by name, and its graph."""
 
 import hashlib
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+
+from prernn_jax.errors import InputError
 
 _BLOCK = 2**18  # elements looked at at once: they stay in the cache
 
@@ -54,7 +57,6 @@ class Source:
         arrays: By key; Caffe's blobs have the keys `layer[number]`. Views where possible.
         notes: What was done to the names or left out while reading.
         metadata: Text that came with the arrays.
-        types: The type of each layer, where the file tells it.
         graph: The layers in the order of the file; None where the format has no graph.
     """
 
@@ -64,8 +66,20 @@ class Source:
     arrays: dict[str, np.ndarray]
     notes: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
-    types: dict[str, str] = field(default_factory=dict)
     graph: tuple[Node, ...] | None = None
+
+
+def map_file(path: Path) -> memoryview:
+    """The bytes of a file, mapped and not read.
+
+    Raises:
+        InputError: There is no such file, or it is empty.
+    """
+    try:
+        with open(path, "rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError) as error:  # ValueError: an empty file
+        raise InputError(f"cannot read {path}: {error}") from error
 
 
 def sha256(path: Path) -> str:

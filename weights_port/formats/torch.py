@@ -65,8 +65,6 @@ def load_safely(path: Path, *, zipped: bool) -> Any:
             f"{path} is a PyTorch file, and torch is not installed: "
             "pip install 'prernn-jax[torch]', or save it as .safetensors elsewhere"
         ) from error
-    if zipped and zipfile.is_zipfile(path) and not _is_torch_zip(path):
-        raise InputError(f"{path} is a zip archive, not weights; unpack it first")
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(STAND_INS):
             warnings.simplefilter("ignore")  # about torch's own old storages
@@ -82,14 +80,6 @@ def load_safely(path: Path, *, zipped: bool) -> Any:
     except _DAMAGE as error:
         raise InputError(_damaged(path, _reason(error))) from error
     return loaded
-
-
-def _is_torch_zip(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return True  # torch's own message is better
 
 
 def _reason(error: Exception) -> str:
