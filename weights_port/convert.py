@@ -168,6 +168,7 @@ def make_plan(
     if not plan.assignment.faults:
         choice = decide(source, architecture, tied, wishes, digest)
     elif wishes.layout == "auto":
+        _check_siblings(source, architecture, wishes)
         found, reason = by_structure(source, architecture, wishes)
         choice = found or choice
     if choice.layout is not plan.layout:
@@ -183,6 +184,23 @@ def make_plan(
     if plan.fresh:
         plan.notes.append(f"not in the file, start afresh: {', '.join(plan.fresh)}")
     return plan
+
+
+def _check_siblings(source: Source, architecture: Architecture, wishes: Wishes) -> None:
+    """Checks that the file is not a network of the same family at another depth.
+
+    Raises:
+        InputError: It is.
+    """
+    family = ARCHITECTURES.get("vgg" if architecture.backbone == "vgg16" else architecture.backbone)
+    if not architecture.depth or family is None:
+        return
+    best = fitting(source, family, wishes)[0]
+    if best.assignment.faults:
+        return
+    plan = _plan(source, family, best, wishes)
+    if not plan.assignment.faults:
+        check_depth(source.path, architecture, json.loads(plan.metadata["arguments"]))
 
 
 def _plan(source: Source, architecture: Architecture, choice: Choice, wishes: Wishes) -> Plan:

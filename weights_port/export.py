@@ -11,10 +11,9 @@ from prernn_jax.errors import InputError
 from prernn_jax.files import backbones, safetensors
 from prernn_jax.files import models as saved_model
 from prernn_jax.files.atomic import replacing
-from weights_port import mapping
-from weights_port.convert import ARCHITECTURES
-from weights_port.mapping import Layout
-from weights_port.transforms import TRANSFORMS, Context
+from weights_port.mapping import Layout, Move
+from weights_port.networks import ARCHITECTURES
+from weights_port.transforms import AGAIN, TRANSFORMS, Context
 
 MODEL_FILE = "model.safetensors"  # in the folder of a run
 _KEPT = ("architecture", "arguments", "variant", "sequence", "preprocessing", "classes")
@@ -71,26 +70,31 @@ def _backbone(
     """Arrays under the keys that they came with, or under those of the reference network."""
     from weights_port import reference
 
-    sources = backbones.read_json_object(metadata, "sources", where="metadata")
-    layout = _layout(metadata, metadata.get("layout"))
+    sources, transforms = (
+        backbones.read_json_object(metadata, name, where="metadata")
+        for name in ("sources", "transforms")
+    )
+    layout = metadata.get("layout", "")
     moves = {}
-    if layout is not None:
-        moves = {move.target: move for move in mapping.assign(layout, sources.values()).moves}
-    fresh = {name for name in arrays.keys() - moves.keys() if not np.any(arrays[name])}
+    # Keras's names, and arrays that cannot be undone, have no place in a state dict.
+    if metadata.get("source_family") == "torch" and not {"kept", *AGAIN} & {*transforms.values()}:
+        moves = {t: Move(sources[t], t, transform) for t, transform in transforms.items()}
+    fresh = set(json.loads(metadata.get("fresh", "[]")))
     network = _reference(metadata)
     if not moves or moves.keys() != arrays.keys() - fresh:  # from Caffe, or from scratch
-        layout = _layout(metadata, None)
+        found = _layout(metadata)
+        layout = "torch_networks" if found is None else found.name
         moves = reference.reference_moves(network)
     context = Context(reference.last_channels(network))
     state = {
         move.source: TRANSFORMS[move.transform].undo(arrays[target], context)
         for target, move in moves.items()
     }
-    return state, "torch_networks" if layout is None else layout.name
+    return state, layout
 
 
-def _layout(metadata: Mapping[str, str], name: str | None) -> Layout | None:
-    """The table of PyTorch's files of that name, or else of the reference network's keys."""
+def _layout(metadata: Mapping[str, str]) -> Layout | None:
+    """The table of PyTorch's files with the reference network's keys."""
     layouts = [
         layout
         for architecture in ARCHITECTURES.values()
@@ -98,10 +102,7 @@ def _layout(metadata: Mapping[str, str], name: str | None) -> Layout | None:
         for layout in architecture.layouts
         if layout.family == "torch"
     ]
-    if name is not None:
-        return next((layout for layout in layouts if layout.name == name), None)
-    variant = metadata.get("variant")
-    fitting = [layout for layout in layouts if layout.variant == variant]
+    fitting = [layout for layout in layouts if layout.variant == metadata.get("variant")]
     return next(iter(fitting + layouts), None)
 
 

@@ -17,7 +17,6 @@ from weights_port import reference
 from weights_port.convert import context_of
 from weights_port.formats.source import Source
 from weights_port.mapping import Move
-from weights_port.networks import network_of
 from weights_port.report import Row
 from weights_port.transforms import TRANSFORMS, Context
 
@@ -63,9 +62,7 @@ def parity(
         for name, value in flat_parameters(model).items()
         if name not in given
     }
-    arguments = reference.build_arguments(metadata)
-    architecture = network_of(metadata["architecture"], arguments)
-    channels = architecture.channels * arguments["width"] if architecture else 1
+    channels = reference.last_channels(network)
     network.load_state_dict(_state(network, source, moves, keys, fresh, channels))
     names = {  # module of the reference -> our layer
         move.source.removesuffix(".weight"): target.rpartition(".")[0]
@@ -146,7 +143,7 @@ def _state(
     for tensor in state.values():
         tensor.zero_()
     for name in fresh:  # what the file lacks
-        state[keys[name].source].copy_(torch.from_numpy(fresh[name]))
+        state[keys[name].source].copy_(torch.from_numpy(fresh[name].copy()))
     for move in moves:
         array = source.arrays[move.source].astype(np.float32)
         partners = list(context_of(source, move, 1).partners)

@@ -7,6 +7,7 @@ from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import read_json_object
 from weights_port import torch_networks
 from weights_port.mapping import Move
+from weights_port.torch_resnet import TorchResNet
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "vgg16": torch_networks.build_vgg16,
@@ -50,7 +51,7 @@ def reference_moves(network: Any) -> dict[str, Move]:
     from torch import nn
 
     moves: dict[str, Move] = {}
-    flattened = not isinstance(network, torch_networks.TorchResNet)  # before the first matrix
+    flattened = not isinstance(network, TorchResNet)  # before the first matrix
     for module, layer in network.named_modules():
         norm = isinstance(layer, nn.BatchNorm2d)
         if isinstance(layer, nn.Linear):

@@ -19,8 +19,9 @@ from prernn_jax.errors import InputError
 from prernn_jax.files import safetensors
 from weights_port import reference
 from weights_port.formats.torch import load_safely
-from weights_port.torch_networks import TorchResNet, TorchVGG16
+from weights_port.torch_networks import TorchVGG16
 from weights_port.torch_recurrent import State, TorchRecurrent, TorchRecurrentConv
+from weights_port.torch_resnet import TorchResNet
 
 
 class TorchSequence(nn.Module):

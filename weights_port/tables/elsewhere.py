@@ -38,7 +38,7 @@ def elsewhere(classifier: str) -> Rows:
     """The rows for a network whose output layer has this name."""
     head = rf"{_AT}(?:{'|'.join(_HEADS)})"
     return {
+        **_ELSEWHERE,  # first, as another network has a head too
         rf"{head}\.weight": (f"{classifier}.kernel", "dense"),
         rf"{head}\.bias": (f"{classifier}.bias", "same"),
-        **_ELSEWHERE,
     }
