@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from prernn_jax.backbones.c3d import C3D
-from prernn_jax.backbones.cross_modality import for_flow, repeat_mean_channel
+from prernn_jax.backbones.cross_modality import first_convolution, for_flow, repeat_mean_channel
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.errors import InputError
@@ -38,7 +38,11 @@ def test_c3d_for_clips_of_flow():
     assert model.conv1a.in_features == 3
 
 
-def test_a_network_without_conv1():
+def test_a_vgg_for_flow():
     model = nnx.eval_shape(lambda: VGG16(rngs=nnx.Rngs(0)))
-    with pytest.raises(InputError, match="VGG16 has no first convolution"):
-        for_flow(model, 8)
+    assert first_convolution(model) == "conv1_1"
+
+
+def test_a_network_without_a_first_convolution():
+    with pytest.raises(InputError, match="Linear has no first convolution"):
+        for_flow(nnx.Linear(2, 2, rngs=nnx.Rngs(0)), 8)
