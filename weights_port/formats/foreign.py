@@ -133,7 +133,7 @@ def _tensorflow_graph(path: Path, view: memoryview) -> str | None:
                     "a frozen graph of TensorFlow (.pb); convert it with tf2onnx to .onnx, or take "
                     "the checkpoint it was made from"
                 )
-            if {1, 2} <= {number for number, wire in heads if wire == 2} and _has(node, {1, 5}):
+            if {1, 2} <= {number for number, wire in heads if wire == 2} and _has(node, {5}):
                 return f"a MetaGraph of TensorFlow (.meta); {_TENSORFLOW}"
     except (Damaged, TooMany, IndexError):
         return None
@@ -162,7 +162,9 @@ _NAMES: tuple[tuple[str, str], ...] = (
 
 
 def _by_name(path: Path, view: memoryview) -> str | None:
-    """The last resort, for formats without a mark of their own."""
+    """The last resort, for formats without a mark of their own; pickles have one."""
+    if view[:1] == b"\x80":
+        return None
     for pattern, what in _NAMES:
         if re.fullmatch(pattern, path.name, re.IGNORECASE):
             return what
