@@ -47,7 +47,7 @@ class TorchSequence(nn.Module):
             for _ in range(call.get("extra", 0)):
                 extra.append(TorchRecurrent(features, features, cell, shared, relu=False))
         elif call["function"] == "stack_recurrent":
-            for _ in range(call.get("layers", 1)):
+            for _ in range(call.get("depth", call.get("layers", 1))):  # `layers` in older files
                 extra.append(TorchRecurrent(features, call["hidden"], call["cell"], False, False))
                 features = call["hidden"]
         self.extra = nn.ModuleList(extra)

@@ -8,6 +8,8 @@ from jax import Array
 
 from prernn_jax.errors import InputError
 
+_FIRST = ("conv1", "conv1a", "conv1_1")  # ResNet and CompactVGG, C3D, VGG16
+
 
 def repeat_mean_channel(kernel: Array, channels: int) -> Array:
     """Averages a convolution over its input channels and repeats the mean, without rescaling.
@@ -28,17 +30,17 @@ def for_flow(model: Any, channels: int) -> Any:
     """A copy of a network whose first convolution takes `channels` instead of its own.
 
     Args:
-        model: A backbone with a first convolution named `conv1` or `conv1a`: ResNet, C3D.
+        model: One of our backbones.
         channels: 2L for a stack of L flow fields; 2 for clips of flow.
 
     Raises:
-        InputError: The network has no convolution of that name.
+        InputError: The network has no first convolution of a name that our backbones use.
     """
-    names = [n for n in ("conv1", "conv1a") if isinstance(getattr(model, n, None), nnx.Conv)]
+    names = [n for n in _FIRST if isinstance(getattr(model, n, None), nnx.Conv)]
     if not names:
         raise InputError(
-            f"{type(model).__name__} has no first convolution `conv1` or `conv1a`: only a ResNet "
-            "or a C3D can be turned into a network for flow"
+            f"{type(model).__name__} has no first convolution {', '.join(_FIRST)}; only one of "
+            "our backbones can be turned into a network for flow"
         )
     new = nnx.clone(model)
     first = getattr(new, names[0])

@@ -5,7 +5,7 @@ convolution can become recurrent (`head`).
 """
 
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,11 @@ from flax import nnx
 from prernn_jax.backbones.head import HeadLayer
 from prernn_jax.cpu.conv import conv_general_dilated
 from prernn_jax.cpu.pool import max_pool
+from prernn_jax.errors import InputError
 from prernn_jax.layers.batch_norm import BatchNorm
 
 Variant = Literal["torchvision", "caffe"]
-EXPANSION = 4  # a block's output has so many times the channels of its 3x3 convolution
+EXPANSION = 4  # channels that a block gives out for each one of its 3x3 convolution
 
 _Conv = partial(nnx.Conv, conv_general_dilated=conv_general_dilated, padding=0)
 _he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -79,8 +80,13 @@ class ResNet(nnx.Module):
         variant: `torchvision`: stride in the 3x3, max-pool padded by 1 on both sides. `caffe`
             (KaimingHe/deep-residual-networks): stride in the first 1x1, max-pool padded by one on
             the right and the bottom only (Caffe's ceil mode), conv1 with a bias.
-        rngs: Source of the initial weights.
+        rngs: Source of the initial weights; seed 0 when None.
+
+    Raises:
+        InputError: There is no such variant.
     """
+
+    axes: ClassVar[str] = "HWC"
 
     def __init__(
         self,
@@ -90,11 +96,12 @@ class ResNet(nnx.Module):
         in_channels: int = 3,
         variant: Variant = "torchvision",
         *,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None = None,
     ) -> None:
         if variant not in ("torchvision", "caffe"):
-            raise ValueError(f"variant is {variant!r}; expected 'torchvision' or 'caffe'")
-        self.variant = variant
+            raise InputError(f"variant is {variant!r}; expected 'torchvision' or 'caffe'")
+        rngs = nnx.Rngs(0) if rngs is None else rngs
+        self.width, self.variant = width, variant
         self.stage_sizes = tuple(stage_sizes)
         self.conv1 = _Conv(
             in_channels, width, (7, 7), 2, padding=3, use_bias=variant == "caffe",
@@ -111,6 +118,18 @@ class ResNet(nnx.Module):
                 inputs = EXPANSION * features
             setattr(self, f"layer{number}", nnx.List(blocks))
         self.fc = nnx.Linear(inputs, num_outputs, rngs=rngs)
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs K of the output layer."""
+        size: int = self.fc.out_features
+        return size
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input."""
+        size: int = self.conv1.in_features
+        return size
 
     @property
     def head(self) -> tuple[HeadLayer, ...]:

@@ -146,7 +146,7 @@ def test_mutated_files(tmp_path, name):
     _try_all(tmp_path, name, 12 if "keras" in name else 200)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", FORMATS)
 def test_ten_thousand_mutated_files(tmp_path, name):
     _try_all(tmp_path, name, 10_000)
