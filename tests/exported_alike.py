@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from prernn_jax.files import models
 from prernn_jax.files.backbones import read_parameters
-from prernn_jax.files.models import load_model
 from weights_port.export import MODEL_FILE, export
 
 
@@ -25,7 +25,7 @@ def assert_exported_alike(folder, out, steps=3):
 
     export(folder, out, overwrite=True)
     reference = load(out)
-    model = load_model(folder / MODEL_FILE)
+    model = models.load(folder / MODEL_FILE)
     _, metadata = read_parameters(folder / MODEL_FILE)
     clips = _clips(metadata, (steps,))[0]
     with jax.default_matmul_precision("highest"):
@@ -46,7 +46,7 @@ def assert_backbone_alike(model, path, out):
     """Exports a backbone's file and compares the outputs of one random input.
 
     Args:
-        model: Of `load_pretrained`.
+        model: Of `models.load`.
         path: Its file.
         out: The file to write.
     """

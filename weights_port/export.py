@@ -32,7 +32,7 @@ def export(path: Path, out: Path, *, overwrite: bool = False) -> list[str]:
         Lines that say what was written.
 
     Raises:
-        InputError: No file of ours, torch is missing, or `out` cannot be written.
+        InputError: The file is not ours, torch is missing, or `out` cannot be written.
     """
     if path.is_dir():
         path = path / MODEL_FILE

@@ -1,7 +1,7 @@
 """Trained sequence models in torch.nn: `load` reads what `export` wrote and gives the same outputs.
 
 Keys: `backbone.` before the reference network's own (torchvision's for VGG16 and ResNet,
-c3d-pytorch's for C3D); in the place of a layer made recurrent its module holds `weight_ih`, `bias`
+c3d-pytorch's for C3D); where a layer was made recurrent, its module holds `weight_ih`, `bias`
 (or `norm.*`) and `weight_hh`, see torch_recurrent.py; further layers are `extra.0`, `extra.1`, ...
 """
 
@@ -48,7 +48,7 @@ class TorchSequence(nn.Module):
             for _ in range(call.get("extra", 0)):
                 extra.append(TorchRecurrent(features, features, cell, shared, relu=False))
         elif call["function"] == "stack_recurrent":
-            for _ in range(call.get("layers", 1)):
+            for _ in range(call.get("depth", call.get("layers", 1))):  # `layers` in older files
                 extra.append(TorchRecurrent(features, call["hidden"], call["cell"], False, False))
                 features = call["hidden"]
         self.extra = nn.ModuleList(extra)
@@ -68,7 +68,7 @@ class TorchSequence(nn.Module):
     def forward(
         self, clips: torch.Tensor, carry: tuple[State, ...] | None = None
     ) -> tuple[torch.Tensor, tuple[State, ...]]:
-        """Clips (B, T, ...) -> outputs (B, T, K) and the last states, one entry a layer."""
+        """Clips (B, T, ...) -> outputs (B, T, K) and the last states, one for each layer."""
         states = iter((None,) * 99 if carry is None else carry)
         carries: list[State] = []
         sizes = clips.shape[:2]

@@ -12,7 +12,7 @@ from prernn_jax.preprocess import Preprocessing
 # Flow images are 128 where nothing moves; divided by 16 their values are of the size that the
 # training programs use.
 FLOW = Preprocessing(channels="flow", scale=1 / 16, mean=(8.0,))
-_FIRST = ("conv1", "conv1a", "conv1_1")
+_FIRST = ("conv1", "conv1a", "conv1_1")  # ResNet and CompactVGG, C3D, VGG16
 
 
 def repeat_mean_channel(kernel: Array, channels: int) -> Array:
@@ -40,8 +40,8 @@ def first_convolution(model: Any) -> str:
         if isinstance(getattr(model, name, None), nnx.Conv):
             return name
     raise InputError(
-        f"{type(model).__name__} has no first convolution under the names {', '.join(_FIRST)}: "
-        "one of our backbones is needed to make a network for flow"
+        f"{type(model).__name__} has no first convolution {', '.join(_FIRST)}; only one of "
+        "our backbones can be turned into a network for flow"
     )
 
 
@@ -53,7 +53,7 @@ def for_flow(model: Any, channels: int) -> Any:
         channels: 2L for a stack of L flow fields; 2 for clips of flow.
 
     Raises:
-        InputError: The network has no convolution of that name.
+        InputError: The network has no first convolution of a name that our backbones use.
     """
     new = nnx.clone(model)
     first = getattr(new, first_convolution(model))

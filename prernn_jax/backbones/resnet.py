@@ -5,7 +5,7 @@ convolution can become recurrent (`head`).
 """
 
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,14 @@ from flax import nnx
 from prernn_jax.backbones.head import HeadLayer
 from prernn_jax.cpu.conv import conv_general_dilated
 from prernn_jax.cpu.pool import max_pool
+from prernn_jax.errors import InputError
 from prernn_jax.layers.batch_norm import BatchNorm
 
 Variant = Literal["torchvision", "caffe"]
 Block = Literal["bottleneck", "basic"]
 Place = Literal["first", "second"]  # of a block's convolutions
 Pool = Literal["both", "end"]  # the sides on which the first max-pool is padded
-EXPANSION = 4  # a bottleneck's output has four times the channels of its 3x3 convolution
+EXPANSION = 4  # channels that a bottleneck gives out for each one of its 3x3 convolution
 
 _Conv = partial(nnx.Conv, conv_general_dilated=conv_general_dilated, padding=0)
 _he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -152,8 +153,13 @@ class ResNet(nnx.Module):
         pool: Padding of the max-pool, on `both` sides or at the `end`; None: as `variant` says.
         stem_bias: Whether conv1 has a bias; None: as `variant` says.
         epsilon: Of the batch-norms: 1e-5 in PyTorch and Caffe, 1.001e-5 or 1e-3 in Keras.
-        rngs: Source of the initial weights.
+        rngs: Source of the initial weights; seed 0 when None.
+
+    Raises:
+        InputError: There is no such variant.
     """
+
+    axes: ClassVar[str] = "HWC"
 
     def __init__(
         self,
@@ -168,10 +174,10 @@ class ResNet(nnx.Module):
         stem_bias: bool | None = None,
         epsilon: float = 1e-5,
         *,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None = None,
     ) -> None:
         if variant not in ("torchvision", "caffe"):
-            raise ValueError(f"variant is {variant!r}; expected 'torchvision' or 'caffe'")
+            raise InputError(f"variant is {variant!r}; expected 'torchvision' or 'caffe'")
         caffe = variant == "caffe"
         place = place or ("first" if caffe else "second")
         pool = pool or ("end" if caffe else "both")
@@ -181,10 +187,11 @@ class ResNet(nnx.Module):
             ("pool", pool, ("both", "end")),
         ):
             if value not in able:
-                raise ValueError(f"{name} is {value!r}; expected {able[0]!r} or {able[1]!r}")
-        self.variant = variant
+                raise InputError(f"{name} is {value!r}; expected {able[0]!r} or {able[1]!r}")
         self.block = block
         self.padding = (1, 1) if pool == "both" else (0, 1)
+        rngs = nnx.Rngs(0) if rngs is None else rngs
+        self.width, self.variant = width, variant
         self.stage_sizes = tuple(stage_sizes)
         self.conv1 = _Conv(
             in_channels, width, (7, 7), 2, padding=3,
@@ -203,6 +210,18 @@ class ResNet(nnx.Module):
                 inputs = features * (EXPANSION if block == "bottleneck" else 1)
             setattr(self, f"layer{number}", nnx.List(blocks))
         self.fc = nnx.Linear(inputs, num_outputs, rngs=rngs)
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs K of the output layer."""
+        size: int = self.fc.out_features
+        return size
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input."""
+        size: int = self.conv1.in_features
+        return size
 
     @property
     def head(self) -> tuple[HeadLayer, ...]:

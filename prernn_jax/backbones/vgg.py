@@ -5,7 +5,7 @@ Layer names are those of Caffe's `VGG_ILSVRC_16_layers`. The network classifies 
 """
 
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 from flax import nnx
@@ -14,6 +14,7 @@ from prernn_jax.backbones.head import HeadLayer
 from prernn_jax.cpu.conv import conv_general_dilated
 from prernn_jax.cpu.dense import dot_general
 from prernn_jax.cpu.pool import max_pool
+from prernn_jax.errors import InputError
 from prernn_jax.layers.batch_norm import BatchNorm
 
 Variant = Literal["torchvision", "caffe"]
@@ -41,8 +42,13 @@ class VGG16(nnx.Module):
         stages: Convolutions before each pooling: (2, 2, 3, 3, 3) is VGG16, (1, 1, 2, 2, 2) VGG11,
             (2, 2, 2, 2, 2) VGG13, (2, 2, 4, 4, 4) VGG19.
         batch_norm: Put a batch-norm, `bn1_1` and so on, between each convolution and its ReLU.
-        rngs: Source of the initial weights.
+        rngs: Source of the initial weights; seed 0 when None.
+
+    Raises:
+        InputError: There is no such variant, or the images are too small for five poolings.
     """
+
+    axes: ClassVar[str] = "HWC"
 
     def __init__(
         self,
@@ -56,15 +62,17 @@ class VGG16(nnx.Module):
         stages: tuple[int, ...] = STAGES,
         batch_norm: bool = False,
         *,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None = None,
     ) -> None:
         if variant not in ("torchvision", "caffe"):
-            raise ValueError(f"variant is {variant!r}; expected 'torchvision' or 'caffe'")
+            raise InputError(f"variant is {variant!r}; expected 'torchvision' or 'caffe'")
         if len(stages) != len(FACTORS):
-            raise ValueError(f"stages is {stages}; expected {len(FACTORS)} numbers")
-        self.variant = variant
+            raise InputError(f"stages is {stages}; expected {len(FACTORS)} numbers")
         self.stages = tuple(stages)
         self.batch_norm = batch_norm
+        rngs = nnx.Rngs(0) if rngs is None else rngs
+        self.width, self.hidden, self.image_size = width, hidden, image_size
+        self.dropout, self.variant = dropout, variant
         height, breadth = (
             (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         )
@@ -81,15 +89,30 @@ class VGG16(nnx.Module):
                 inputs = width * factor
             height, breadth = self._pooled(height), self._pooled(breadth)
         if height * breadth == 0:
-            raise ValueError(f"image_size {image_size} leaves nothing after five poolings")
+            raise InputError(
+                f"image_size is {image_size}; five poolings need 32 or more in each direction"
+            )
         dense = partial(nnx.Linear, dot_general=dot_general, rngs=rngs)
         self.fc6 = dense(height * breadth * inputs, hidden)
         self.fc7 = dense(hidden, hidden)
         self.fc8 = dense(hidden, num_outputs)
-        self.dropout = nnx.Dropout(dropout)
+        self.drop = nnx.Dropout(dropout)
 
     def _pooled(self, size: int) -> int:
         return (size + 1) // 2 if self.variant == "caffe" else size // 2
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs K of the output layer."""
+        size: int = self.fc8.out_features
+        return size
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input."""
+        first = "conv1_1"  # the convolutions are set by name, unknown to a type checker
+        size: int = getattr(self, first).in_features
+        return size
 
     @property
     def head(self) -> tuple[HeadLayer, ...]:
@@ -119,7 +142,7 @@ class VGG16(nnx.Module):
         x = self.trunk(x)
         for layer, key in zip((self.fc6, self.fc7), keys, strict=True):
             x = nnx.relu(layer(x))  # (N, F)
-            x = self.dropout(x, deterministic=key is None, rngs=key)
+            x = self.drop(x, deterministic=key is None, rngs=key)
         return x
 
     def __call__(self, x: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:

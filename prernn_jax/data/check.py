@@ -13,13 +13,18 @@ from typing import Any
 
 import tyro
 
-from prernn_jax.data.face.vw300 import read_annotations
-from prernn_jax.data.media.video import read_frames
+from prernn_jax.data.face.landmarks import outside
+from prernn_jax.data.face.vw300 import (
+    LANDMARK_FILES,
+    annotations,
+    numbering_fault,
+    read_annotations,
+)
+from prernn_jax.data.media.listing import VIDEOS, is_video, numbered_files, visible_below
+from prernn_jax.data.media.video import read_frames, require_decoder
 from prernn_jax.data.prepared.folder import with_progress, writable
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
-
-ENDINGS = (".avi", ".mp4", ".mpg", ".mkv", ".webm")
 
 
 @dataclass(frozen=True)
@@ -49,15 +54,24 @@ def check_video(path: Path, shortest: int) -> dict[str, Any]:
             count, size = count + 1, frame.shape[:2]
         if count < shortest:
             fault = f"short: {count} frames, fewer than {shortest}"
-        elif (path.parent / "annot").is_dir():
-            fault = _landmark_fault(path.parent / "annot", count)
+        elif annotations(path).is_dir():
+            fault = _landmark_fault(annotations(path), count, size)
     except InputError as error:
         fault = str(error)
     return {"frames": count, "height": size[0], "width": size[1], "fault": fault}
 
 
-def _landmark_fault(annot: Path, frames: int) -> str | None:
+def _landmark_fault(annot: Path, frames: int, size: tuple[int, ...]) -> str | None:
+    shifted = numbering_fault(range(1, frames + 1), list(numbered_files(annot, LANDMARK_FILES)))
+    if shifted:
+        return shifted
     landmarks, faults = read_annotations(annot)
+    hidden = [n for n, points in landmarks.items() if outside(points, size[0], size[1]).any()]
+    if hidden:
+        faults.append(
+            f"{len(hidden)} frames have landmarks outside of the picture or marked as hidden, "
+            f"first frame {hidden[0]}"
+        )
     beyond = [number for number in landmarks if not 1 <= number <= frames]
     if beyond:
         faults.append(f"{len(beyond)} landmark files have no frame, first {beyond[0]:06d}.pts")
@@ -78,9 +92,10 @@ def check(config: Check) -> dict[str, dict[str, Any]]:
     """
     if not config.folder.is_dir():
         raise InputError(f"there is no folder {config.folder}")
-    videos = sorted(p for p in config.folder.rglob("*") if p.suffix.lower() in ENDINGS)
+    videos = [path for path in visible_below(config.folder) if is_video(path)]
     if not videos:
-        raise InputError(f"there is no video ({', '.join(ENDINGS)}) under {config.folder}")
+        raise InputError(f"there is no video ({', '.join(VIDEOS)}) under {config.folder}")
+    require_decoder()
     with ThreadPoolExecutor(max_workers=config.workers or os.cpu_count() or 1) as pool:
         results = pool.map(lambda path: check_video(path, config.shortest), videos)
         found = list(with_progress(results, len(videos), f"checking {config.folder}"))

@@ -226,7 +226,7 @@ def test_load_pretrained_builds_the_same_network(tmp_path):
     ("change", "message"),
     [
         ({"architecture": "alexnet"}, "architecture 'alexnet'"),
-        ({"arguments": "{"}, "no JSON"),
+        ({"arguments": "{"}, "not valid JSON"),
         ({"arguments": "[]"}, "JSON object"),
         ({"arguments": json.dumps({"height": 3})}, "no network can be built"),
         ({"variant": "theano"}, "theano"),

@@ -144,6 +144,8 @@ def test_damaged_archives(tmp_path):
         data = path.read_bytes()
         for length in range(300, len(data) - 1, max(1, len(data) // 7)):
             path.write_bytes(data[:length])
+            if ending == "tar" and not any(data[length:]):
+                continue  # only the filling at the end was cut
             with pytest.raises(InputError) as caught:
                 open_source(path)
             assert "\n" not in str(caught.value)

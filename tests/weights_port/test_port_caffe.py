@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 import reference_files as files
 import torch
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from torch.nn import functional
 
 from prernn_jax.errors import InputError
-from prernn_jax.files import safetensors as safetensors_file
 from weights_port.formats.open import open_source
 
 RNG = np.random.default_rng(0)
@@ -150,51 +147,3 @@ def test_absurd_shapes_allocate_nothing(tmp_path):
         data = files.layer(2, "a", "b", [files.piece(7, shape) + files.piece(5, b"1234" * 4)])
         with pytest.raises(InputError, match="says shape"):
             _read(tmp_path, data)
-
-
-def _safetensors(folder):
-    path = folder / "seed.safetensors"
-    safetensors_file.write_safely(path, {"a": KERNEL, "b": BIAS}, {"k": "v"}, overwrite=True)
-    return path.read_bytes()
-
-
-def _mutations(count):
-    """A test that reads so many files with some bytes changed, inserted or cut."""
-
-    @settings(max_examples=count, deadline=None)
-    @given(
-        seed=st.sampled_from(["v2", "v1", "v0", "fork", "blob", "safetensors"]),
-        changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
-        cut=st.floats(0, 1) | st.none(),
-        extra=st.binary(max_size=12),
-    )
-    @example(seed="v2", changes=[], cut=None, extra=b"\xff" * 12)
-    def run(tmp_path_factory, seed, changes, cut, extra):
-        folder = tmp_path_factory.getbasetemp()
-        small = {"one": ("Convolution", [KERNEL[:1], BIAS])}
-        data = bytearray(
-            {
-                "v2": lambda: files.caffemodel(small),
-                "v1": lambda: files.caffemodel(small, 1, dialect="legacy"),
-                "v0": lambda: files.caffemodel(small, 0, data="unpacked"),
-                "fork": lambda: files.caffemodel(small, 1, dialect="fork"),
-                "blob": lambda: files.blob(KERNEL[0], "fork"),
-                "safetensors": lambda: _safetensors(folder),
-            }[seed]()
-        )
-        for place, value in changes:
-            data[int(place * (len(data) - 1))] = value
-        if cut is not None:
-            data[int(cut * len(data)) :] = extra
-        (folder / "mutated").write_bytes(data)
-        try:
-            source = open_source(folder / "mutated")
-        except InputError:
-            return
-        assert sum(array.nbytes for array in source.arrays.values()) <= 8 * len(data)
-
-    return run
-
-
-test_mutated_files = _mutations(300)
-test_ten_thousand_mutated_files = pytest.mark.slow(_mutations(10_000))

@@ -34,7 +34,6 @@ def _commands():
 
 def _write_everything(folder):
     """Small files under the names of the published ones."""
-    import json
 
     torch.save(files.vgg16().state_dict(), "vgg16-397923af.pth")
     torch.save(files.resnet50().state_dict(), "resnet50-0676ba61.pth")
@@ -51,14 +50,12 @@ def _write_everything(folder):
     (folder / "sport1m_train16_128_mean.binaryproto").write_bytes(files.blob(mean, "fork"))
     (folder / "runs" / "spatial").mkdir(parents=True)
     arguments = {"width": 2, "hidden": 5, "image_size": 32}
-    call = {"function": "make_recurrent", "layers": ["fc7"], "cell": "gru", "outputs": 4}
     model = random_model(
         lambda: surgery.make_recurrent(
             VGG16(**arguments, rngs=nnx.Rngs(0)), ["fc7"], "gru", outputs=4, rngs=nnx.Rngs(1)
         )
     )
-    metadata = {"architecture": "vgg16", "arguments": json.dumps(arguments)}
-    saved_model.save_model(folder / "runs/spatial/model.safetensors", model, metadata, call)
+    saved_model.save(folder / "runs/spatial/model.safetensors", model)
 
 
 def test_the_commands_of_the_page(folder, capsys):

@@ -11,8 +11,9 @@ from prernn_jax.backbones.c3d import C3D
 from prernn_jax.backbones.compact_vgg import CompactVGG
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.errors import InputError
-from prernn_jax.files.backbones import flat_parameters, load_pretrained, save_parameters
-from prernn_jax.files.models import apply_surgery, save_model
+from prernn_jax.files import models
+from prernn_jax.files.backbones import flat_parameters, save_parameters
+from prernn_jax.files.models import apply_surgery
 from train.action.config import ActionConfig
 from train.action.pretrain import STAGE_SIZES, WIDTH
 from train.face.config import FaceConfig
@@ -55,7 +56,7 @@ def _run(folder, name, settings):
     backbone, config = _network(name)
     call = surgery_call(config(**settings), backbone, 5)
     model = random_model(lambda: apply_surgery(backbone.model, call, rngs=nnx.Rngs(1)))
-    save_model(folder / "model.safetensors", model, backbone.metadata, call)
+    models.save(folder / "model.safetensors", model)
 
 
 @pytest.mark.parametrize("settings", RUNS, ids=lambda s: "-".join(map(str, s.values())))
@@ -76,7 +77,7 @@ def test_one_layer_made_recurrent(tmp_path, name, layers):
 def test_the_networks_of_stage_one(tmp_path, name):
     backbone, _ = _network(name)
     save_parameters(tmp_path / "x", flat_parameters(backbone.model), backbone.metadata)
-    assert_backbone_alike(load_pretrained(tmp_path / "x"), tmp_path / "x", tmp_path / "x.pth")
+    assert_backbone_alike(models.load(tmp_path / "x"), tmp_path / "x", tmp_path / "x.pth")
 
 
 def test_an_architecture_without_a_network_in_torch(tmp_path):

@@ -14,7 +14,7 @@ from weights_port.export import export
 from weights_port.parity import example_inputs, parity
 from weights_port.verify import recorded_moves, verify_arrays
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 CASES = {
     "vgg16 torch": (torch_networks.build_vgg16, {}, None),

@@ -1,8 +1,8 @@
 """Files of Caffe without Caffe: caffemodels (V2, V1 and V0 layers) and single blobs.
 
-Two numberings of a blob's fields are about, those of BVLC's Caffe and those of the C3D-v1.0 fork;
-which one a blob has is told by the wire type of its field 5 (bytes: BVLC's data; a number: the
-fork's width). The arrays are views of the mapped file.
+A blob's fields have one of two numberings: that of BVLC's Caffe or that of the C3D-v1.0 fork. The
+wire type of field 5 tells which (bytes: BVLC's data; a number: the fork's width). The arrays are
+views of the mapped file.
 """
 
 from collections.abc import Callable

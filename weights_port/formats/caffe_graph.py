@@ -130,5 +130,5 @@ def _numbers(found: Any, name: str) -> list[int]:
 
 
 def _pair(values: Sequence[int], default: int) -> tuple[int, ...]:
-    """One entry an axis; a single one holds for height and width."""
+    """One number for each axis; a single one holds for height and width."""
     return tuple(values) if len(values) > 1 else (values[0] if values else default,) * 2

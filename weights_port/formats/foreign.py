@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from weights_port.formats.protobuf_wire import Damaged, TooMany, fields, split
+from weights_port.formats.protobuf_wire import fields
 
 _TO_NPZ = "numpy.savez('weights.npz', **arrays)"
 _TENSORFLOW = (
@@ -122,27 +122,25 @@ def _tensorflow_table(path: Path, view: memoryview) -> str | None:
 def _tensorflow_graph(path: Path, view: memoryview) -> str | None:
     """A GraphDef (nodes with a name and an operation) or a SavedModel (a version, then graphs)."""
     heads = fields(view, 4)
-    try:
-        if heads[:2] == [(1, 0), (2, 2)] and _has(split(view, 2).pieces[2][0], {1, 2}):
-            return f"a SavedModel of TensorFlow (saved_model.pb); {_SAVED_MODEL}"
-        if heads and heads[0] == (1, 2):
-            node = split(view, 1).pieces[1][0]
-            operation = split(node, 1, 2).pieces
-            if 2 in operation and re.fullmatch(rb"[A-Z]\w*", bytes(operation[2][0][:64])):
-                return (
-                    "a frozen graph of TensorFlow (.pb); convert it with tf2onnx to .onnx, or take "
-                    "the checkpoint it was made from"
-                )
-            if {1, 2} <= {number for number, wire in heads if wire == 2} and _has(node, {1, 5}):
-                return f"a MetaGraph of TensorFlow (.meta); {_TENSORFLOW}"
-    except (Damaged, TooMany, IndexError):
+    marks = [(field.number, field.wire) for field in heads]
+    if marks[:2] == [(1, 0), (2, 2)] and {1, 2} <= _parts(heads[1].content).keys():
+        return f"a SavedModel of TensorFlow (saved_model.pb); {_SAVED_MODEL}"
+    if marks[:1] != [(1, 2)]:
         return None
+    node = _parts(heads[0].content)
+    if re.fullmatch(rb"[A-Z]\w*", bytes(node.get(2, b"")[:64])):
+        return (
+            "a frozen graph of TensorFlow (.pb); convert it with tf2onnx to .onnx, or take the "
+            "checkpoint it was made from"
+        )
+    if (2, 2) in marks and 5 in node:
+        return f"a MetaGraph of TensorFlow (.meta); {_TENSORFLOW}"
     return None
 
 
-def _has(message: memoryview, numbers: set[int]) -> bool:
-    """Whether a message has these length-delimited fields among its first."""
-    return numbers <= {number for number, wire in fields(message, 64) if wire == 2}
+def _parts(message: memoryview) -> dict[int, memoryview]:
+    """The length-delimited fields among the first of a message, by number."""
+    return {field.number: field.content for field in fields(message, 64) if field.wire == 2}
 
 
 _NAMES: tuple[tuple[str, str], ...] = (
@@ -162,7 +160,9 @@ _NAMES: tuple[tuple[str, str], ...] = (
 
 
 def _by_name(path: Path, view: memoryview) -> str | None:
-    """The last resort, for formats without a mark of their own."""
+    """The last resort, for formats without a mark of their own; pickles have one."""
+    if view[:1] == b"\x80":
+        return None
     for pattern, what in _NAMES:
         if re.fullmatch(pattern, path.name, re.IGNORECASE):
             return what

@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 
 from prernn_jax.errors import InputError
-from weights_port.formats.onnx_graph import make_graph
+from weights_port.formats.onnx_graph import make_graph, text
 from weights_port.formats.protobuf_wire import Damaged, TooMany, split
 from weights_port.formats.source import Source, map_file
 
@@ -63,11 +63,11 @@ def _read(path: Path, view: memoryview) -> Source:
             raise InputError(f"{path} has two arrays named {name!r}; rename one of them")
         found[name] = array
     for node in nodes:
-        if node.op_type == "Constant" and node.output and node.output[0] not in found:
+        if node.op_type == "Constant" and node.output and text(node.output[0]) not in found:
             for attribute in node.attribute:
                 if attribute.name == "value":
                     data = attribute.t.SerializeToString()
-                    found[node.output[0]] = _tensor(path, memoryview(data))[1]
+                    found[text(node.output[0])] = _tensor(path, memoryview(data))[1]
     arrays = {key: array for key, array in found.items() if array.dtype.kind in "fV" and array.ndim}
     if not arrays:
         raise InputError(
@@ -81,8 +81,8 @@ def _read(path: Path, view: memoryview) -> Source:
         notes.append(f"matrices turned to (outputs, inputs): {_some(turned)}")
     if others:
         notes.append(f"left out, sizes and other single numbers: {_some(others)}")
-    metadata = {entry.key: entry.value for entry in head.metadata_props}
-    producer = f"{head.producer_name} {head.producer_version}".strip() or "unknown"
+    metadata = {text(entry.key): text(entry.value) for entry in head.metadata_props}
+    producer = f"{text(head.producer_name)} {text(head.producer_version)}".strip() or "unknown"
     kind = f"ONNX, written by {producer}"
     return Source(path, kind, "torch", arrays, notes, metadata, graph=layers)
 
@@ -97,7 +97,7 @@ def _tensor(path: Path, piece: memoryview) -> tuple[str, np.ndarray]:
 
     parts = split(piece, _FLOATS, _INT32, _INT64, _RAW, _DOUBLES)
     head = onnx.TensorProto.FromString(parts.rest)
-    name, dims = head.name, list(head.dims)
+    name, dims = text(head.name), list(head.dims)
     if head.data_type not in _TYPES:
         return name, np.empty(0, np.int8)  # texts and the like, which are no weights
     dtype = _TYPES[head.data_type]
@@ -150,7 +150,7 @@ def _varints(pieces: list[memoryview], head: Any, count: int, dtype: np.dtype) -
 
 def _external(path: Path, name: str, head: Any, size: int) -> memoryview:
     """The bytes that stand in a file beside the model, and nowhere else."""
-    entries = {entry.key: entry.value for entry in head.external_data}
+    entries = {text(entry.key): text(entry.value) for entry in head.external_data}
     location = entries.get("location", "")
     folder = path.parent.resolve()
     try:

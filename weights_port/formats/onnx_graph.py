@@ -37,32 +37,37 @@ def make_graph(
     graph: list[Node] = []
     writer: dict[str, int] = {}  # value -> place of its node in the graph
     for node in nodes:
-        keys = [same.get(name, name) for name in node.input]
-        if node.op_type == "Identity" and keys and keys[0] in arrays:
-            same |= dict.fromkeys(node.output, keys[0])
+        word, outputs = text(node.op_type), tuple(text(name) for name in node.output)
+        keys = [same.get(text(name), text(name)) for name in node.input]
+        if word == "Identity" and keys and keys[0] in arrays:
+            same |= dict.fromkeys(outputs, keys[0])
             continue
-        if node.op_type == "Constant":
+        if word == "Constant":
             continue
         own = tuple(key for key in keys if key in arrays)
         inputs = tuple(k for k in keys if k and k not in arrays and k not in constants)
-        attributes = {"type": node.op_type} | _plain(node)
-        if node.op_type == "Add" and len(own) == len(inputs) == 1:
+        attributes = {"type": word} | _plain(node)
+        if word == "Add" and len(own) == len(inputs) == 1:
             before = writer.get(inputs[0])
             if before is not None and _takes_bias(graph[before], arrays, own[0]):
-                outputs = tuple(node.output)
                 old = graph[before]
                 graph[before] = old._replace(arrays=(*old.arrays, *own), outputs=outputs)
                 writer |= dict.fromkeys(outputs, before)
                 continue
-        kind = _kind(node.op_type, own, inputs, attributes)
-        matrix = kind == "dense" and _is_turned(node, arrays[own[0]], attributes)
+        kind = _kind(word, own, inputs, attributes)
+        matrix = kind == "dense" and _is_turned(arrays[own[0]], attributes)
         if matrix and own[0] not in turned:
             turned.append(own[0])
             arrays[own[0]] = arrays[own[0]].T
-        writer |= dict.fromkeys(node.output, len(graph))
+        writer |= dict.fromkeys(outputs, len(graph))
         attributes = _normal(kind, attributes, own, arrays)
-        graph.append(Node(node.name, kind, inputs, tuple(node.output), own, attributes))
+        graph.append(Node(text(node.name), kind, inputs, outputs, own, attributes))
     return tuple(graph), turned
+
+
+def text(value: str | bytes) -> str:
+    """A text of the file; what is no UTF-8 comes as bytes."""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def _plain(node: Any) -> dict[str, Any]:
@@ -70,13 +75,13 @@ def _plain(node: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for attribute in node.attribute:
         if attribute.type == _INT:
-            found[attribute.name] = attribute.i
+            found[text(attribute.name)] = attribute.i
         elif attribute.type == _FLOAT:
-            found[attribute.name] = attribute.f
+            found[text(attribute.name)] = attribute.f
         elif attribute.type == _STRING:
-            found[attribute.name] = attribute.s.decode("utf-8", "replace")
+            found[text(attribute.name)] = attribute.s.decode("utf-8", "replace")
         elif attribute.type == _INTS:
-            found[attribute.name] = tuple(attribute.ints[:16])
+            found[text(attribute.name)] = tuple(attribute.ints[:16])
     return found
 
 
@@ -89,11 +94,11 @@ def _kind(
     return "other" if kind in ("conv", "dense", "batch_norm") and not own else kind
 
 
-def _is_turned(node: Any, matrix: np.ndarray, attributes: dict[str, Any]) -> bool:
+def _is_turned(matrix: np.ndarray, attributes: dict[str, Any]) -> bool:
     """Whether a layer's matrix stands as (inputs, outputs) in the file."""
     if matrix.ndim != 2:
         return False
-    return node.op_type == "MatMul" or not attributes.get("transB", 0)
+    return attributes["type"] == "MatMul" or not attributes.get("transB", 0)
 
 
 def _takes_bias(node: Node, arrays: dict[str, np.ndarray], bias: str) -> bool:

@@ -94,5 +94,5 @@ def _open_zip(path: Path, inside: bool) -> Source:
 
 def _is_onnx(view: memoryview) -> bool:
     """Whether a protobuf message is an ONNX model: a version, a graph and no Caffe blob's data."""
-    found = fields(view, 64)
+    found = [(field.number, field.wire) for field in fields(view, 64)]
     return found[:1] == [(1, 0)] and (onnx.GRAPH, 2) in found and (5, 2) not in found

@@ -49,14 +49,22 @@ def split(message: memoryview, *numbers: int) -> Parts:
     return Parts(pieces, bytes(rest))
 
 
-def fields(message: memoryview, most: int) -> list[tuple[int, int]]:
-    """Number and wire type of the first fields, as far as the message is sound."""
-    found: list[tuple[int, int]] = []
+class Field(NamedTuple):
+    """One field of a message: its number, its wire type and its content."""
+
+    number: int
+    wire: int
+    content: memoryview
+
+
+def fields(message: memoryview, most: int) -> list[Field]:
+    """The first fields as views, as far as the message is sound."""
+    found: list[Field] = []
     place = 0
     try:
         while place < len(message) and len(found) < most:
-            number, wire, _, place = _field(message, place)
-            found.append((number, wire))
+            number, wire, content, place = _field(message, place)
+            found.append(Field(number, wire, message[content:place]))
     except Damaged:
         return found
     return found

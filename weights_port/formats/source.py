@@ -22,15 +22,15 @@ class Node(NamedTuple):
     """One layer of a file's graph.
 
     Attributes:
-        name: The layer's name in the file; it may be empty or stand there twice.
+        name: The layer's name in the file; it may be empty, or two layers may share it.
         kind: What the layer does. `other` covers dropout, softmax, data layers and what is unknown.
         inputs: Names of the values that it reads, without its arrays.
         outputs: Names of the values that it writes. Every value has one writer: where a Caffe
             layer works in place, its output gets a name of its own.
         arrays: Keys of the source's arrays that belong to it, in the order of the file.
         attributes: What the file says, as far as it is known. `type` (always): the file's own
-            word. conv and pool: `kernel`, `stride`, `pad` (tuples, one entry an axis; with two
-            entries an axis, all the first sides and then all the last ones), `group`,
+            word. conv and pool: `kernel`, `stride`, `pad` (tuples, one number for each axis; with
+            two numbers for each axis, all the first sides come before all the last ones), `group`,
             `dilation`. pool: `operation` (`max` or `average`), `ceil_mode`, `global`.
             batch_norm: `eps`. concat and flatten: `axis`. add: `coefficients`, if not all one.
     """

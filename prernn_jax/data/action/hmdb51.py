@@ -9,12 +9,13 @@ beginnings of one another (climb, climb_stairs), so a list's exact ending is cut
 
 from pathlib import Path
 
+from prernn_jax.data.media.listing import videos_by_class, visible, why_absent, without_ending
 from prernn_jax.data.prepared.lists import (
     Listed,
     Listing,
     existing_folder,
-    find_videos,
     numbered_lines,
+    refuse_repeats,
 )
 from prernn_jax.errors import InputError
 
@@ -35,7 +36,7 @@ def read_classes(source: Path) -> tuple[str, ...]:
     """
     folder = _lists(source)
     ending = "_test_split1.txt"
-    files = [path.name for path in folder.iterdir() if path.name.endswith(ending)]
+    files = [path.name for path in visible(folder) if path.name.endswith(ending)]
     if not files:
         raise InputError(f"there is no list in {folder}; expected {LAYOUT}")
     return tuple(sorted(name.removesuffix(ending) for name in files))
@@ -59,24 +60,27 @@ def read_listing(source: Path, split: int) -> Listing:
     if split not in COUNTS:
         raise InputError(f"HMDB51 has the splits 1, 2 and 3, got {split}")
     folder = existing_folder(source / "hmdb51_org", LAYOUT, archive=True)
-    videos = find_videos(folder)
+    videos = videos_by_class(folder)
     classes = read_classes(source)
     parts: dict[str, list[Listed]] = {"train": [], "test": []}
     for label, action in enumerate(classes):
         path = _lists(source) / f"{action}_test_split{split}.txt"
         for line, text in numbered_lines(path, LAYOUT):
-            file, _, number = text.rpartition(" ")
-            if number not in _PARTS or not file:
+            file, *more = text.rsplit(maxsplit=1)
+            number = more[0] if more else ""
+            if number not in _PARTS or "/" in file or file in (".", ".."):
                 raise InputError(f"{path} line {line} is {text!r}; expected a video and 0, 1 or 2")
             part = _PARTS[number]
             if part is None:
                 continue
-            name = f"{action}/{file}"
+            name = without_ending(f"{action}/{file}")
             video, fault = videos.get(name.lower()), None
             if video is None:
-                video = folder / name
-                fault = f"{path} line {line} names {file}, which is not in {folder / action}"
-            parts[part].append(Listed(video, label, name.removesuffix(".avi"), fault=fault))
+                video = folder / action / file
+                hint = why_absent(folder, action, file)
+                fault = f"{path} line {line} names {file}, which is not in {folder / action}{hint}"
+            parts[part].append(Listed(video, label, name, fault=fault))
+    refuse_repeats(parts, {part: f"the {part} list of split {split}" for part in parts})
     return Listing(classes, parts, dict(zip(parts, COUNTS[split], strict=True)))
 
 

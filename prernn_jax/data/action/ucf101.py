@@ -9,12 +9,13 @@ HandstandPushups / HandStandPushups.
 from collections.abc import Mapping
 from pathlib import Path
 
+from prernn_jax.data.media.listing import videos_by_class, why_absent, without_ending
 from prernn_jax.data.prepared.lists import (
     Listed,
     Listing,
     existing_folder,
-    find_videos,
     numbered_lines,
+    refuse_repeats,
 )
 from prernn_jax.errors import InputError
 
@@ -32,7 +33,7 @@ def read_classes(source: Path) -> tuple[str, ...]:
     path = _lists(source) / "classInd.txt"
     names: list[str] = []
     for line, text in numbered_lines(path, LAYOUT):
-        number, _, name = text.partition(" ")
+        number, _, name = text.replace("\t", " ").partition(" ")
         if number != str(len(names) + 1) or not name:
             raise InputError(
                 f"{path} line {line} is {text!r}; expected {len(names) + 1} and a class name"
@@ -53,17 +54,19 @@ def read_listing(source: Path, split: int) -> Listing:
 
     Raises:
         InputError: A folder or list is missing, or a line names an unknown class, or a number that
-            is not the class's. The message names list, line and video.
+            is not the class's, or a video is listed twice. The message names list, line and video.
     """
     if split not in COUNTS:
         raise InputError(f"UCF101 has the splits 1, 2 and 3, got {split}")
     classes = read_classes(source)
     folder = existing_folder(source / "UCF-101", LAYOUT, archive=True)
-    videos = find_videos(folder)
+    videos = videos_by_class(folder)
     parts = {}
     for part in ("train", "test"):
         path = _lists(source) / f"{part}list{split:02d}.txt"
         parts[part] = _read_list(path, classes, folder, videos)
+    lists = {part: f"{part}list{split:02d}.txt" for part in parts}
+    refuse_repeats(parts, lists)
     return Listing(classes, parts, dict(zip(parts, COUNTS[split], strict=True)))
 
 
@@ -73,9 +76,13 @@ def _read_list(
     numbers = {name.lower(): number for number, name in enumerate(classes)}
     listed = []
     for line, text in numbered_lines(path, LAYOUT):
-        name, _, given = text.partition(" ")
+        name, *more = text.split(maxsplit=1)
+        given = more[0] if more else ""
         where = f"{path} line {line}"
-        kind = name.partition("/")[0].lower()
+        kind, _, file = name.partition("/")
+        kind = kind.lower()
+        if not file or "/" in file or file in (".", ".."):
+            raise InputError(f"{where} is {text!r}; expected <Class>/<video>.avi")
         if kind not in numbers:
             raise InputError(f"{where} is {text!r}: {kind!r} is no class of classInd.txt")
         if given and given.strip() != str(numbers[kind] + 1):
@@ -83,11 +90,12 @@ def _read_list(
                 f"{where} gives {name} the class {given.strip()}, but classInd.txt says "
                 f"{numbers[kind] + 1}"
             )
-        video, fault = videos.get(name.lower()), None
+        stem = without_ending(name)
+        video, fault = videos.get(stem.lower()), None
         if video is None:
             video = folder / name
-            fault = f"{where} names {name}, which is not under {folder}; unpack all of UCF101.rar"
-        stem = str(Path(name).with_suffix(""))
+            hint = why_absent(folder, kind, file) or "; unpack all of UCF101.rar"
+            fault = f"{where} names {name}, which is not under {folder}{hint}"
         listed.append(Listed(video, numbers[kind], stem, fault=fault))
     if not listed:
         raise InputError(f"{path} is empty; expected one video a line")

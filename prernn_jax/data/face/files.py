@@ -13,11 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prernn_jax.data.face.landmarks import bounding_box, square_around
+from prernn_jax.data.face.landmarks import bounding_box, outside, square_around
 from prernn_jax.data.face.records import FaceBoxes, check_record
-from prernn_jax.data.face.vw300 import broken_frames, read_annotations
+from prernn_jax.data.face.vw300 import (
+    LANDMARK_FILES,
+    annotations,
+    broken_frames,
+    numbering_fault,
+    read_annotations,
+)
 from prernn_jax.data.face.window import FaceWindow, face_window, move_points
-from prernn_jax.data.media.video import read_frames
+from prernn_jax.data.media.listing import PICTURES, is_video, not_too_deep, numbered_files
+from prernn_jax.data.media.video import read_frames, require_decoder
 from prernn_jax.data.prepared.folder import prepared_path, refuse_to_mix
 from prernn_jax.data.prepared.lists import Listed
 from prernn_jax.data.prepared.record_file import RecordFile, closing_record, record_writer
@@ -53,6 +60,11 @@ class FaceRecipe:
         """Everything that must be the same for all videos of a set."""
         return asdict(self)
 
+    def require(self, items: Sequence[Listed]) -> None:
+        """Checks that the packages are there; see `ListedFiles.prepare`."""
+        if any(is_video(item.video) for item in items):
+            require_decoder()
+
     def write(self, item: Listed, target: Path) -> None:
         """Decodes a video and write its annotated frames; nothing is left behind on failure.
 
@@ -63,7 +75,8 @@ class FaceRecipe:
             InputError: The video does not decode, or no frame of it has landmarks.
             OSError: The file cannot be written.
         """
-        annot = item.video.parent / "annot"
+        annot = annotations(item.video)
+        files = set(numbered_files(annot, LANDMARK_FILES))
         landmarks, faults = read_annotations(annot)
         broken = broken_frames().get(item.name, frozenset())
         kept = {number: points for number, points in landmarks.items() if number not in broken}
@@ -85,6 +98,9 @@ class FaceRecipe:
                     continue
                 write(encode_picture(window.cut(picture, item.video, number), self.quality))
                 written.append(number)
+            shifted = numbering_fault(seen, files)
+            if shifted:
+                raise InputError(f"{item.video}: {shifted}")
             if window is None or not written:
                 first = f": {faults[0]}" if faults else ""
                 raise InputError(f"no frame of {item.video} has landmarks that can be used{first}")
@@ -97,16 +113,16 @@ class FaceRecipe:
                 "window": list(window.window),
                 "size": list(window.size),
                 "faulty": faults,
-                "notes": _notes(annot, seen, broken),
+                "notes": _notes(files, seen, broken),
                 **self.facts,
             }
             write(closing_record(facts))
 
 
 def _drop_outside(kept: Landmarks, picture: NDArray[np.uint8], video: Path) -> list[str]:
-    """Drops landmarks that are no face in this picture; return what is wrong with them."""
+    """Drops frames whose landmarks are no face in this picture; returns what is wrong with them."""
     height, width = picture.shape[:2]
-    faults = []
+    faults, partly = [], []
     for number, points in list(kept.items()):
         x0, y0, x1, y1 = bounding_box(points)
         inside = x1 > 0 and y1 > 0 and x0 < width - 1 and y0 < height - 1
@@ -116,24 +132,35 @@ def _drop_outside(kept: Landmarks, picture: NDArray[np.uint8], video: Path) -> l
                 f"the landmarks of frame {number} of {video} lie in ({x0:.0f}, {y0:.0f}) to "
                 f"({x1:.0f}, {y1:.0f}): no face in a picture of {height}x{width} pixels"
             )
+        elif outside(points, height, width).any():
+            del kept[number]
+            partly.append(number)
+    if partly:
+        faults.append(
+            f"{len(partly)} frames of {video} have landmarks outside of the picture or marked as "
+            f"hidden, first frame {partly[0]}"
+        )
     return faults
 
 
 def _pictures(video: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Number, from 1, and picture of each frame of a video or of a folder of extracted frames."""
     if video.is_dir():
-        for path in sorted(video.iterdir()):
-            if path.stem.isdecimal() and path.suffix.lower() in (".jpg", ".png"):
-                try:
-                    yield int(path.stem), decode_picture(path.read_bytes())
-                except InputError as error:
-                    raise InputError(f"{path} is not a picture") from error
+        files = numbered_files(not_too_deep(video), PICTURES)
+        if not files:
+            raise InputError(
+                f"{video} holds no numbered picture; expected 000001.jpg, ... or frame000001.png"
+            )
+        for number, path in files.items():
+            try:
+                yield number, decode_picture(path.read_bytes())
+            except InputError as error:
+                raise InputError(f"{path} is not a picture") from error
     else:
         yield from enumerate(read_frames(video), start=1)
 
 
-def _notes(annot: Path, seen: set[int], broken: frozenset[int]) -> list[str]:
-    files = {int(path.stem) for path in annot.glob("*.pts") if path.stem.isdecimal()}
+def _notes(files: set[int], seen: set[int], broken: frozenset[int]) -> list[str]:
     notes = []
     if files & seen & broken:
         bad = len(files & seen & broken)

@@ -62,6 +62,15 @@ def bounding_box(landmarks: Numbers) -> Numbers:
     return np.concatenate([landmarks.min(axis=-2), landmarks.max(axis=-2)], axis=-1)
 
 
+def outside(landmarks: Numbers, height: int, width: int) -> NDArray[np.bool_]:
+    """Tells which of landmarks (..., 68, 2) lie outside of a picture: (..., 68).
+
+    Those marked as hidden do too: data sets write 0 or -1 for them, counted from 1.
+    """
+    edge = np.array([width, height]) - 0.5
+    return np.any((landmarks < -0.5) | (landmarks > edge), axis=-1)
+
+
 def square_around(box: Numbers, scale: float = 1.0) -> Numbers:
     """The square with a box's (..., 4) middle whose side is `scale` times its longer side."""
     middle = (box[..., :2] + box[..., 2:]) / 2  # (..., 2)
@@ -77,12 +86,6 @@ def normalise_landmarks(landmarks: Numbers, box: Numbers) -> Numbers:
     """
     side = box[..., None, 2:] - box[..., None, :2]  # (..., 1, 2)
     return (landmarks - box[..., None, :2]) / side - 0.5
-
-
-def denormalise_landmarks(landmarks: Numbers, box: Numbers) -> Numbers:
-    """The inverse of `normalise_landmarks`: pixels of the picture in which the box lies."""
-    side = box[..., None, 2:] - box[..., None, :2]  # (..., 1, 2)
-    return (landmarks + 0.5) * side + box[..., None, :2]
 
 
 def check_landmarks(landmarks: Numbers, where: str) -> None:

@@ -2,7 +2,8 @@
 
 Layout: SOURCE/300VW_Dataset_2015_12_14/<id>/vid.avi and .../<id>/annot/000001.pts, one file a
 frame; frame 000001 is the first. SOURCE may also be the folder of the videos itself, and frames
-that were extracted (<id>/imgs/000001.jpg, as by mmpose's instructions) stand in for vid.avi.
+that were extracted (<id>/imgs/000001.jpg, as by mmpose's instructions, or frame000001.png and
+the like) stand in for vid.avi.
 
 Videos to train and to test on are those of the challenge (Shen et al., ICCV workshops 2015), the
 latter in three categories: 1 well lit, 2 unconstrained, 3 arbitrary. 2,127 frames of 16 test
@@ -12,6 +13,7 @@ open-mmlab/mmpose, which has them from the data set's extra.zip.
 
 import functools
 import json
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 
@@ -19,6 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prernn_jax.data.face.landmarks import POINTS
+from prernn_jax.data.media.listing import (
+    find_video,
+    frame_number,
+    not_too_deep,
+    numbered_files,
+    visible,
+)
 from prernn_jax.data.prepared.lists import Listed, Listing, existing_folder
 from prernn_jax.errors import InputError
 
@@ -72,6 +81,9 @@ def _number(word: str, where: str) -> float:
 
 FOLDER = "300VW_Dataset_2015_12_14"
 LAYOUT = f"SOURCE/{FOLDER}/<id>/vid.avi and SOURCE/{FOLDER}/<id>/annot/000001.pts, ..."
+FRAMES = ("imgs", "images", "frames", "img")
+"""Names of a folder of extracted frames."""
+LANDMARK_FILES = (".pts",)
 _TRAIN = """
     001 002 003 004 007 009 010 011 013 015 016 017 018 019 020 022 025 027 028 029 031 033 034 035
     037 039 041 043 044 046 047 048 049 053 057 059 112 113 115 119 120 123 138 143 144 160 204 205
@@ -124,16 +136,48 @@ def read_listing(source: Path) -> Listing:
 
 
 def _find(root: Path, name: str, label: int) -> Listed:
-    folder = root / name
-    video = folder / "vid.avi"
-    if not video.exists() and (folder / "imgs").is_dir():
-        video = folder / "imgs"
+    folder = not_too_deep(root / name)
+    video = find_video(folder, "vid.avi")
+    if video is None:
+        extracted = [folder / frames for frames in FRAMES if (folder / frames).is_dir()]
+        video = extracted[0] if extracted else None
     fault = None
-    if not video.exists():
-        fault = f"the official lists name the video {name}, but there is no {video}"
-    elif not (folder / "annot").is_dir():
+    if video is None:
+        video = folder / "vid.avi"
+        there = [path.name for path in visible(folder) if path.name != "annot"]
+        hint = f"; there is {there[0]}" if there else ""
+        fault = f"the official lists name the video {name}, but there is no {video}{hint}"
+    elif not annotations(video).is_dir():
         fault = f"the video {name} has no landmarks: there is no folder {folder / 'annot'}"
     return Listed(video, label, name, fault=fault)
+
+
+def annotations(video: Path) -> Path:
+    """Returns the folder of the landmarks of a video or of a folder of extracted frames."""
+    return not_too_deep(video.parent / "annot")
+
+
+def numbering_fault(pictures: Collection[int], landmarks: Collection[int]) -> str | None:
+    """Tells whether pictures and landmark files of a video are numbered from different numbers.
+
+    Then all landmarks would be those of a neighbouring frame.
+
+    Returns:
+        What is wrong, as the end of a message; None where numbers fit or there are none.
+    """
+    if not pictures or not landmarks:
+        return None
+    first, last = min(pictures), max(pictures)
+    begin, end = min(landmarks), max(landmarks)
+    spans = len(pictures) == last - first + 1, len(landmarks) == end - begin + 1
+    shifted = all(spans) and last - first == end - begin and first != begin
+    if shifted or ((0 in pictures) != (0 in landmarks) and min(first, begin) == 0):
+        return (
+            f"frames are numbered from {first} to {last} and landmark files from {begin} to {end}, "
+            "so that landmarks would belong to another frame: rename one of them (the official "
+            "landmarks count from 1, and so do the frames of a video file)"
+        )
+    return None
 
 
 def read_annotations(folder: Path) -> tuple[dict[int, NDArray[np.float32]], list[str]]:
@@ -147,15 +191,17 @@ def read_annotations(folder: Path) -> tuple[dict[int, NDArray[np.float32]], list
         which files, whose frames are left out.
 
     Raises:
-        InputError: No file can be used; the message is the first file's.
+        InputError: No file can be used (the message is the first file's), or two have the same
+            number.
     """
     found: dict[int, NDArray[np.float32]] = {}
     faults = []
-    for path in sorted(folder.glob("*.pts")):
+    for path in visible(folder):
+        if path.suffix.lower() == ".pts" and frame_number(path) is None:
+            faults.append(f"{path} is not named by a frame; expected 000001.pts, ...")
+    for number, path in numbered_files(folder, LANDMARK_FILES).items():
         try:
-            if not path.stem.isdecimal():
-                raise InputError(f"{path} is not named by a frame; expected 000001.pts, ...")
-            found[int(path.stem)] = read_pts(path)
+            found[number] = read_pts(path)
         except InputError as error:
             faults.append(str(error))
     if not found:
@@ -166,7 +212,7 @@ def read_annotations(folder: Path) -> tuple[dict[int, NDArray[np.float32]], list
 @functools.cache
 def broken_frames() -> dict[str, frozenset[int]]:
     """Returns the badly annotated frames: video -> numbers, as in the names of .pts files."""
-    text = (resources.files("prernn_jax.data.face") / "vw300_broken.json").read_text()
+    text = (resources.files("prernn_jax.data.face") / "vw300_broken.json").read_text("utf-8")
     return {video: frozenset(_numbers(ranges)) for video, ranges in json.loads(text).items()}
 
 

@@ -10,9 +10,11 @@ excluded: 80 of them, though depth may start a frame earlier or later than color
 list's, 1 to 25, and not the folder's: version 2 gives 23 recordings another class.
 """
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
+from prernn_jax.data.media.listing import find_folder, find_video, without_ending
 from prernn_jax.data.prepared.lists import Listed, Listing, existing_folder, numbered_lines
 from prernn_jax.errors import InputError
 
@@ -91,26 +93,46 @@ def read_listing(source: Path, sensor: Sensor, lists: tuple[str, str] | None = N
     return Listing(CLASSES, parts, official)
 
 
+def _short(text: str) -> str:
+    return repr(text) if len(text) < 200 else f"{text[:200]!r}... ({len(text)} characters)"
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,9}", text) is not None
+
+
 def _read_line(source: Path, sensor: Sensor, text: str, where: str, seen: dict[str, str]) -> Listed:
     fields = {field.partition(":")[0]: field.partition(":")[2] for field in text.split()}
     range_of = fields.get(sensor, "").split(":")
     numbers = [*range_of[1:], fields.get("label", "")]
-    if "path" not in fields or len(numbers) != 3 or not all(n.isdecimal() for n in numbers):
+    if "path" not in fields or len(numbers) != 3 or not all(map(_is_number, numbers)):
         raise InputError(
-            f"{where} is {text!r}; expected path:<folder> {sensor}:<file>:<start>:<end> label:<N>"
+            f"{where} is {_short(text)}; expected path:<folder> "
+            f"{sensor}:<file>:<start>:<end> label:<N>"
         )
     start, stop, label = (int(number) for number in numbers)
     if not 1 <= label <= len(CLASSES):
         raise InputError(f"{where} has the label {label}; expected 1 to {len(CLASSES)}")
     if start >= stop:
         raise InputError(f"{where}: the range {start}:{stop} of {sensor} holds no frame")
-    path = PurePosixPath(fields["path"])
-    if path.is_absolute() or ".." in path.parts:
+    path, file = PurePosixPath(fields["path"].replace("\\", "/")), range_of[0]
+    if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", str(path)):
         raise InputError(f"{where}: the path {path} leads out of {source}")
+    if not file or re.search(r"[/\\]", file) or file.startswith("."):
+        raise InputError(f"{where}: {file!r} is no name of a file in the recording's folder")
     name = str(PurePosixPath(*(part for part in path.parts if part != "Video_data")))
-    if name in seen:
-        raise InputError(f"{where} lists {name} a second time; the first is {seen[name]}")
-    seen[name] = where
-    video = source / path / f"{range_of[0]}.avi"
-    fault = None if video.is_file() else f"{where} names {video}, which is not there"
+    if name.lower() in seen:
+        raise InputError(
+            f"{where} lists {name} a second time; the first is {seen[name.lower()]}: a recording "
+            "must be listed once, to train on or to test on"
+        )
+    seen[name.lower()] = where
+    folder = find_folder(source, path.parts)
+    video = None
+    if folder is not None:
+        video = find_video(folder, file) or find_video(folder / folder.name, file)
+    fault = None
+    if video is None:
+        video = source / path / f"{without_ending(file)}.avi"
+        fault = f"{where} names {video}, which is not there"
     return Listed(video, label - 1, name, start, stop, fault)

@@ -46,6 +46,23 @@ def one_thread() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
+def require_flow(algorithm: str) -> None:
+    """Checks before any video is opened that this flow can be computed.
+
+    Args:
+        algorithm: "dis", "tvl1" or "none".
+
+    Raises:
+        InputError: OpenCV is installed without the module that has TV-L1.
+    """
+    if algorithm == "tvl1" and not hasattr(cv2, "optflow"):
+        raise InputError(
+            "the flow tvl1 needs cv2.optflow, which this OpenCV lacks (another package may have "
+            "replaced it by plain opencv-python): pip uninstall the other opencv packages, then "
+            "pip install --force-reinstall opencv-contrib-python-headless; or take --flow=dis"
+        )
+
+
 def flow_estimator(algorithm: FlowAlgorithm, height: int, width: int) -> Estimate:
     """Returns a function that computes the flow between two grey pictures of one size.
 
@@ -64,6 +81,7 @@ def flow_estimator(algorithm: FlowAlgorithm, height: int, width: int) -> Estimat
         raise InputError(f"unknown flow algorithm {algorithm!r}; use one of: dis, tvl1")
     if min(height, width) < 16:
         raise InputError(f"optical flow needs frames of at least 16x16, got {width}x{height}")
+    require_flow(algorithm)
     method: cv2.DenseOpticalFlow
     if algorithm == "tvl1":
         method = cv2.optflow.createOptFlow_DualTVL1()

@@ -1,13 +1,29 @@
-"""Decoding of video files by PyAV, which is installed as prernn-jax[video]."""
+"""Decodes video files by PyAV, which is installed as prernn-jax[video]."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from prernn_jax.data.media.container import Reading, why_truncated
 from prernn_jax.errors import InputError
+
+NO_DECODER = "reading videos needs PyAV: install it with pip install 'prernn-jax[video]'"
+
+
+def require_decoder() -> None:
+    """Checks before any video is opened that videos can be decoded.
+
+    Raises:
+        InputError: PyAV is not installed.
+    """
+    try:
+        import av  # noqa: F401
+    except ImportError as error:
+        raise InputError(NO_DECODER) from error
 
 
 def read_frames(
@@ -15,9 +31,12 @@ def read_frames(
 ) -> Iterator[NDArray[np.uint8]]:
     """Decodes a video picture by picture; only one is in memory at a time.
 
+    Frames that the container hides (an edit list) are not counted; pictures are turned and mirrored
+    as the container says.
+
     Args:
         path: A video file (AVI, MP4, ...).
-        short_side: Bring the pictures to this height or width, whichever is shorter.
+        short_side: Height or width, whichever is shorter, to which the pictures are scaled.
         start: The first frame, from 0; the video is decoded from its beginning, so this is exact.
         stop: The frame behind the last one; None: go on to the end.
 
@@ -26,35 +45,32 @@ def read_frames(
 
     Raises:
         InputError: PyAV is not installed; the file is absent, empty or no video; it stops decoding
-            before its end, or has far fewer frames than it says, or fewer than `stop`. The message
+            before its end, lacks a part of its data, or has fewer frames than `stop`. The message
             names the file.
     """
-    try:
-        import av
-        import av.error
-    except ImportError as error:
-        raise InputError(
-            "reading videos needs PyAV: install it with pip install 'prernn-jax[video]'"
-        ) from error
+    require_decoder()
+    import av
+    import av.error
+
     if not path.is_file():
         raise InputError(f"there is no video {path}")
     if path.stat().st_size == 0:
         raise InputError(f"the video {path} is empty (0 bytes); unpack the archive again")
-    count, stated, size = 0, 0, None
+    count, size, read = 0, None, Reading()
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise InputError(f"{path} holds no video, only sound or text")
             stream = container.streams.video[0]
-            stated = stream.frames  # 0 where the container does not say
             stream.thread_type = "AUTO"
-            for frame in container.decode(stream):
+            samples, formats = len(stream.index_entries), container.format.name
+            for frame in _decode(container, stream, read):
                 if count == stop:
                     return
                 count += 1
                 if count <= start:
                     continue
-                picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")  # type: ignore[assignment]
+                picture = _upright(frame, path)
                 size = size or _fit(picture.shape[0], picture.shape[1], short_side)
                 if picture.shape[:2] != size:
                     shrinks = size[0] < picture.shape[0]
@@ -74,8 +90,41 @@ def read_frames(
                 f"the video {path} has {count} frames; {start} to {stop - 1} are asked for"
             )
         return
-    if count < stated - max(2.0, 0.05 * stated):  # a header may count a few too many
-        raise InputError(f"the video {path} is truncated: {count} of {stated} frames are there")
+    missing = why_truncated(path, formats, samples, read)
+    if missing:
+        raise InputError(f"the video {path} is truncated after {count} frames: {missing}")
+
+
+def _decode(container: Any, stream: Any, read: Reading) -> Iterator[Any]:
+    """Frames of one stream; notes how far the file has been read."""
+    for packet in container.demux():
+        if packet.pos is not None:
+            read.end = max(read.end, packet.pos + packet.size)
+        if packet.stream is not stream:
+            continue
+        read.packets += packet.size > 0
+        yield from packet.decode()
+
+
+def _upright(frame: Any, path: Path) -> NDArray[np.uint8]:
+    """A frame as it is to be shown: (H, W, 3) RGB, turned and mirrored as the container says."""
+    picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return picture
+    # Row vectors: (x, y) is shown at (a x + c y, b x + d y).
+    (a, b), (c, d) = np.frombuffer(bytes(matrix), np.int32).reshape(3, 3)[:2, :2].tolist()
+    if a and d and not (b or c):
+        across, down = a, d
+    elif b and c and not (a or d):
+        picture, across, down = picture.swapaxes(0, 1), c, b
+    else:
+        raise InputError(
+            f"the video {path} is to be shown turned by {frame.rotation} degrees; expected a "
+            "multiple of 90: turn it with another program first"
+        )
+    picture = picture[:, ::-1] if across < 0 else picture
+    return np.ascontiguousarray(picture[::-1] if down < 0 else picture)
 
 
 def _fit(height: int, width: int, short_side: int | None) -> tuple[int, int]:

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from prernn_jax.data.media.flow import BOUND, FlowAlgorithm, flow_estimator, quantise
-from prernn_jax.data.media.video import read_frames
+from prernn_jax.data.media.flow import BOUND, FlowAlgorithm, flow_estimator, quantise, require_flow
+from prernn_jax.data.media.video import read_frames, require_decoder
 from prernn_jax.data.prepared.folder import prepared_path, read_facts, refuse_to_mix
 from prernn_jax.data.prepared.listed_files import ListedFiles
 from prernn_jax.data.prepared.lists import Listed, Listing
@@ -47,6 +47,11 @@ class Recipe:
         """Everything that must be the same for all clips of a set."""
         facts = asdict(self)
         return facts if self.flow == "none" else {**facts, "bound": BOUND, "opencv": OPENCV}
+
+    def require(self, items: Sequence[Listed]) -> None:
+        """Checks that the packages are there; see `ListedFiles.prepare`."""
+        require_decoder()
+        require_flow(self.flow)
 
     def write(self, item: Listed, target: Path) -> None:
         """Decodes a clip, compute its flow, and write both; nothing is left behind on failure.

@@ -1,6 +1,7 @@
 """A data set of videos between its official lists and the prepared files."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,13 @@ class Recipe(Protocol):
     @property
     def facts(self) -> dict[str, Any]:
         """Everything that must be the same for all files of a folder."""
+
+    def require(self, items: Sequence[Listed]) -> None:
+        """Checks that the packages are there which the files need.
+
+        Raises:
+            InputError: One is missing; the message says how to install it.
+        """
 
     def write(self, item: Listed, target: Path) -> None:
         """Makes the prepared file of a video.
@@ -115,6 +123,7 @@ class ListedFiles:
         every = {item.name: item for items in self.usable().values() for item in items}
         if all(prepared_path(self.folder, item).is_file() for item in every.values()):
             return  # also where nothing can be written
+        self.recipe.require(list(every.values()))
         with writable(self.root, self.name):
             self.root.mkdir(parents=True, exist_ok=True)
             lock = f".{self.name}-{self.recipe.key}.lock".replace("/", "-")

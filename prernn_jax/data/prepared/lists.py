@@ -1,9 +1,11 @@
 """Reading official split lists: their lines, and the videos that they name."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from prernn_jax.data.media.listing import visible
 from prernn_jax.errors import InputError
 
 
@@ -64,7 +66,7 @@ def existing_folder(path: Path, layout: str, archive: bool = False) -> Path:
             f"deep; move what is in {inner} to {path}"
         )
     hint = ""
-    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    beside = visible(path.parent)
     deeper = [place / path.name for place in beside if (place / path.name).is_dir()]
     if deeper:
         hint = f"; {deeper[0]} is there, one folder too deep: give {deeper[0].parent} as the source"
@@ -74,18 +76,65 @@ def existing_folder(path: Path, layout: str, archive: bool = False) -> Path:
 
 
 def numbered_lines(path: Path, layout: str) -> Iterator[tuple[int, str]]:
-    """Number and text of a list's lines that are not empty; CR LF and blanks at the end go.
+    """Yields number and text of the lines of a list that are not empty, without blanks around.
 
     Raises:
-        InputError: There is no such file; the message shows the layout that is expected.
+        InputError: There is no such file, or it is no text; the message shows the layout that is
+            expected.
     """
     if not path.is_file():
         raise InputError(f"there is no {path}; expected {layout}")
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", read_text(path)), start=1):
         if line.strip():
             yield number, line.strip()
 
 
-def find_videos(folder: Path) -> dict[str, Path]:
-    """Every video in the class folders by its lower-case name <class>/<file>."""
-    return {f"{video.parent.name}/{video.name}".lower(): video for video in folder.glob("*/*.avi")}
+def read_text(path: Path) -> str:
+    """Reads a text file in UTF-8 or UTF-16, with or without a mark at its beginning, or Latin-1.
+
+    Raises:
+        InputError: It cannot be read, or is no text.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    order = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(data[:2])
+    if order is None and b"\0" in data[:4]:  # UTF-16 without its mark: every second byte is 0
+        order = "utf-16-be" if data[:1] == b"\0" else "utf-16-le"
+    text = None
+    for encoding in (order,) if order else ("utf-8-sig", "latin-1"):
+        try:
+            text = data.decode(encoding)
+            break
+        except UnicodeDecodeError:
+            continue
+    if text is None or re.search(r"[\0-\x08\x0e-\x1f]", text):
+        raise InputError(f"{path} is no text; expected a list in UTF-8, UTF-16 or Latin-1")
+    return text.removeprefix("\ufeff")
+
+
+def refuse_repeats(parts: Mapping[str, list[Listed]], where: Mapping[str, str]) -> None:
+    """Checks that no video is listed twice.
+
+    Args:
+        parts: Part -> its samples.
+        where: Part -> its list, for the message.
+
+    Raises:
+        InputError: A video is listed twice in one part, or in two: then the test would show what
+            was trained on.
+    """
+    seen: dict[str, str] = {}
+    for part, items in parts.items():
+        for item in items:
+            before = seen.setdefault(item.name.lower(), part)
+            if before != part:
+                raise InputError(
+                    f"{where[part]} lists {item.name}, which {where[before]} lists too: a video "
+                    f"of {before} must not be in {part}; remove it from one of them"
+                )
+        names = [item.name.lower() for item in items]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"{where[part]} lists {twice} twice; remove one of the lines")

@@ -12,21 +12,22 @@ from prernn_jax.data.action.ucf101 import read_classes, read_listing
 from prernn_jax.errors import InputError
 
 EYES, PITCH = "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01", "BaseballPitch/v_BaseballPitch_g01_c01"
+LATER = "BaseballPitch/v_BaseballPitch_g02_c01"
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Path:
-    """An official layout with two empty videos and lists that name them."""
+    """An official layout with three empty videos and lists that name them."""
     source = tmp_path / "source"
-    for name in (EYES, PITCH):
+    for name in (EYES, PITCH, LATER):
         video = source / "UCF-101" / f"{name}.avi"
-        video.parent.mkdir(parents=True)
+        video.parent.mkdir(parents=True, exist_ok=True)
         video.write_bytes(b"")
     lists = source / "ucfTrainTestlist"
     lists.mkdir()
     (lists / "classInd.txt").write_bytes(b"1 ApplyEyeMakeup\r\n2 BaseballPitch\r\n")
     (lists / "trainlist01.txt").write_bytes(f"{EYES}.avi 1\r\n{PITCH}.avi 2\r\n".encode())
-    (lists / "testlist01.txt").write_bytes(f"{PITCH}.avi\r\n".encode())
+    (lists / "testlist01.txt").write_bytes(f"{LATER}.avi\r\n".encode())
     return source
 
 
@@ -34,7 +35,7 @@ def test_lists_give_videos_labels_and_names(layout):
     assert read_classes(layout) == ("ApplyEyeMakeup", "BaseballPitch")
     train, test = read_listing(layout, 1).parts.values()
     assert [(item.label, item.name) for item in train] == [(0, EYES), (1, PITCH)]
-    assert [(item.label, item.name) for item in test] == [(1, PITCH)]
+    assert [(item.label, item.name) for item in test] == [(1, LATER)]
     assert train[0].video.is_file()
 
 
@@ -62,12 +63,17 @@ def test_the_official_lists_have_the_official_counts(shared_data, tmp_path):
 
 def test_two_real_videos_become_batches(shared_data, tmp_path):
     real = shared_data / "ucf101"
-    (tmp_path / "UCF-101").symlink_to(real / "UCF-101")
+    for name in (EYES, PITCH):
+        video = tmp_path / "UCF-101" / f"{name}.avi"
+        video.parent.mkdir(parents=True)
+        for link in (video, video.with_name(video.name.replace("g01", "g02"))):
+            link.symlink_to(real / "UCF-101" / f"{name}.avi")
     lists = tmp_path / "ucfTrainTestlist"
     lists.mkdir()
     shutil.copy(real / "ucfTrainTestlist" / "classInd.txt", lists)
-    for part in ("train", "test"):
-        (lists / f"{part}list01.txt").write_text(f"{EYES}.avi 1\n{PITCH}.avi 7\n")
+    text = f"{EYES}.avi 1\n{PITCH}.avi 7\n"
+    (lists / "trainlist01.txt").write_text(text)
+    (lists / "testlist01.txt").write_text(text.replace("g01", "g02"))
     data = ucf101(tmp_path, tmp_path / "cache", stack=3, size=48, short_side=60, workers=1)
     assert len(data.classes) == 101
     assert (data.stack, data.size) == (3, 48)
@@ -96,6 +102,10 @@ def test_an_absent_video_is_named_with_list_and_line(layout):
         ("trainlist01.txt", f"{EYES}.avi 102\n", "the class 102"),
         ("trainlist01.txt", "Swimming/v_Swimming_g01_c01.avi 3\n", "'swimming' is no class"),
         ("trainlist01.txt", "\n", "is empty"),
+        ("trainlist01.txt", f"{EYES}.avi 1\n" * 2, "lists .*g01_c01 twice"),
+        ("trainlist01.txt", f"{LATER}.avi 2\n", r"testlist01\.txt lists .*, which trainlist01"),
+        ("trainlist01.txt", "ApplyEyeMakeup/../x.avi 1\n", "expected <Class>/<video>"),
+        ("trainlist01.txt", f"{EYES}.avi {'9' * 5000}\n", "gives .* the class 999"),
         ("classInd.txt", "2 ApplyEyeMakeup\n", "line 1 is '2 ApplyEyeMakeup'; expected 1"),
     ],
 )
@@ -130,3 +140,29 @@ def test_an_archive_in_a_folder_of_its_own_is_explained(layout):
         read_listing(layout, 1)
     with pytest.raises(InputError, match=rf"one folder too deep: give {layout} as the source"):
         read_listing(layout.parent, 1)
+
+
+@pytest.mark.parametrize("ending", ["AVI", "mp4", "webm", "mkv", "mov"])
+def test_videos_of_another_ending_are_found(layout, ending):
+    for name in (EYES, PITCH, LATER):
+        video = layout / "UCF-101" / f"{name}.avi"
+        video.rename(video.with_suffix(f".{ending}"))
+    train, test = read_listing(layout, 1).parts.values()
+    assert [item.fault for item in [*train, *test]] == [None] * 3
+    assert train[0].video.suffix == f".{ending}"
+
+
+def test_class_archives_in_folders_of_their_own_are_found(layout):
+    deep = layout / "UCF-101" / "BaseballPitch" / "BaseballPitch"
+    deep.mkdir()
+    for path in (layout / "UCF-101" / "BaseballPitch").glob("*.avi"):
+        path.rename(deep / path.name)
+    assert read_listing(layout, 1).parts["test"][0].video.parent == deep
+
+
+def test_extracted_frames_in_place_of_a_video_are_named(layout):
+    video = layout / "UCF-101" / f"{PITCH}.avi"
+    video.unlink()
+    video.with_suffix("").mkdir()
+    fault = read_listing(layout, 1).parts["train"][1].fault
+    assert "g01_c01, a folder" in fault

@@ -13,9 +13,9 @@ from prernn_jax.data.face.landmarks import (
     POINTS,
     bounding_box,
     check_landmarks,
-    denormalise_landmarks,
     mirror,
     normalise_landmarks,
+    outside,
     pupils,
     square_around,
 )
@@ -50,13 +50,16 @@ def test_mirrored_twice_is_the_same(landmarks, width):
 def test_coordinates_of_a_box_and_back(landmarks, side, left, top):
     box = np.array([left, top, left + side, top + side])
     inside = normalise_landmarks(landmarks, np.tile(box, (3, 1)))
-    np.testing.assert_allclose(
-        denormalise_landmarks(inside, np.tile(box, (3, 1))), landmarks, atol=1e-9
-    )
+    np.testing.assert_allclose((inside + 0.5) * side + box[:2], landmarks, atol=1e-9)
     corners = np.stack([box[:2], (box[:2] + box[2:]) / 2, box[2:]])  # (3, 2)
     np.testing.assert_allclose(
         normalise_landmarks(corners, box), [[-0.5, -0.5], [0, 0], [0.5, 0.5]], atol=1e-9
     )
+
+
+def test_points_outside_of_the_picture():
+    landmarks = np.array([[-0.5, -0.5], [63.5, 47.5], [-1, 3], [-2, -2], [3, 48], [64, 3]])
+    assert outside(landmarks, 48, 64).tolist() == [False, False, True, True, True, True]
 
 
 @given(points)

@@ -172,3 +172,41 @@ def test_other_frames_of_a_prepared_recording_are_refused(layout):
     )
     with pytest.raises(InputError, match="was prepared with start 11, stop 31, but start 3, stop"):
         other.splits["train"][0]
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "../sk_color", "..", ".", "a\\b", ".hidden", ""])
+def test_a_file_name_that_leads_out_of_the_folder_is_refused(layout, file):
+    text = line(1, "subject3_r0", 2, 2, 1).replace("color:sk_color", f"color:{file}")
+    (layout / LISTS[0]).write_text(text)
+    with pytest.raises(InputError, match="is no name of a file in the recording's folder"):
+        read_listing(layout, "color")
+
+
+@pytest.mark.parametrize("digits", [10, 5000])
+def test_numbers_of_too_many_digits_are_one_line(layout, digits, capsys):
+    (layout / LISTS[0]).write_text(line(1, "subject3_r0", 2, 2, 1).replace("color:2", "1" * digits))
+    folder = str(layout.parent / "data")
+    assert main(["nvgesture", "--source", str(layout), "--data-dir", folder]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert len(error) < 600
+
+
+def test_a_recording_of_both_lists_is_refused(layout):
+    (layout / LISTS[1]).write_text(line(1, "SUBJECT3_r0", 30, 30, 3))
+    with pytest.raises(InputError, match="must be listed once, to train on or to test on"):
+        read_listing(layout, "color")
+
+
+def test_deeper_folders_other_endings_and_twins_of_macos(layout):
+    videos = layout / "Video_data"
+    shutil.move(videos / "class_01", layout / "moved")
+    shutil.move(layout / "moved", videos / "class_01" / "class_01")
+    take = videos / "class_25" / "subject5_r1"
+    (take / "sk_color.avi").rename(take / "SK_color.MP4")
+    (take / "._sk_color.avi").write_bytes(b"\0\5\x16\7")
+    data = nvgesture(
+        layout, layout.parent / "data", modality="color", flow="none", short_side=48, workers=1
+    )
+    assert shown(data.splits["train"][0]) == list(range(12, 32))
+    assert shown(data.splits["test"][0]) == list(range(5, 25))

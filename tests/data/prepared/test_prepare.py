@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -153,3 +155,73 @@ def test_the_report_counts_classes(layout):
     assert test["classes"]["climb"] == {"prepared": 0, "listed": 1}
     assert test["classes"]["climb_stairs"] == {"prepared": 1, "listed": 1}
     assert list(report["faults"]) == ["climb/up"]
+
+
+SIDE = b"\0\5\x16\7\0\2\0\0Mac OS X        \0\0\xff\xfe\xb0"
+"""What macOS writes beside every file on foreign disks and into archives."""
+
+
+def test_the_twins_of_macos_are_no_data(layout, capsys):
+    for path in list(layout.rglob("*.*")):
+        path.with_name(f"._{path.name}").write_bytes(SIDE)
+    (layout / "hmdb51_org" / "._climb").write_bytes(SIDE)
+    assert run(layout, "--flow", "none") == 0
+    assert "hmdb51, 2 classes" in (shown := capsys.readouterr().out)
+    assert "._" not in shown
+
+
+def test_class_archives_in_folders_of_their_own_are_found(layout, capsys):
+    for folder in list((layout / "hmdb51_org").iterdir()):
+        folder.rename(layout / "moved")
+        folder.mkdir()
+        (layout / "moved").rename(folder / folder.name)
+    assert run(layout, "--flow", "none") == 0
+    assert "train: 2 videos of 2 listed" in capsys.readouterr().out
+
+
+def test_videos_of_another_ending_are_found(layout, capsys):
+    video = layout / "hmdb51_org" / "climb" / ODD
+    video.rename(video.with_suffix(".AVI"))
+    write_video(layout / "hmdb51_org" / "climb" / "up.mp4")
+    (layout / "hmdb51_org" / "climb" / "up.avi").unlink()
+    assert run(layout, "--flow", "none") == 0
+    data = hmdb51(layout, layout.parent / "data", short_side=32, flow="none")
+    assert data.splits["test"][0]["name"] == "climb/up"
+
+
+def test_a_class_that_is_still_packed_is_named(layout, capsys):
+    shutil.rmtree(layout / "hmdb51_org" / "climb")
+    (layout / "hmdb51_org" / "climb.rar").touch()
+    with pytest.raises(InputError, match=r"climb\.rar is there: unpack it"):
+        hmdb51(layout, layout.parent / "data", short_side=32)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_lists_that_an_editor_has_saved_are_read(layout, encoding):
+    for path in (layout / "testTrainMulti_7030_splits").iterdir():
+        path.write_bytes(path.read_text().encode(encoding))
+    assert len(read_listing(layout, 1).parts["train"]) == 2
+
+
+def test_a_video_of_both_parts_is_refused(layout):
+    path = layout / "testTrainMulti_7030_splits/climb_test_split1.txt"
+    path.write_text("up.avi 1\nup.avi 2\n")
+    with pytest.raises(InputError, match="climb/up, which the train list of split 1 lists too"):
+        read_listing(layout, 1)
+
+
+def test_flow_without_opencv_contrib_is_refused_before_any_decoding(layout, monkeypatch, capsys):
+    monkeypatch.delattr(cv2, "optflow")
+    assert run(layout, "--flow", "tvl1") == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "opencv-contrib-python-headless" in error
+    assert not list((layout.parent / "data").rglob("*.array_record"))
+
+
+def test_a_missing_decoder_is_named_once(layout, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert run(layout, "--flow", "none") == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "pip install 'prernn-jax[video]'" in error

@@ -43,11 +43,12 @@ def make_ucf101(
     lists.mkdir(parents=True)
     (lists / "classInd.txt").write_text("1 Noise\n")
     names = [f"Noise/v_Noise_g01_c{k:02d}.avi" for k in range(count)]
-    for name in names:
+    other = "Noise/v_Noise_g02_c00.avi"
+    for name in [*names, other]:
         pictures = rng.integers(0, 256, (6, *size, 3), dtype=np.uint8)
         write_video(source / "UCF-101" / name, list(pictures))
-    for part in ("train", "test"):
-        (lists / f"{part}list01.txt").write_text("\n".join(names))
+    (lists / "trainlist01.txt").write_text("\n".join(names))
+    (lists / "testlist01.txt").write_text(other)
     return source
 
 
@@ -147,17 +148,16 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
 
 def test_a_read_only_disk_is_named_and_can_be_read(tmp_path, small_disk, capsys):
     source = make_ucf101(tmp_path / "ucf", 2)
-    run = ["ucf101", "--source", str(source), "--data-dir", str(small_disk), "--workers", "1"]
+    options = ["--flow", "none", "--short-side", "48", "--workers", "1"]
+    run = ["ucf101", "--source", str(source), "--data-dir", str(small_disk), *options]
     assert main([*run, "--limit", "1"]) == 0
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     capsys.readouterr()
     assert main(run) == 2
     assert "Read-only file system" in capsys.readouterr().err
-    for part in ("train", "test"):
-        (source / "ucfTrainTestlist" / f"{part}list01.txt").write_text(
-            "Noise/v_Noise_g01_c00.avi\n"
-        )
-    assert len(ucf101(source, small_disk).splits["train"][0]["frames"]) == 6
+    (source / "ucfTrainTestlist/trainlist01.txt").write_text("Noise/v_Noise_g01_c00.avi\n")
+    data = ucf101(source, small_disk, flow="none", short_side=48)
+    assert len(data.splits["train"][0]["frames"]) == 6
 
 
 def test_prepared_data_may_lie_in_the_source(tmp_path):

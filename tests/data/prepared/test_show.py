@@ -15,12 +15,13 @@ CLIP = "BaseballPitch/v_BaseballPitch_g01_c01.avi"
 def test_a_sheet_of_real_videos(shared_data, tmp_path, capsys):
     source = tmp_path / "ucf"
     (source / "UCF-101" / "BaseballPitch").mkdir(parents=True)
-    shutil.copy(shared_data / "ucf101/UCF-101" / CLIP, source / "UCF-101" / CLIP)
+    for name in (CLIP, CLIP.replace("g01", "g02")):
+        shutil.copy(shared_data / "ucf101/UCF-101" / CLIP, source / "UCF-101" / name)
     lists = source / "ucfTrainTestlist"
     lists.mkdir()
     (lists / "classInd.txt").write_text("1 BaseballPitch\n")
-    for part in ("train", "test"):
-        (lists / f"{part}list01.txt").write_text(f"{CLIP}\n")
+    (lists / "trainlist01.txt").write_text(f"{CLIP}\n")
+    (lists / "testlist01.txt").write_text(f"{CLIP.replace('g01', 'g02')}\n")
     out = tmp_path / "sheet.png"
     where = ["--source", str(source), "--data-dir", str(tmp_path / "data"), "--out", str(out)]
     assert main(["ucf101", *where, "--columns", "5", "--flow", "none"]) == 0
