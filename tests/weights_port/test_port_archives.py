@@ -13,6 +13,7 @@ import torch
 
 from prernn_jax.errors import InputError
 from prernn_jax.files import safetensors
+from weights_port.choice import Wishes
 from weights_port.convert import convert
 from weights_port.formats import archive
 from weights_port.formats.open import open_source
@@ -81,7 +82,7 @@ def test_a_conversion_from_an_archive(tmp_path):
     (tmp_path / "x.pth").write_bytes(_pth(state))
     _pack(tmp_path / "x.tgz", {"x.pth": _pth(state)})
     for name in ("x.pth", "x.tgz"):
-        convert(tmp_path / name, "resnet50", tmp_path / f"{name}.out", layout="torchvision")
+        convert(tmp_path / name, "resnet50", tmp_path / f"{name}.out", wishes=Wishes("torchvision"))
     a, b = (safetensors.read(tmp_path / f"{name}.out")[0] for name in ("x.pth", "x.tgz"))
     assert all(a[key].tobytes() == b[key].tobytes() for key in a)
 
@@ -183,7 +184,7 @@ def test_a_conversion_from_npz(tmp_path):
     torch.save(network.state_dict(), tmp_path / "x.pth")
     np.savez(tmp_path / "x.npz", **files.arrays_of(network))
     for name in ("x.pth", "x.npz"):
-        convert(tmp_path / name, "vgg16", tmp_path / f"{name}.out", layout="torchvision")
+        convert(tmp_path / name, "vgg16", tmp_path / f"{name}.out", wishes=Wishes("torchvision"))
     a, b = (safetensors.read(tmp_path / f"{name}.out")[0] for name in ("x.pth", "x.npz"))
     assert all(a[key].tobytes() == b[key].tobytes() for key in a)
 

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from prernn_jax.errors import InputError
 from prernn_jax.files import safetensors
+from weights_port.choice import Wishes
 from weights_port.convert import convert
 from weights_port.formats.open import open_source
 
@@ -66,9 +67,9 @@ def test_an_export_converts_to_the_same_bits(tmp_path, arch):
     network = {"vgg16": files.vgg16, "c3d": files.c3d}[arch]()
     torch.save(network.state_dict(), tmp_path / "x.pth")
     (tmp_path / "x.onnx").write_bytes(made.onnx_model([], files.arrays_of(network)))
-    layout = {"layout": "torchvision" if arch == "vgg16" else "c3d-pytorch"}
-    convert(tmp_path / "x.pth", arch, tmp_path / "a", **layout)
-    convert(tmp_path / "x.onnx", arch, tmp_path / "b", **layout)
+    wishes = Wishes("torchvision" if arch == "vgg16" else "c3d-pytorch")
+    convert(tmp_path / "x.pth", arch, tmp_path / "a", wishes=wishes)
+    convert(tmp_path / "x.onnx", arch, tmp_path / "b", wishes=wishes)
     a, b = (safetensors.read(tmp_path / name)[0] for name in "ab")
     assert a.keys() == b.keys()
     assert all(a[key].tobytes() == b[key].tobytes() for key in a)
