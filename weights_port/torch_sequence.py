@@ -145,7 +145,7 @@ def load(path: Path) -> TorchSequence:
         loaded = loaded if isinstance(loaded, dict) else {}
         state, metadata = loaded.get("state_dict", {}), loaded.get("metadata", {})
     if not isinstance(metadata, Mapping) or "sequence" not in metadata:
-        raise InputError(f"{path} holds no sequence model that `prernn-port export` wrote")
+        raise InputError(f"{path} holds no sequence model that `prernn port export` wrote")
     model = TorchSequence(metadata)
     counters = {k: v for k, v in model.state_dict().items() if k.endswith("num_batches_tracked")}
     model.load_state_dict(counters | state)

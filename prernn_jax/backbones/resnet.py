@@ -179,6 +179,9 @@ class ResNet(nnx.Module):
         if variant not in ("torchvision", "caffe"):
             raise InputError(f"variant is {variant!r}; expected 'torchvision' or 'caffe'")
         caffe = variant == "caffe"
+        # As given: a backbone is saved by its constructor's arguments.
+        self.block, self.place, self.pool = block, place, pool
+        self.stem_bias, self.epsilon = stem_bias, epsilon
         place = place or ("first" if caffe else "second")
         pool = pool or ("end" if caffe else "both")
         for name, value, able in (
@@ -188,7 +191,6 @@ class ResNet(nnx.Module):
         ):
             if value not in able:
                 raise InputError(f"{name} is {value!r}; expected {able[0]!r} or {able[1]!r}")
-        self.block = block
         self.padding = (1, 1) if pool == "both" else (0, 1)
         rngs = nnx.Rngs(0) if rngs is None else rngs
         self.width, self.variant = width, variant

@@ -191,7 +191,7 @@ def test_unknown_options_and_flow_channels(folder, capsys):
     assert run(["flow-init", "y", "--channels", "7", "--out", "z"]) == 2
     assert "expected 2L" in capsys.readouterr().err
     assert run(["flow-init", "x.pth", "--out", "z"]) == 2
-    assert "weights_port convert" in capsys.readouterr().err
+    assert "prernn port convert" in capsys.readouterr().err
 
 
 def test_a_killed_conversion_leaves_no_half_file(folder):
