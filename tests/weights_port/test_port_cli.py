@@ -28,7 +28,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def _commands():
-    text = re.search(r"```bash\n(.*?)```", DOCS.read_text(), re.DOTALL).group(1)
+    text = re.search(r"```bash\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL).group(1)
     return [line.split()[2:] for line in text.strip().splitlines()]
 
 
