@@ -27,7 +27,9 @@ _skipped: list[str] = []
 
 # Files that are parity tests as a whole import torch at their top.
 _needs_torch = re.compile(
-    r"^(import (torch|reference_files)|from (torch|reference_files|weights_port\.torch_))", re.M
+    r"^(import (torch|reference_files)"
+    r"|from (torch|reference_files|exported_alike|weights_port\.torch_))",
+    re.M,
 )
 collect_ignore: list[str] = []
 if importlib.util.find_spec("torch") is None:

@@ -181,7 +181,7 @@ def constructor(
     if architecture not in classes:
         raise InputError(
             f"{where}: architecture {architecture!r} in the metadata, expected one of "
-            f"{', '.join(classes)}; was the file written by `prernn-port convert`?"
+            f"{', '.join(classes)}; was the file written by `prernn port convert`?"
         )
     arguments = read_json_object(metadata, "arguments", where=where)
     arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}

@@ -7,7 +7,7 @@ from flax import nnx
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.backbones.compact_vgg import CompactVGG
-from prernn_jax.backbones.cross_modality import for_flow, repeat_mean_channel
+from prernn_jax.backbones.cross_modality import first_convolution, for_flow, repeat_mean_channel
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.errors import InputError
@@ -37,6 +37,11 @@ def test_c3d_for_clips_of_flow():
     flow = for_flow(model, 2)
     assert flow(np.ones((2, 4, 16, 16, 2), np.float32)).shape == (2, 3)
     assert model.conv1a.in_features == 3
+
+
+def test_a_vgg_for_flow():
+    model = nnx.eval_shape(lambda: VGG16(rngs=nnx.Rngs(0)))
+    assert first_convolution(model) == "conv1_1"
 
 
 def test_every_backbone_has_a_form_for_flow():

@@ -87,6 +87,13 @@ def test_a_run_leaves_everything(place):
     assert (run / "checkpoints" / "4").is_dir()
 
 
+def test_the_run_can_be_exported(place):
+    pytest.importorskip("torch")
+    from exported_alike import assert_exported_alike
+
+    assert_exported_alike(place / "runs" / "first", place / "first.pth")
+
+
 def test_the_saved_model_gives_the_same_result(place):
     model = load(place / "runs" / "first" / "model.safetensors")
     model.eval()

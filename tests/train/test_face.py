@@ -79,6 +79,13 @@ def test_a_run_leaves_everything(place):
         assert film.size == (320, 344)  # two videos, with memory above without, a header
 
 
+def test_the_run_can_be_exported(place):
+    pytest.importorskip("torch")
+    from exported_alike import assert_exported_alike
+
+    assert_exported_alike(place / "runs" / "first", place / "first.pth")
+
+
 def test_the_saved_model_gives_the_same_result(place):
     model = load(place / "runs" / "first" / "model.safetensors")
     data = embedded_faces(place / "data", EmbeddedFacesConfig(**SIZES))

@@ -77,6 +77,13 @@ def test_a_run_leaves_everything(place):
         assert top1(scores.scores, scores.labels) == metrics["video_top1"]
 
 
+def test_the_run_can_be_exported(place):
+    pytest.importorskip("torch")
+    from exported_alike import assert_exported_alike
+
+    assert_exported_alike(place / "runs" / "first", place / "first.pth")
+
+
 def test_the_saved_model_gives_the_same_result(place):
     model = load(place / "runs" / "first" / "model.safetensors")
     assert model.converted == ("fc6", "fc7")

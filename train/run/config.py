@@ -204,7 +204,7 @@ def check_start(
         pretraining: Its stage one.
         network: The paper's network.
         file: A file that `prernn-port` could convert to it.
-        arch: Its name for `prernn-port convert --arch`.
+        arch: Its name for `prernn port convert --arch`.
     """
     if not 0 < pretraining.learning_rate < math.inf:
         raise InputError(
@@ -218,7 +218,7 @@ def check_start(
         raise InputError(f"--data={data} needs --source, the official layout")
     if config.preset == "paper" and config.weights is None:
         raise InputError(
-            f"--preset=paper starts from a pre-trained {network}: give --weights (prernn-port "
+            f"--preset=paper starts from a pre-trained {network}: give --weights (prernn port "
             f"convert {file} --arch {arch} --out {arch}.safetensors), or --preset=embedded for "
             "the compact network"
         )

@@ -110,7 +110,7 @@ def check(config: TablesConfig) -> None:
         if getattr(config, name) is None:
             raise InputError(
                 f"--data={config.data} needs --source, the official layout, and --weights, "
-                f"a converted {network} (prernn-port convert FILE --arch {network})"
+                f"a converted {network} (prernn port convert FILE --arch {network})"
             )
     if config.tune:
         raise InputError(
