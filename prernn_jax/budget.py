@@ -1,4 +1,4 @@
-"""The command `prernn budget`: new weights of a recurrent net, and the size of its match.
+"""Counts the weights that recurrence adds and the traditional size that matches them.
 
     prernn budget --backbone vgg16 --layers fc6 fc7 --cell lstm --outputs 136
 

@@ -133,6 +133,7 @@ def dispatch(argv: Sequence[str]) -> int | None:
     Raises:
         InputError: There is no such sub-command.
     """
+    argv = list(argv)
     found = {tuple(entry.name.split(".")): entry for entry in _commands()}
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview(found))

@@ -219,10 +219,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def main() -> None:
-    """The installed command `prernn-port`."""
-    sys.exit(run())
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The commands `prernn port` and `prernn-port`; returns the status to exit with."""
+    return run(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,6 +1,6 @@
-"""Command line: decode every video of a folder once and list what is corrupt, short or empty.
+"""Decodes every video of a folder once and lists what is corrupt, short or empty.
 
-python -m prernn_jax.data.check DIR --out check.json
+prernn check DIR --out check.json
 """
 
 import os
@@ -119,7 +119,7 @@ def print_table(found: Mapping[str, Mapping[str, Any]]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0 if all is well, 1 if videos have faults, 2 on bad input."""
     try:
-        config = tyro.cli(Check, args=arguments, prog="python -m prernn_jax.data.check")
+        config = tyro.cli(Check, args=arguments, prog="prernn check")
         found = check(config)
         if config.out is not None:
             with writable(config.out.parent, config.out.name):

@@ -1,6 +1,6 @@
-"""Command line: official videos to prepared data, with a report of what is there.
+"""Prepares official videos for training and reports what is missing.
 
-python -m prernn_jax.data.prepare ucf101 --source DIR
+prernn prepare ucf101 --source DIR
 """
 
 import sys
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 1 if videos are missing, 2 on bad input, 130 when interrupted.
     """
     try:
-        config = tyro.cli(Preparation, args=arguments, prog="python -m prernn_jax.data.prepare")
+        config = tyro.cli(Preparation, args=arguments, prog="prernn prepare")
         return 0 if prepare(config) else 1
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""Command line: a contact sheet of prepared samples, to look at what a network is given.
+"""Draws a contact sheet of prepared samples, to look at what a network is given.
 
-python -m prernn_jax.data.show embedded --out sheet.png
+prernn show embedded --out sheet.png
 """
 
 import sys
@@ -206,7 +206,7 @@ def show(config: Show) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 2 on bad input."""
     try:
-        config = tyro.cli(Show, args=arguments, prog="python -m prernn_jax.data.show")
+        config = tyro.cli(Show, args=arguments, prog="prernn show")
         count = show(config)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

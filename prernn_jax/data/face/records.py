@@ -133,7 +133,7 @@ def read_boxes(path: Path) -> GivenBoxes:
     if not path.is_file():
         raise InputError(f"there is no file of face boxes {path}")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):

@@ -212,7 +212,9 @@ def read_annotations(folder: Path) -> tuple[dict[int, NDArray[np.float32]], list
 @functools.cache
 def broken_frames() -> dict[str, frozenset[int]]:
     """Returns the badly annotated frames: video -> numbers, as in the names of .pts files."""
-    text = (resources.files("prernn_jax.data.face") / "vw300_broken.json").read_text("utf-8")
+    text = (resources.files("prernn_jax.data.face") / "vw300_broken.json").read_text(
+        encoding="utf-8"
+    )
     return {video: frozenset(_numbers(ranges)) for video, ranges in json.loads(text).items()}
 
 

@@ -6,6 +6,7 @@ that are not there. `recipe.json` says how all of them were made.
 
 import contextlib
 import errno
+import io
 import json
 import logging
 import multiprocessing
@@ -107,7 +108,7 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     tfds.disable_progress_bar()
     try:
-        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         tfds.enable_progress_bar()
@@ -152,7 +153,7 @@ def prepared_path(folder: Path, item: Listed) -> Path:
 def read_facts(folder: Path) -> dict[str, Any]:
     """Returns how the files of a folder were made; nothing if there is none yet."""
     path = folder / "recipe.json"
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def refuse_to_mix(path: Path, facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -76,7 +76,7 @@ class ListedFiles:
     def left_out(self) -> dict[str, str]:
         """Returns the videos that an earlier preparation was allowed to leave out, and why."""
         path = self.folder / "left_out.json"
-        return dict(json.loads(path.read_text())) if path.is_file() else {}
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
     def leave_out(self, faults: dict[str, str]) -> None:
         """Remember videos without which this data set is to be used."""
