@@ -1,1 +1,1 @@
-"""Side-by-side measurements; each module prints one JSON line a case."""
+"""Side-by-side measurements; each module prints one JSON line for each case."""

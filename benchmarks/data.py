@@ -1,10 +1,10 @@
 """Reading prepared clips: rate beside plain readers, opening of 10,000, memory over 50 epochs.
 
-`python -m benchmarks.data [--quick]` prints JSON lines. The clips are the real ones of
-$PRERNN_SHARED_DATA (by default ../shared/data), repeated. A plain OpenCV reader opens the video of
-each sample, seeks each of its frames and reads it; a plain PyAV reader decodes the same videos from
-their beginning to their end and throws the pictures away. Rates are pictures a second, each side's
-after a start that is not counted; sides take turns.
+`python -m benchmarks.data [--quick]` prints JSON lines. The clips are the real ones of the folder
+$PRERNN_SHARED_DATA, repeated. A plain OpenCV reader opens the video of each sample, seeks each of
+its frames and reads it. A plain PyAV reader decodes the same videos from beginning to end and
+throws the pictures away. Rates are pictures per second, after a start that is not counted; the
+sides take turns.
 """
 
 import argparse
@@ -117,7 +117,7 @@ def pyav(videos: Sequence[Path]) -> Iterator[int]:
 
 
 def seconds_of(batches: Iterator[int], count: int, uncounted: int) -> float:
-    """Seconds a thousand pictures; the first batches fill the side's buffers and do not count."""
+    """Seconds per thousand pictures; the first batches fill the side's buffers and do not count."""
     for _ in range(uncounted):
         next(batches)
     start = time.perf_counter()
@@ -147,7 +147,7 @@ def rates(folder: Path, shared: Path, rounds: int, count: int) -> None:
         report(
             f"read {name}: {STEPS} steps, crop {CROP}, batch {BATCH}",
             seconds,
-            unit="seconds a thousand pictures",
+            unit="seconds per thousand pictures",
             pictures_per_s={s: round(1000 / float(np.median(v))) for s, v in seconds.items()},
             best=best,
             against_opencv=ratio(seconds, "opencv, seek", best),

@@ -2,7 +2,7 @@
 
 `prernn_jax.streaming.Stream` with fc7 made recurrent, against the compiled forward of the same
 backbone on one frame; both take the same float32 frame. `ratio` is the stream's time divided by
-the backbone's, so 1.1 means that memory costs a tenth. One JSON line a cell.
+the backbone's, so 1.1 means that memory costs a tenth. One JSON line for each cell.
 """
 
 import argparse

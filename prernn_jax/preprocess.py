@@ -1,4 +1,4 @@
-"""What pre-trained weights expect of an image, so that nobody has to think of BGR."""
+"""What pre-trained weights expect of an image: nobody has to remember which ones want BGR."""
 
 import dataclasses
 import json
@@ -13,19 +13,20 @@ from prernn_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True, eq=False)  # by identity: it may hold an array
 class Preprocessing:
-    """uint8 RGB frames to the input of a network.
+    """Turns uint8 RGB frames into the input of a network.
 
     In this order: resize, crop the centre, reorder the channels, times `scale`, minus the mean,
     divided by `std`.
 
     Attributes:
         channels: Order of the network's input channels; "flow" leaves them as they come.
-        scale: Factor on the 0..255 values.
-        mean: Of each input channel, in the network's order, after scaling.
-        std: Of each input channel, or one for all.
+        scale: Factor that multiplies the 0..255 values.
+        mean: Mean of each input channel, in the network's order, after scaling; or one for all.
+        std: Standard deviation of each input channel, or one for all.
         resize: (height, width), or one number for the shorter side; None keeps the size.
         crop: (height, width) cut from the centre; None keeps all.
-        antialias: low-pass before shrinking (PIL and torchvision do, OpenCV and Caffe do not).
+        antialias: Whether to smooth before shrinking, as PIL and torchvision do and OpenCV and
+            Caffe do not.
         mean_volume: (L, H, W, C) at the size after `resize`, in the network's channel order,
             subtracted before the crop in place of `mean` (C3D).
     """
@@ -43,6 +44,9 @@ class Preprocessing:
         """Frames (..., H, W, C), 0..255, RGB -> (..., h, w, C) float32 for the network.
 
         With a mean volume the axis before H is time, at most as long as the volume.
+
+        Raises:
+            InputError: The frames have too few axes, or are too small or too long.
         """
         x = jnp.asarray(frames)
         if x.ndim < 3:
@@ -54,13 +58,16 @@ class Preprocessing:
         x = x[..., top : top + height, left : left + width, :]
         return self.normalise(x, top=top, left=left)
 
-    def normalise(self, frames: Any, *, top: int | None = None, left: int | None = None):
-        """Only the values: for frames that are already of the network's size.
+    def normalise(
+        self, frames: Any, *, top: int | None = None, left: int | None = None
+    ) -> jax.Array:
+        """Changes the values only: for frames that have the network's size already.
 
         Args:
             frames: (..., h, w, C), 0..255, RGB.
-            top: First row of the crop in the resized image, for the mean volume; None = centre.
-            left: First column.
+            top: First row of the crop in the resized image, for the mean volume; the centre's
+                when None.
+            left: First column, likewise.
 
         Returns:
             Same shape, float32.
@@ -114,17 +121,17 @@ class Preprocessing:
         return top, left, *self.crop
 
     def to_json(self) -> str:
-        """All fields but the volume, which is an array of its own in the file."""
+        """All fields except the volume, which is an array of its own in the file."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         del fields["mean_volume"]
         return json.dumps(fields)
 
     @classmethod
     def from_json(cls, text: str, mean_volume: np.ndarray | None = None) -> "Preprocessing":
-        """The inverse of `to_json`.
+        """Reads what `to_json` wrote.
 
         Raises:
-            InputError: No JSON object, or fields that this version does not know.
+            InputError: Not a JSON object, or fields that this version does not know.
         """
         try:
             fields = json.loads(text)

@@ -1,22 +1,23 @@
 """Sequence models: a network over frames, with recurrent layers in it.
 
-All are called alike: `outputs, carry = model(clips, carry=None, lengths=None)` with clips
-(B, T, ...), outputs (B, T, K) and a carry of one entry a recurrent layer, in order. No state is
-kept in the modules, so a carry handed back in continues the sequence.
+All are called alike: `outputs, carry = model(clips, carry=None, lengths=None, dropout_key=None)`
+with clips (B, T, ...), outputs (B, T, K) and a carry with one entry for each recurrent layer, in
+order. The modules keep no state, so a call that is given the carry continues the sequence.
 """
 
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from prernn_jax.errors import InputError
-from prernn_jax.layers.recurrent import Carry, Recurrent
+from prernn_jax.layers.lengths import valid_steps, without_padding
+from prernn_jax.layers.recurrent import Carry, Lengths, Recurrent, checked_lengths
 from prernn_jax.module_path import get_layer
+from prernn_jax.preprocess import Preprocessing
 
 Carries = tuple[Carry, ...]
 
@@ -31,25 +32,108 @@ def unfold(tree: Any, batch: int) -> Any:
     return jax.tree.map(lambda x: x.reshape((batch, -1, *x.shape[1:])), tree)
 
 
-def _check(clips: jax.Array, carry: Carries | None, layers: int) -> Sequence[Carry | None]:
-    if clips.ndim < 3:
-        raise InputError(f"clips have shape {clips.shape}; expected (B, T, ...)")
-    if carry is None:
-        return (None,) * layers
-    if len(carry) != layers:
-        raise InputError(f"the carry has {len(carry)} entries; the model has {layers} layers")
-    return carry
+class OverFrames(nnx.Module):
+    """What every sequence model has: checks of its input, and its network's preprocessing."""
+
+    dropout: float
+
+    @property
+    def network_of_frames(self) -> Any:
+        """The network whose `preprocess` says what it expects of an image."""
+        raise NotImplementedError
+
+    @property
+    def recurrent_layers(self) -> list[Recurrent]:
+        """The recurrent layers, in the order of the carry."""
+        raise NotImplementedError
+
+    @property
+    def preprocess(self) -> Preprocessing:
+        """Turns uint8 RGB frames (..., H, W, 3) into the network's input.
+
+        Raises:
+            AttributeError: The network does not say what it expects.
+        """
+        found: Preprocessing | None = getattr(self.network_of_frames, "preprocess", None)
+        if found is None:
+            raise AttributeError(
+                f"the {type(self.network_of_frames).__name__} in this model does not say what it "
+                "expects of an image; set model.preprocess = Preprocessing(...)"
+            )
+        return found
+
+    @preprocess.setter
+    def preprocess(self, preprocess: Preprocessing) -> None:
+        self.network_of_frames.preprocess = preprocess
+
+    def checked(
+        self, clips: Any, carry: Carries | None, lengths: Lengths
+    ) -> tuple[jax.Array, Sequence[Carry | None], jax.Array | None]:
+        """The arguments of a call, ready for use.
+
+        Raises:
+            InputError: They do not fit the model or one another.
+        """
+        clips = jnp.asarray(clips)
+        # The letters and the channels are known for a backbone of ours only.
+        axes: str | None = getattr(self.network_of_frames, "axes", None)
+        channels = getattr(self.network_of_frames, "in_channels", "C")
+        expected = ", ".join("BT" + axes[:-1]) + f", {channels}" if axes else "B, T, ..."
+        fits = clips.ndim >= 3
+        if axes is not None:
+            fits = clips.ndim == 2 + len(axes) and clips.shape[-1] == channels
+        if not fits:
+            raise InputError(f"clips have shape {clips.shape}; expected ({expected})")
+        batch, steps = clips.shape[:2]
+        if batch == 0 or steps == 0:
+            raise InputError(
+                f"clips have shape {clips.shape}: {batch} sequences of {steps} steps; give 1 or "
+                "more of both"
+            )
+        if not jnp.issubdtype(clips.dtype, jnp.floating):
+            raise InputError(
+                f"clips are {clips.dtype}; a network takes prepared images in floating point: "
+                "call model(model.preprocess(clips))"
+            )
+        layers = len(self.recurrent_layers)
+        if carry is None:
+            carry = (None,) * layers  # type: ignore[assignment]
+        elif len(carry) != layers:
+            raise InputError(f"the carry has {len(carry)} entries; the model has {layers} layers")
+        lengths = checked_lengths(lengths, batch, steps)
+        if lengths is not None:
+            # A NaN in a frame of padding would reach the gradients of the trunk's kernels.
+            clips = without_padding(clips, valid_steps(lengths, steps))
+        return clips, carry, lengths  # type: ignore[return-value]
 
 
-class SequenceModel(nnx.Module):
+def checked_dropout(dropout: float) -> float:
+    """The share, which must be at least 0 and less than 1."""
+    if not 0 <= dropout < 1:
+        raise InputError(f"dropout is {dropout}; expected 0 or more and less than 1")
+    return float(dropout)
+
+
+def dropped_out(y: jax.Array, dropout: float, key: jax.Array | None) -> jax.Array:
+    """Y (B, T, F) with a share of its values set to zero and the others scaled up."""
+    if key is None or dropout == 0:
+        return y
+    keep = 1 - dropout
+    kept = jax.random.bernoulli(key, keep, y.shape)
+    return jnp.where(kept, y / jnp.asarray(keep, y.dtype), 0)
+
+
+class SequenceModel(OverFrames):
     """One of our backbones over time; made by `surgery.make_recurrent` and its siblings.
 
     Args:
-        backbone: A network with `trunk`, `features` and `head` (DESIGN of the backbones), in which
+        backbone: A network with `trunk`, `features` and `head` (see `backbones.head`), in which
             the layers `converted` have been replaced by recurrent ones.
-        converted: Names of the head's layers that are recurrent; a contiguous or single choice.
+        converted: Names of the head's layers that are recurrent.
         extra: Further recurrent layers between the last hidden layer and the output layer.
         dropout: Share of the output layer's inputs that a call with a `dropout_key` drops.
+        made_by: The call of `surgery` that made the model from its backbone, as a JSON object;
+            `prernn_jax.save` writes it. None where the model was put together by hand.
     """
 
     def __init__(
@@ -58,11 +142,18 @@ class SequenceModel(nnx.Module):
         converted: Sequence[str] = (),
         extra: Sequence[Recurrent] = (),
         dropout: float = 0.0,
+        made_by: str | None = None,
     ) -> None:
         self.backbone = backbone
         self.converted = tuple(converted)
         self.extra = nnx.List(extra)
-        self.dropout = dropout
+        self.dropout = checked_dropout(dropout)
+        self.made_by = made_by
+
+    @property
+    def network_of_frames(self) -> Any:
+        """The backbone."""
+        return self.backbone
 
     @property
     def recurrent_layers(self) -> list[Recurrent]:
@@ -73,17 +164,28 @@ class SequenceModel(nnx.Module):
         self,
         clips: jax.Array,
         carry: Carries | None = None,
-        lengths: jax.Array | None = None,
+        lengths: Lengths = None,
         *,
         dropout_key: jax.Array | None = None,
     ) -> tuple[jax.Array, Carries]:
-        """Clips (B, T, H, W, C) or (B, T, L, H, W, C) -> outputs (B, T, K) and the last carry.
+        """Runs the network over time.
 
-        Frames beyond `lengths` (B,) change no state. Their outputs mean nothing. Nothing is
-        dropped without a `dropout_key`.
+        Args:
+            clips: Prepared frames (B, T, H, W, C), or short clips (B, T, L, H, W, C) for C3D.
+            carry: The state to start from, as an earlier call returned it; zeros when None.
+            lengths: Valid steps of each sequence (B,), 1 to T; all T when None. Later steps
+                change no state, and their outputs mean nothing. See `checked_lengths`.
+            dropout_key: Key of the dropout; nothing is dropped when None.
+
+        Returns:
+            Outputs (B, T, K) and the last carry.
+
+        Raises:
+            InputError: The arguments do not fit the model, or the clips are no prepared frames.
         """
-        states = iter(_check(clips, carry, len(self.converted) + len(self.extra)))
-        batch = clips.shape[0]
+        clips, given, lengths = self.checked(clips, carry, lengths)
+        states = iter(given)
+        batch, steps = clips.shape[:2]
         carries: list[Carry] = []
         *hidden, output = self.backbone.head
         if self.converted:
@@ -103,26 +205,27 @@ class SequenceModel(nnx.Module):
         for layer in self.extra:
             y, state = layer(y, next(states), lengths)
             carries.append(state)
-        if dropout_key is not None and self.dropout > 0:
-            keep = 1 - self.dropout
-            kept = jax.random.bernoulli(dropout_key, keep, y.shape)
-            y = jnp.where(kept, y / jnp.asarray(keep, y.dtype), 0)
-        return get_layer(self.backbone, output.name)(y), tuple(carries)
+        y = dropped_out(y, self.dropout, dropout_key)
+        outputs = get_layer(self.backbone, output.name)(y)
+        chex.assert_shape(outputs, (batch, steps, None))  # (B, T, K)
+        return outputs, tuple(carries)
 
 
-class LayerSequence(nnx.Module):
+class LayerSequence(OverFrames):
     """The explicit form: a trunk over frames, then layers of which some are recurrent.
 
     Args:
-        trunk: On folded frames (B·T, ...) -> (B·T, D): a module, a method of one (`vgg.trunk`), or
-            a plain function. What a plain function closes over is constant and never trained.
+        trunk: Maps folded frames (B·T, ...) to (B·T, D): a module, a method of one (`vgg.trunk`),
+            or a plain function. Arrays that a plain function closes over are never trained.
         layers: Applied in order to (B, T, D): `Recurrent` ones over time, any other callable as is.
+        dropout: Share of the last layer's inputs that a call with a `dropout_key` drops.
     """
 
     def __init__(
         self,
         trunk: Callable[[jax.Array], jax.Array],
         layers: Sequence[Callable[..., Any]],
+        dropout: float = 0.0,
     ) -> None:
         # A bound method would hide its module's parameters.
         owner = getattr(trunk, "__self__", None)
@@ -130,6 +233,12 @@ class LayerSequence(nnx.Module):
         self.trunk = owner if bound else trunk
         self.method = trunk.__name__ if bound else "__call__"
         self.layers = nnx.List(layers)
+        self.dropout = checked_dropout(dropout)
+
+    @property
+    def network_of_frames(self) -> Any:
+        """The trunk, or the network that it is a part of."""
+        return self.trunk
 
     @property
     def recurrent_layers(self) -> list[Recurrent]:
@@ -140,95 +249,25 @@ class LayerSequence(nnx.Module):
         self,
         clips: jax.Array,
         carry: Carries | None = None,
-        lengths: jax.Array | None = None,
+        lengths: Lengths = None,
+        *,
+        dropout_key: jax.Array | None = None,
     ) -> tuple[jax.Array, Carries]:
-        """Clips (B, T, ...) -> what the last layer gives, (B, T, K), and the last carry."""
-        states = iter(_check(clips, carry, len(self.recurrent_layers)))
+        """Clips (B, T, ...) -> what the last layer gives, (B, T, K), and the last carry.
+
+        Arguments and errors are those of `SequenceModel`.
+        """
+        clips, given, lengths = self.checked(clips, carry, lengths)
+        states = iter(given)
         carries: list[Carry] = []
         x = getattr(self.trunk, self.method)(fold(clips))  # (B·T, D)
         y = unfold(x, clips.shape[0])  # (B, T, D)
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers, start=1):
+            if number == len(self.layers):
+                y = dropped_out(y, self.dropout, dropout_key)
             if isinstance(layer, Recurrent):
                 y, state = layer(y, next(states), lengths)
                 carries.append(state)
             else:
                 y = layer(y)
         return y, tuple(carries)
-
-
-@dataclass
-class _Pass:
-    """What one call of a `FoldedModel` gives to its slots, and what they hand back."""
-
-    batch: int
-    carry: Sequence[Carry | None]
-    lengths: jax.Array | None
-    after: dict[int, Carry] = field(default_factory=dict)
-
-
-_current_pass: ContextVar[_Pass] = ContextVar("_current_pass")
-
-
-class RecurrentSlot(nnx.Module):
-    """Stands in a foreign network in a linear layer's place and unfolds time around it."""
-
-    def __init__(self, layers: Sequence[Recurrent], first: int) -> None:
-        self.layers = nnx.List(layers)
-        self.first = first
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """X (B·T, D) -> (B·T, F); the carries travel beside the foreign forward."""
-        current = _current_pass.get()
-        if x.ndim != 2:
-            raise InputError(
-                f"the layer made recurrent got an input of shape {x.shape}; expected (B·T, D): "
-                "use LayerSequence where the network does not hand it one vector a frame"
-            )
-        y = unfold(x, current.batch)  # (B, T, D)
-        for index, layer in enumerate(self.layers, start=self.first):
-            if index in current.after:
-                raise InputError(
-                    "the network's forward calls a layer made recurrent twice, and it can have "
-                    "one state only: use LayerSequence"
-                )
-            y, current.after[index] = layer(y, current.carry[index], current.lengths)
-        return fold(y)
-
-
-class FoldedModel(nnx.Module):
-    """A foreign network whose own forward runs, with slots in the place of some layers.
-
-    Args:
-        network: Any module called with folded frames (B·T, ...) and giving (B·T, K).
-        slots: Names of the layers in it that are `RecurrentSlot`s, in the order of the carry.
-    """
-
-    def __init__(self, network: Any, slots: Sequence[str]) -> None:
-        self.network = network
-        self.slots = tuple(slots)
-
-    @property
-    def recurrent_layers(self) -> list[Recurrent]:
-        """The recurrent layers, in the order of the carry."""
-        return [layer for name in self.slots for layer in get_layer(self.network, name).layers]
-
-    def __call__(
-        self,
-        clips: jax.Array,
-        carry: Carries | None = None,
-        lengths: jax.Array | None = None,
-    ) -> tuple[jax.Array, Carries]:
-        """Clips (B, T, ...) -> outputs (B, T, K) and the last carry."""
-        layers = len(self.recurrent_layers)
-        current = _Pass(clips.shape[0], _check(clips, carry, layers), lengths)
-        token = _current_pass.set(current)
-        try:
-            outputs = unfold(self.network(fold(clips)), clips.shape[0])  # (B, T, K)
-        finally:
-            _current_pass.reset(token)
-        if len(current.after) != layers:
-            raise InputError(
-                "the network's forward did not call every layer made recurrent: leave it out of "
-                "`layers`, or use LayerSequence"
-            )
-        return outputs, tuple(current.after[index] for index in range(layers))

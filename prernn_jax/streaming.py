@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from prernn_jax.cpu.xla import jit
@@ -20,7 +21,7 @@ from prernn_jax.sequence import Carries
 
 
 def init(model: Any, streams: int = 1) -> Carries:
-    """The state before the first frame: zeros (B, F), a tuple of them for each recurrent layer.
+    """The state before the first frame: for each recurrent layer a tuple of zeros (B, F).
 
     Args:
         model: A sequence model (`SequenceModel`, `FoldedModel` or `LayerSequence`).
@@ -35,7 +36,7 @@ def init(model: Any, streams: int = 1) -> Carries:
     for layer in model.recurrent_layers:
         wide = layer.recurrent_kernel.dtype == jnp.float64
         shape, dtype = (streams, layer.features), jnp.float64 if wide else jnp.float32
-        # One array a part: the same one twice could not be donated.
+        # Each part is an array of its own: the same one twice could not be donated.
         parts = range(get_cell(layer.cell).carry_parts)
         carry.append(tuple(jnp.zeros(shape, dtype) for _ in parts))
     return tuple(carry)
@@ -54,9 +55,9 @@ def step(
         model: A sequence model; its batch-norms use their stored statistics (`model.eval()`).
         carry: From `init` or the step before.
         frames: (B, H, W, C), or (B, L, H, W, C) where a time step is a clip.
-        reset: (B,) bool; the streams that begin anew with this frame. None: no stream does.
-        present: (B,) bool; the streams that have a frame now. The others' states stay as they are
-            and their outputs mean nothing. None: all have.
+        reset: (B,) bool; the streams that begin anew with this frame; none when None.
+        present: (B,) bool; the streams that have a frame now; all when None. The others' states
+            stay as they are, and their outputs mean nothing.
 
     Returns:
         Outputs (B, K) and the next carry.
@@ -64,9 +65,15 @@ def step(
     if reset is not None:
         begin = jnp.asarray(reset)[:, None]
         carry = jax.tree.map(lambda part: jnp.where(begin, jnp.zeros_like(part), part), carry)
-    lengths = None if present is None else jnp.asarray(present).astype(jnp.int32)
-    outputs, carry = model(frames[:, None], carry, lengths)  # (B, 1, K)
-    return outputs[:, 0], carry  # (B, K)
+    frames = jnp.asarray(frames)
+    if present is not None:
+        there = jnp.asarray(present)
+        # Whatever an absent frame holds, not even its gradient may reach the weights.
+        frames = jnp.where(there.reshape(-1, *[1] * (frames.ndim - 1)), frames, 0)
+    outputs, after = model(frames[:, None], carry)  # (B, 1, K)
+    if present is not None:
+        after = jax.tree.map(lambda new, old: jnp.where(there[:, None], new, old), after, carry)
+    return outputs[:, 0], after  # (B, K)
 
 
 class Stream:
@@ -76,15 +83,15 @@ class Stream:
         for frame in camera:
             outputs = stream(frame[None])[0]
 
-    The weights are those that the model had when the stream was made (a GRU's U is kept once more,
-    cut into the pieces that a step reads). The step is compiled at the
-    first frame (or by `warm_up`) and gives its state's memory back to the next one (donation).
+    The weights are those that the model had when the stream was made; a GRU's U is kept a second
+    time, cut into the pieces that a step reads. The first frame (or `warm_up`) compiles the step,
+    and each step hands the memory of its state to the next one (donation).
 
     Args:
         model: A sequence model whose batch-norms use their stored statistics (`model.eval()`).
         streams: Number of streams B that run side by side.
-        prepare: Applied to the frames inside the compiled step, such as the scaling of uint8
-            pixels; None hands them to the model as they are.
+        prepare: Applied to the frames inside the compiled step: `model.preprocess` for uint8 RGB
+            frames. None hands them to the model as they are.
 
     Raises:
         InputError: Fewer than one stream, or a batch-norm that would use the statistics of a frame.
@@ -103,6 +110,7 @@ class Stream:
                     "call model.eval() before streaming"
                 )
         self.streams = streams
+        self._prepare = prepare
         self._carry = init(model, streams)
         self._shape: tuple[int, ...] | None = None
         graphdef, state = nnx.split(model)
@@ -139,7 +147,7 @@ class Stream:
         expected = jax.tree.map(jnp.shape, self._carry)
         given = jax.tree.map(jnp.shape, carry)
         if given != expected:
-            raise InputError(f"the state has shapes {given}; this stream's has {expected}")
+            raise InputError(f"the state has shapes {given}; this stream needs {expected}")
         self._carry = jax.tree.map(lambda new, old: jnp.array(new, old.dtype), carry, self._carry)
 
     def reset(self) -> None:
@@ -161,16 +169,22 @@ class Stream:
             present: As in `step`.
 
         Returns:
-            Outputs (B, K); computed asynchronously, as all of JAX.
+            Outputs (B, K). The call returns before they are computed, as always in JAX.
 
         Raises:
-            InputError: Frames of another number or shape, or masks of another shape.
+            InputError: Frames of another number, shape or type, or masks of another shape.
         """
+        frames = frames if isinstance(frames, jax.Array) else np.asarray(frames)
+        if self._prepare is None and not jnp.issubdtype(frames.dtype, jnp.floating):
+            raise InputError(
+                f"the frames are {frames.dtype}; a network takes prepared images in floating "
+                "point: make the stream with prepare=model.preprocess"
+            )
         self._shape = self._shape or (self.streams, *frames.shape[1:])
         if frames.shape != self._shape:
             raise InputError(
-                f"the frames have shape {frames.shape}; expected {self._shape}: one frame a "
-                "stream, always of one size"
+                f"the frames have shape {frames.shape}; expected {self._shape}: one frame for "
+                "each stream, always of one size"
             )
         reset = self._mask(reset, self._none, "reset")
         present = self._mask(present, self._all, "present")
@@ -191,10 +205,10 @@ class Stream:
 
 
 def _cut(layer: Recurrent) -> list[jax.Array]:
-    """U in the pieces that the cell multiplies with; none where it does so with all at once.
+    """U in the pieces that the cell multiplies with; no pieces where it takes all of U at once.
 
-    XLA would copy a GRU's pieces out of U at every step; pieces that are joined inside the step
-    it reads where they lie. With F = 2048 one step takes 5 ms, not 48 (two CPU cores, 2026-11-22).
+    XLA would copy a GRU's pieces out of U at every step. Pieces that the step joins itself, XLA
+    reads where they lie: with F = 2048 one step takes 5 ms instead of 48 (two CPU cores).
     """
     groups = groups_of(get_cell(layer.cell))
     kernel = layer.recurrent_kernel[...]

@@ -27,7 +27,9 @@ _skipped: list[str] = []
 
 # Files that are parity tests as a whole import torch at their top.
 _needs_torch = re.compile(
-    r"^(import (torch|reference_files)|from (torch|reference_files|weights_port\.torch_))", re.M
+    r"^(import (torch|reference_files)"
+    r"|from (torch|reference_files|exported_alike|weights_port\.torch_))",
+    re.M,
 )
 collect_ignore: list[str] = []
 if importlib.util.find_spec("torch") is None:
@@ -70,6 +72,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root can make the small file system that this test fills")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is run by night is slow too, so that `-m "not slow"` leaves it out."""
+    for item in items:
+        if item.get_closest_marker("nightly"):
+            item.add_marker(pytest.mark.slow)
 
 
 def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -1,4 +1,4 @@
-"""Two streams together: `python -m train.fuse RUN_SPATIAL RUN_TEMPORAL --weights 1 1.5`.
+"""Two streams together: `prernn fuse RUN_SPATIAL RUN_TEMPORAL --weights 1 1.5`.
 
 The class scores of the test videos of two or more finished runs are averaged, each run with its
 weight. Without --weights and --choose all weights are equal; two-stream practice for flow beside
@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from prernn_jax.command import run_command
+from prernn_jax.command import parse, run_command
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_text
 from prernn_jax.metrics import top1
@@ -180,15 +180,13 @@ def run(config: Fusion) -> dict[str, Any]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line."""
-    run(
-        tyro.cli(
-            Fusion,
-            prog="python -m train.fuse",
-            args=list(argv),
-            description=str(__doc__).strip(),
-            use_underscores=True,
-        )
+    description = (
+        "Averages the class scores of the test videos of two or more finished runs, each run with "
+        "its weight. Without --weights and --choose all weights are equal; for two streams of RGB "
+        "and flow 1 to 1.5 is usual."
     )
+    example = "prernn fuse RUN_SPATIAL RUN_TEMPORAL --weights 1 1.5"
+    run(parse(Fusion, argv, program="prernn fuse", description=description, examples=(example,)))
 
 
 if __name__ == "__main__":

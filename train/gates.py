@@ -1,4 +1,4 @@
-"""How often the gates of a finished run are saturated: `python -m train.gates runs/face/NAME`.
+"""How often the gates of a finished run are saturated: `prernn gates runs/face/NAME`.
 
 A gate below 0.1 is left-saturated, one above 0.9 right-saturated (Karpathy et al. 2015). Counted
 over all steps of the test set; writes gates.json and gates.png into the run's folder.
@@ -19,7 +19,7 @@ from jax import Array
 from numpy.typing import NDArray
 from rich.table import Table
 
-from prernn_jax.command import run_command
+from prernn_jax.command import parse, run_command
 from prernn_jax.cpu.xla import jit
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_text
@@ -30,8 +30,9 @@ from prernn_jax.sequence import SequenceModel
 
 from .engine.log import console, say
 from .engine.step import Batch, Precision, cast
+from .finished import FinishedRun, held_out_batches, open_run
+from .run.config import Source
 from .run.figures import gate_saturation
-from .run.finished import FinishedRun, held_out_batches, open_run
 
 BELOW, ABOVE = 0.1, 0.9
 Tally = dict[str, dict[str, NDArray[np.float64]]]
@@ -46,14 +47,14 @@ class GatesCommand:
         run: Folder of a finished run of train.face, train.action or train.gesture.
         set: Its test set, or its validation set.
         batch_size: Sequences at a time; that of the run when not given.
-        data_dir: Where the official files lie now; as in the run when not given.
+        source: Where the official files lie now; as in the run when not given.
         cache_dir: Where prepared data are kept; as in the run when not given.
     """
 
     run: tyro.conf.Positional[Path]
     set: Literal["test", "validation"] = "test"
     batch_size: int | None = None
-    data_dir: Path | None = None
+    source: Source = None
     cache_dir: Path | None = None
 
 
@@ -152,7 +153,7 @@ def look(command: GatesCommand) -> dict[str, Any]:
     check(run)
     config = replace(
         run.config,
-        data_dir=command.data_dir or run.config.data_dir,
+        source=command.source or run.config.source,
         cache_dir=command.cache_dir or run.config.cache_dir,
     )
     batch_size = config.batch_size if command.batch_size is None else command.batch_size
@@ -177,9 +178,19 @@ def look(command: GatesCommand) -> dict[str, Any]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line."""
+    description = (
+        "Counts how often the gates of a finished run are saturated, over all steps of a set: a "
+        "gate below 0.1 is left-saturated, one above 0.9 right-saturated (Karpathy et al. 2015). "
+        "Writes gates.json and gates.png into the run's folder."
+    )
+    example = "prernn gates runs/face/NAME"
     look(
-        tyro.cli(
-            GatesCommand, args=list(argv), description=str(__doc__).strip(), use_underscores=True
+        parse(
+            GatesCommand,
+            argv,
+            program="prernn gates",
+            description=description,
+            examples=(example,),
         )
     )
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m weights_port`, or `prernn-port`."""
+"""Weights of other frameworks and back: `prernn port` (or `python -m weights_port`)."""
 
 import dataclasses
 import sys
@@ -17,7 +17,7 @@ TOLERANCE = 1e-5  # relative norm of a layer's difference that `verify` accepts
 
 @dataclasses.dataclass(frozen=True)
 class Inspect:
-    """List what a file of weights holds: PyTorch, safetensors or Caffe.
+    """List what a file of weights holds.
 
     Attributes:
         file: The file.
@@ -31,19 +31,40 @@ class Convert:
     """Write another framework's weights as one safetensors file under our names.
 
     Attributes:
-        file: The file: .pth, .pt, .pickle, .safetensors or .caffemodel.
-        arch: The network that it holds.
+        file: The file.
+        arch: The network that it holds; vgg and resnet take the depth from the file.
         out: The safetensors file to write.
-        layout: How the file names its weights; auto takes the table that knows most keys.
+        layout: How the file names its weights; auto takes the table that fits, and asks where
+            several do.
+        table: A table of your own, .toml, in place of --layout; see docs/weights.md.
+        prefix: What stands before the network's keys, where the file holds more than one.
+        place: The convolution of a ResNet's block that has the stride.
+        pool: Padding of the pooling: on both sides (in VGG and C3D: as PyTorch does it), or at the
+            end (Caffe).
+        channels: Order of the colours that the weights expect.
+        range: Largest value of a colour before the mean is subtracted.
+        input_mean: Mean of each input channel on that range.
+        input_std: Standard deviation of each input channel on that range.
         mean: C3D's mean volume, .binaryproto or .npy; it travels along.
         overwrite: Replace an existing file.
         allow_nonfinite: Convert NaN and infinity too.
     """
 
     file: tyro.conf.Positional[Path]
-    arch: Literal["vgg16", "c3d", "resnet50"]
+    arch: Literal[
+        "vgg16", "c3d", "resnet50", "vgg", "vgg11", "vgg13", "vgg19", "vgg11_bn", "vgg13_bn",
+        "vgg16_bn", "vgg19_bn", "resnet", "resnet18", "resnet34", "resnet101", "resnet152",
+    ]  # fmt: skip
     out: Path
     layout: str = "auto"
+    table: Path | None = None
+    prefix: str | None = None
+    place: Literal["first", "second"] | None = None
+    pool: Literal["both", "end"] | None = None
+    channels: Literal["rgb", "bgr"] | None = None
+    range: Literal[1, 255] | None = None
+    input_mean: tuple[float, float, float] | None = None
+    input_std: tuple[float, float, float] | None = None
     mean: Path | None = None
     overwrite: Flag = False
     allow_nonfinite: Flag = False
@@ -112,13 +133,24 @@ def inspect(options: Inspect) -> int:
 def convert(options: Convert) -> int:
     """Runs the command `convert`."""
     from weights_port import convert as work
+    from weights_port.choice import Wishes
     from weights_port.report import print_plan
 
     source, plan = work.convert(
         options.file,
         options.arch,
         options.out,
-        layout=options.layout,
+        wishes=Wishes(
+            layout=options.layout,
+            prefix=options.prefix,
+            place=options.place,
+            pool=options.pool,
+            channels=options.channels,
+            scale=options.range,
+            mean=options.input_mean,
+            std=options.input_std,
+        ),
+        table=options.table,
         mean=options.mean,
         overwrite=options.overwrite,
         allow_nonfinite=options.allow_nonfinite,
@@ -178,8 +210,8 @@ _RUN: dict[type, Callable[..., int]] = {
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line and run the command; the status to exit with."""
-    options = tyro.cli(_Command, args=arguments, prog="prernn-port", description=__doc__)
+    """Parses the command line and runs the command; returns the status to exit with."""
+    options = tyro.cli(_Command, args=arguments, prog="prernn port", description=__doc__)
     try:
         return _RUN[type(options)](options)
     except InputError as error:
@@ -188,7 +220,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def main() -> None:
-    """The installed command."""
+    """The installed command `prernn-port`."""
     sys.exit(run())
 
 

@@ -1,9 +1,12 @@
 """One file of weights becomes a safetensors file of ours, which says where it came from."""
 
+import dataclasses
 import datetime
 import importlib.metadata
+import itertools
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,18 +18,19 @@ from prernn_jax.files import backbones, safetensors
 from prernn_jax.files.safetensors import Outgoing
 from prernn_jax.preprocess import Preprocessing
 from weights_port import mapping
+from weights_port.choice import Choice, Wishes, apply_wishes, decide, fitting, wished_input
 from weights_port.formats.mean_volume import read_mean_volume, with_volume
 from weights_port.formats.open import open_source
 from weights_port.formats.source import Source, nonfinite, sha256
-from weights_port.mapping import Assignment, Layout
+from weights_port.mapping import Assignment, Layout, Move
+from weights_port.networks import ARCHITECTURES, check_depth
+from weights_port.rules import read_table
+from weights_port.structure import by_structure
 from weights_port.suspects import looks_like
 from weights_port.tables.architecture import Architecture, scaled
-from weights_port.tables.c3d import C3D
-from weights_port.tables.resnet50 import RESNET50
-from weights_port.tables.vgg16 import VGG16
-from weights_port.transforms import TRANSFORMS, Context
+from weights_port.transforms import TRANSFORMS, Context, partner_key
 
-ARCHITECTURES: dict[str, Architecture] = {a.name: a for a in (VGG16, C3D, RESNET50)}
+_FLAT_VAR = 1 - 1e-5  # with epsilon it is one: the batch-norm only scales and shifts
 
 
 @dataclass
@@ -38,7 +42,9 @@ class Plan:
         layout: The table that was used.
         assignment: Which array goes where, and which are left out.
         outgoing: The network's arrays by our names, not yet put together.
-        fresh: Parameters that the file does not hold and that start at zero.
+        fresh: Parameters that the file does not hold and that start at zero; variances such that
+            they change nothing.
+        prefix: What stands before the network's keys in the file.
         metadata: How to build the network.
         preprocessing: What the weights expect.
         notes: What the user should know.
@@ -49,6 +55,7 @@ class Plan:
     assignment: Assignment
     outgoing: dict[str, Outgoing]
     fresh: list[str]
+    prefix: str
     metadata: dict[str, str]
     preprocessing: Preprocessing
     notes: list[str] = field(default_factory=list)
@@ -59,7 +66,8 @@ def convert(
     arch: str,
     out: Path,
     *,
-    layout: str = "auto",
+    wishes: Wishes = Wishes(),  # noqa: B008 (frozen)
+    table: Path | None = None,
     mean: Path | None = None,
     overwrite: bool = False,
     allow_nonfinite: bool = False,
@@ -67,10 +75,11 @@ def convert(
     """Writes a file's weights under our names.
 
     Args:
-        path: A file of PyTorch, safetensors or Caffe.
+        path: A file of any format that `open_source` reads.
         arch: A key of `ARCHITECTURES`.
         out: The safetensors file to write.
-        layout: A layout of that network; "auto" takes the one that knows most keys.
+        wishes: What the user says of the weights.
+        table: A table of the user's own, TOML; see rules.py.
         mean: C3D's mean volume, `.binaryproto` or `.npy`.
         overwrite: Replace `out`.
         allow_nonfinite: Accept NaN and infinity among the weights.
@@ -85,9 +94,15 @@ def convert(
         raise InputError(f"{out} exists already; choose another name or give --overwrite")
     with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(sha256, path)
+        architecture = ARCHITECTURES[arch]
+        if table is not None:
+            own = read_table(table, architecture)
+            architecture = dataclasses.replace(architecture, layouts=(own,))
+            wishes = dataclasses.replace(wishes, layout=own.name)
         source = open_source(path)
-        plan = make_plan(source, ARCHITECTURES[arch], layout)
-        bad = [] if allow_nonfinite else nonfinite(source.arrays)
+        plan = make_plan(source, architecture, wishes, digest.result)
+        used = {move.source: source.arrays[move.source] for move in plan.assignment.moves}
+        bad = [] if allow_nonfinite else nonfinite(used)
         if bad:
             raise InputError(
                 f"{path}: NaN or infinity in {', '.join(bad[:8])}; the file is damaged, or the "
@@ -107,7 +122,14 @@ def convert(
             "source_sha256": "0" * 64,  # until it is known, which takes as long as the rest
             "source_format": source.format,
             "fresh": json.dumps(plan.fresh),
+            "source_family": source.family,
+            "prefix": plan.prefix,
             "sources": json.dumps({m.target: m.source for m in plan.assignment.moves}),
+            "transforms": json.dumps({m.target: m.transform for m in plan.assignment.moves}),
+            "partners": json.dumps(
+                {m.target: m.partners for m in plan.assignment.moves if m.partners}
+            ),
+            "left_out": json.dumps(plan.assignment.skipped),
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "version": f"prernn-jax {importlib.metadata.version('prernn-jax')}",
         }
@@ -122,68 +144,110 @@ def convert(
     return source, plan
 
 
-def make_plan(source: Source, architecture: Architecture, layout: str = "auto") -> Plan:
-    """Decide where every array of a file goes.
+def make_plan(
+    source: Source,
+    architecture: Architecture,
+    wishes: Wishes = Wishes(),  # noqa: B008 (frozen)
+    digest: Callable[[], str] = str,
+) -> Plan:
+    """Decides where every array of a file goes.
+
+    Args:
+        source: The file.
+        architecture: The network.
+        wishes: What the user says of the weights.
+        digest: Gives the file's SHA-256, by which published files are known.
 
     Raises:
-        InputError: One readable list of all keys, parameters and shapes that do not fit.
+        InputError: One readable list of all keys, parameters and shapes that do not fit, or the
+            layouts that fit equally.
     """
-    table = choose_layout(source, architecture, layout)
-    assignment = mapping.assign(table, source.arrays)
-    shapes = {m.target: source.arrays[m.source].shape for m in assignment.moves}
+    tied = fitting(source, architecture, wishes)
+    choice, reason = tied[0], ""
+    plan = _plan(source, architecture, choice, wishes)
+    if not plan.assignment.faults:
+        choice = decide(source, architecture, tied, wishes, digest)
+    elif wishes.layout == "auto":
+        _check_siblings(source, architecture, wishes)
+        found, reason = by_structure(source, architecture, wishes)
+        choice = found or choice
+    if choice.layout is not plan.layout:
+        plan = _plan(source, architecture, choice, wishes)
+    hint = _hint(source, architecture, choice, reason)
+    mapping.raise_faults(plan.assignment.faults, str(source.path), hint)
+    check_depth(source.path, architecture, json.loads(plan.metadata["arguments"]))
+    plan.notes += [f"taken off the keys: {choice.prefix!r}"] if choice.prefix else []
+    plan.notes += [*choice.notes, *([choice.layout.note] if choice.layout.note else [])]
+    other = {str(source.arrays[m.source].dtype) for m in plan.assignment.moves} - {"float32"}
+    if other:
+        plan.notes.append(f"converted to float32 from {', '.join(sorted(other))}")
+    if plan.fresh:
+        plan.notes.append(f"not in the file, start afresh: {', '.join(plan.fresh)}")
+    return plan
+
+
+def _check_siblings(source: Source, architecture: Architecture, wishes: Wishes) -> None:
+    """Checks that the file is not a network of the same family at another depth.
+
+    Raises:
+        InputError: It is.
+    """
+    family = ARCHITECTURES.get("vgg" if architecture.backbone == "vgg16" else architecture.backbone)
+    if not architecture.depth or family is None:
+        return
+    best = fitting(source, family, wishes)[0]
+    if best.assignment.faults:
+        return
+    plan = _plan(source, family, best, wishes)
+    if not plan.assignment.faults:
+        check_depth(source.path, architecture, json.loads(plan.metadata["arguments"]))
+
+
+def _plan(source: Source, architecture: Architecture, choice: Choice, wishes: Wishes) -> Plan:
+    """What becomes of the file by this table; the faults stand in the assignment."""
+    table, assignment = choice.layout, choice.assignment
+    shapes = {
+        m.target: TRANSFORMS[m.transform].shape(source.arrays[m.source].shape)
+        for m in assignment.moves
+    }
     arguments = architecture.infer(shapes, table)
+    if "stage_sizes" in architecture.depth:  # what is missing is then told as missing
+        wanted_sizes = architecture.depth["stage_sizes"]
+        pairs = itertools.zip_longest(wanted_sizes, arguments["stage_sizes"], fillvalue=1)
+        arguments["stage_sizes"] = [max(pair) for pair in pairs]
+        if assignment.faults or not assignment.moves:
+            arguments["block"] = architecture.depth["block"]
+    variant = apply_wishes(wishes, architecture, arguments, table.variant)
+    if arguments.get("block") == "bottleneck":
+        del arguments["block"]  # the default
     metadata = {
         "architecture": architecture.backbone,
         "arguments": json.dumps(arguments),
-        "variant": table.variant,
+        "variant": variant,
     }
     wanted = backbones.flat_shapes(backbones.build(metadata, where=str(source.path)))
     channels = architecture.channels * arguments["width"]
     outgoing = _outgoing(source, assignment, wanted, channels)
     fresh = mapping.check_complete(assignment, wanted, table)
-    mapping.raise_faults(
-        assignment.faults, str(source.path), _hint(source, architecture, table, assignment)
-    )
     for target in fresh:
-        zeros = np.zeros(wanted[target], np.float32)
-        outgoing[target] = Outgoing(zeros, zeros.shape, zeros.dtype)
+        value = {"var": _FLAT_VAR, "scale": 1.0}.get(target.rpartition(".")[2], 0.0)
+        constant = np.full(wanted[target], value, np.float32)
+        outgoing[target] = Outgoing(constant, constant.shape, constant.dtype)
     preprocessing = scaled(
-        table.preprocessing, arguments.get("image_size", 224), architecture.image_size
+        wished_input(wishes, table.preprocessing),
+        arguments.get("image_size", 224),
+        architecture.image_size,
     )
-    plan = Plan(architecture, table, assignment, outgoing, fresh, metadata, preprocessing)
-    plan.notes += [table.note] if table.note else []
-    other = {str(source.arrays[m.source].dtype) for m in assignment.moves} - {"float32"}
-    if other:
-        plan.notes.append(f"converted to float32 from {', '.join(sorted(other))}")
-    if fresh:
-        plan.notes.append(f"not in the file, start at zero: {', '.join(fresh)}")
-    return plan
+    return Plan(
+        architecture, table, assignment, outgoing, fresh, choice.prefix, metadata, preprocessing
+    )
 
 
-def choose_layout(source: Source, architecture: Architecture, name: str) -> Layout:
-    """The table of that name; "auto" takes what the file says, or the one that knows most keys."""
-    table = architecture.layout(name)
-    if name != "auto" and table is None:
-        raise InputError(
-            f"{architecture.name} has no layout {name!r}; it has "
-            f"{', '.join(layout.name for layout in architecture.layouts)} (or auto)"
-        )
-    if table is None:
-        table = architecture.layout(source.metadata.get("layout", ""))
-    if table is None:
-        able = [layout for layout in architecture.layouts if layout.family == source.family]
-        table = max(able, key=lambda layout: mapping.assign(layout, source.arrays).covered)
-    if table.family != source.family:
-        raise InputError(
-            f"{source.path} is {source.format}; the layout {table.name!r} is one of "
-            f"{table.family} files; leave --layout at auto"
-        )
-    return table
-
-
-def context_of(source: Source, key: str, channels: int) -> Context:
+def context_of(source: Source, move: Move, channels: int) -> Context:
     """What the transform of one array needs to know."""
-    return Context(channels, source.arrays.get(key.rpartition("[")[0] + "[2]"))
+    keys = move.partners or (partner_key(move.transform, move.source),)
+    found = (source.arrays.get(key) for key in keys if key is not None)
+    return Context(channels, tuple(array for array in found if array is not None))
 
 
 def _outgoing(
@@ -203,7 +267,8 @@ def _outgoing(
             assignment.faults.append(f"! {move.source}: {array.dtype}, expected floating point")
             continue
         try:
-            new = TRANSFORMS[move.transform].apply(array, context_of(source, move.source, channels))
+            context = context_of(source, move, channels)
+            new = TRANSFORMS[move.transform].apply(array, context)
         except ValueError as error:
             assignment.faults.append(f"! {move.source}: {error}, for {move.target}")
             continue
@@ -216,12 +281,20 @@ def _outgoing(
     return result
 
 
-def _hint(source: Source, architecture: Architecture, table: Layout, assignment: Assignment) -> str:
-    seen = looks_like(source.arrays)
+def _hint(source: Source, architecture: Architecture, choice: Choice, reason: str) -> str:
+    seen = looks_like(key.removeprefix(choice.prefix) for key in source.arrays)
     text = (
-        f"does not fit {architecture.name} in the layout {table.name!r} "
-        f"({assignment.covered} of {len(source.arrays)} keys known)"
+        f"does not fit {architecture.name} in the layout {choice.layout.name!r} "
+        f"({choice.assignment.covered} of {len(source.arrays)} keys known)"
     )
     if seen is not None and not seen.lower().startswith(architecture.name):
         text += f"; it looks like {seen}"
-    return text + "; + only in the file, - only in the network, ! wrong shape:"
+        name = re.sub(r" with batch-norm", "_bn", seen.lower())
+        text += f": give --arch {name}" if name in ARCHITECTURES else ""
+    if choice.prefix:
+        text += f"; {choice.prefix!r} was taken off the keys"
+    text += f"; {reason}" if reason else ""
+    return (
+        text + ". A table of your own can be given with --table (docs/weights.md)"
+        "; + only in the file, - only in the network, ! wrong shape:"
+    )

@@ -11,8 +11,9 @@ from prernn_jax.errors import InputError
 from prernn_jax.files import backbones, safetensors
 from prernn_jax.files import models as saved_model
 from prernn_jax.files.atomic import replacing
-from weights_port import mapping
-from weights_port.transforms import TRANSFORMS, Context
+from weights_port.mapping import Layout, Move
+from weights_port.networks import ARCHITECTURES
+from weights_port.transforms import AGAIN, TRANSFORMS, Context
 
 MODEL_FILE = "model.safetensors"  # in the folder of a run
 _KEPT = ("architecture", "arguments", "variant", "sequence", "preprocessing", "classes")
@@ -31,7 +32,7 @@ def export(path: Path, out: Path, *, overwrite: bool = False) -> list[str]:
         Lines that say what was written.
 
     Raises:
-        InputError: No file of ours, torch is missing, or `out` cannot be written.
+        InputError: The file is not ours, torch is missing, or `out` cannot be written.
     """
     if path.is_dir():
         path = path / MODEL_FILE
@@ -69,23 +70,40 @@ def _backbone(
     """Arrays under the keys that they came with, or under those of the reference network."""
     from weights_port import reference
 
-    architecture = reference.architecture_of(metadata, "metadata")
-    layout = architecture.layout(metadata.get("layout", ""))
-    sources = backbones.read_json_object(metadata, "sources", where="metadata")
+    sources, transforms = (
+        backbones.read_json_object(metadata, name, where="metadata")
+        for name in ("sources", "transforms")
+    )
+    layout = metadata.get("layout", "")
     moves = {}
-    if layout is not None and layout.family == "torch":
-        moves = {move.target: move for move in mapping.assign(layout, sources.values()).moves}
-    fresh = {name for name in arrays.keys() - moves.keys() if not np.any(arrays[name])}
+    # Keras's names, and arrays that cannot be undone, have no place in a state dict.
+    if metadata.get("source_family") == "torch" and not {"kept", *AGAIN} & {*transforms.values()}:
+        moves = {t: Move(sources[t], t, transform) for t, transform in transforms.items()}
+    fresh = set(json.loads(metadata.get("fresh", "[]")))
+    network = _reference(metadata)
     if not moves or moves.keys() != arrays.keys() - fresh:  # from Caffe, or from scratch
-        layout = reference.reference_layout(architecture, metadata)
-        moves = reference.reference_moves(_reference(metadata), layout)
-    assert layout is not None
-    context = Context(architecture.channels * _width(metadata))
+        found = _layout(metadata)
+        layout = "torch_networks" if found is None else found.name
+        moves = reference.reference_moves(network)
+    context = Context(reference.last_channels(network))
     state = {
         move.source: TRANSFORMS[move.transform].undo(arrays[target], context)
         for target, move in moves.items()
     }
-    return state, layout.name
+    return state, layout
+
+
+def _layout(metadata: Mapping[str, str]) -> Layout | None:
+    """The table of PyTorch's files with the reference network's keys."""
+    layouts = [
+        layout
+        for architecture in ARCHITECTURES.values()
+        if architecture.backbone == metadata.get("architecture")
+        for layout in architecture.layouts
+        if layout.family == "torch"
+    ]
+    fitting = [layout for layout in layouts if layout.variant == metadata.get("variant")]
+    return next(iter(fitting + layouts), None)
 
 
 def sequence_state(
@@ -94,12 +112,10 @@ def sequence_state(
     """Arrays under the keys of `torch_sequence.TorchSequence`."""
     from weights_port import reference, torch_sequence
 
-    architecture = reference.architecture_of(metadata, "metadata")
-    layout = reference.reference_layout(architecture, metadata)
     plain = _reference(metadata)
-    moves = reference.reference_moves(plain, layout)
+    moves = reference.reference_moves(plain)
     modules = set(torch_sequence.chosen_modules(metadata, plain)) if _converts(metadata) else set()
-    context = Context(architecture.channels * _width(metadata))
+    context = Context(reference.last_channels(plain))
     state: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         layer, _, part = name.removeprefix("backbone.").rpartition(".")
@@ -128,10 +144,6 @@ _NORM = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "runn
 
 def _converts(metadata: Mapping[str, str]) -> bool:
     return json.loads(metadata["sequence"])["function"] == "make_recurrent"
-
-
-def _width(metadata: Mapping[str, str]) -> int:
-    return int(json.loads(metadata.get("arguments", "{}")).get("width", 64))
 
 
 def _reference(metadata: Mapping[str, str]) -> Any:

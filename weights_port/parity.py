@@ -11,11 +11,14 @@ import torch
 from flax import nnx
 
 from prernn_jax.errors import InputError
+from prernn_jax.files.backbones import flat_parameters
 from prernn_jax.module_path import get_layer, set_layer
 from weights_port import reference
+from weights_port.convert import context_of
 from weights_port.formats.source import Source
 from weights_port.mapping import Move
 from weights_port.report import Row
+from weights_port.transforms import TRANSFORMS, Context
 
 
 class Tap(nnx.Module):
@@ -52,10 +55,15 @@ def parity(
         A row for each layer with weights, in the original's order.
     """
     network = reference.build_reference(metadata)
-    architecture = reference.architecture_of(metadata, "metadata")
-    layout = reference.reference_layout(architecture, metadata)
-    keys = reference.reference_moves(network, layout)
-    network.load_state_dict(_state(network, source, moves, keys))
+    keys = reference.reference_moves(network)
+    given = {move.target for move in moves}
+    fresh = {
+        name: np.asarray(value)
+        for name, value in flat_parameters(model).items()
+        if name not in given
+    }
+    channels = reference.last_channels(network)
+    network.load_state_dict(_state(network, source, moves, keys, fresh, channels))
     names = {  # module of the reference -> our layer
         move.source.removesuffix(".weight"): target.rpartition(".")[0]
         for target, move in keys.items()
@@ -123,18 +131,32 @@ def _photo(path: Path | None) -> np.ndarray:
 
 
 def _state(
-    network: Any, source: Source, moves: list[Move], keys: Mapping[str, Move]
+    network: Any,
+    source: Source,
+    moves: list[Move],
+    keys: Mapping[str, Move],
+    fresh: Mapping[str, np.ndarray],
+    channels: int,
 ) -> dict[str, torch.Tensor]:
     """The original's arrays under the reference's keys, not transposed, only squeezed."""
     state = network.state_dict()
     for tensor in state.values():
-        tensor.zero_()  # what the file lacks starts at zero in both networks
+        tensor.zero_()
+    for name in fresh:  # what the file lacks
+        state[keys[name].source].copy_(torch.from_numpy(fresh[name].copy()))
     for move in moves:
         array = source.arrays[move.source].astype(np.float32)
+        partners = list(context_of(source, move, 1).partners)
         if move.transform == "divide":
-            factor = float(source.arrays[move.source.rpartition("[")[0] + "[2]"].reshape(-1)[0])
+            factor = float(partners.pop(0).reshape(-1)[0])
             array = array / np.float32(factor) if factor else array * np.float32(0)
+        for bias in partners:  # of the convolution before a batch-norm
+            array = array.reshape(-1) - bias.reshape(-1)
         key = keys[move.target].source
+        if move.transform == "kept":  # TensorFlow's axes
+            array = np.asarray(
+                TRANSFORMS[keys[move.target].transform].undo(array, Context(channels))
+            )
         state[key].copy_(torch.from_numpy(array).reshape(state[key].shape))
     return state
 

@@ -32,8 +32,9 @@ def print_source(source: Source, say: Say = print) -> None:
     for note in source.notes:
         say(f"note: {note}")
     rows = [("array", "type", "shape", "dtype", "bytes")]
+    types = {key: node.attributes["type"] for node in source.graph or () for key in node.arrays}
     for key, array in source.arrays.items():
-        kind = source.types.get(key.rpartition("[")[0], "")
+        kind = types.get(key, "")
         rows.append((key, kind, _shape(array.shape), str(array.dtype), f"{array.nbytes:,}"))
     _table(rows, say)
     total = sum(array.size for array in source.arrays.values())

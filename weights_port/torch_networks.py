@@ -1,21 +1,24 @@
 """The original networks in torch.nn, with the originals' key names: the witness of `verify`.
 
-VGG16 and ResNet have torchvision's keys, C3D those of DavideA/c3d-pytorch. Sizes are parameters,
-and `variant="caffe"` gives the pooling, strides and biases of the Caffe originals (windows that
-stick out at the right and the bottom are kept, PyTorch's `ceil_mode`). Input is channels first.
-Written from the layer tables, not from our own networks, so that a fault in those shows.
+VGG16 and ResNet have torchvision's keys, C3D those of DavideA/c3d-pytorch, and the compact VGG our
+own. Sizes are parameters, and `variant="caffe"` gives the pooling, strides and biases of the Caffe
+originals (windows that stick out at the right and the bottom are kept, PyTorch's `ceil_mode`).
+Input is channels first. `our_names` says which module is which of our layers; where it does not
+name a module, the two have the same name. Written from the layer tables, not from our own
+networks, so that a fault in those shows.
 """
+
+from string import ascii_lowercase
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from weights_port.torch_resnet import TorchResNet
+
 Size = int | tuple[int, int]
-VGG_STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # channels in units of width, convolutions
-C3D_LAYERS = (
-    ("conv1", 1, True), ("conv2", 2, True), ("conv3a", 4, False), ("conv3b", 4, True),
-    ("conv4a", 8, False), ("conv4b", 8, True), ("conv5a", 8, False), ("conv5b", 8, True),
-)  # name, channels in units of width, whether a pooling follows  # fmt: skip
+VGG_FACTORS = (1, 2, 4, 8, 8)  # channels of the stages in units of width
+C3D_STAGES = (1, 1, 2, 2, 2)  # convolutions before each pooling; channels double up to 8 width
 
 
 def _pair(size: Size) -> tuple[int, ...]:
@@ -34,13 +37,21 @@ class TorchVGG16(nn.Module):
         image_size: Size,
         in_channels: int,
         ceil: bool,
+        stages: tuple[int, ...],
+        batch_norm: bool,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
+        self.our_names = {"classifier.0": "fc6", "classifier.3": "fc7", "classifier.6": "fc8"}
         inputs, sizes = in_channels, _pair(image_size)
-        for factor, count in VGG_STAGES:
-            for _ in range(count):
-                layers += [nn.Conv2d(inputs, factor * width, 3, padding=1), nn.ReLU()]
+        for stage, (factor, count) in enumerate(zip(VGG_FACTORS, stages, strict=True), start=1):
+            for number in range(1, count + 1):
+                self.our_names[f"features.{len(layers)}"] = f"conv{stage}_{number}"
+                layers.append(nn.Conv2d(inputs, factor * width, 3, padding=1))
+                if batch_norm:
+                    self.our_names[f"features.{len(layers)}"] = f"bn{stage}_{number}"
+                    layers.append(nn.BatchNorm2d(factor * width))
+                layers.append(nn.ReLU())
                 inputs = factor * width
             layers.append(nn.MaxPool2d(2, 2, ceil_mode=ceil))
             sizes = tuple((size + 1) // 2 if ceil else size // 2 for size in sizes)
@@ -68,13 +79,24 @@ class TorchC3D(nn.Module):
         image_size: Size,
         in_channels: int,
         ceil: bool,
+        stage_sizes: tuple[int, ...],
+        stride: int,
     ) -> None:
         super().__init__()
         self.ceil = ceil
+        self.our_names: dict[str, str] = {}
+        self.stages: list[list[str]] = []
         inputs = in_channels
-        for name, factor, _ in C3D_LAYERS:
-            setattr(self, name, nn.Conv3d(inputs, factor * width, 3, padding=1))
-            inputs = factor * width
+        for stage, count in enumerate(stage_sizes, start=1):
+            outputs = width * min(2 ** (stage - 1), 8)
+            names = [f"conv{stage}{letter}" for letter in ascii_lowercase[:count]]
+            plain = [f"conv{stage}"] if stage <= 2 and count == 1 else names  # conv1, conv2
+            for name, ours in zip(plain, names, strict=True):
+                step = (1, stride, stride) if ours == "conv1a" else 1
+                setattr(self, name, nn.Conv3d(inputs, outputs, 3, step, padding=1))
+                self.our_names[name] = ours
+                inputs = outputs
+            self.stages.append(plain)
         with torch.no_grad():  # what the trunk leaves of a clip decides the inputs of fc6
             features = self.trunk(torch.zeros(1, in_channels, length, *_pair(image_size))).numel()
         self.fc6 = nn.Linear(features, hidden)
@@ -83,18 +105,18 @@ class TorchC3D(nn.Module):
 
     def trunk(self, x: torch.Tensor) -> torch.Tensor:
         """Clips (N, C, L, H, W) -> (N, C', l, h, w)."""
-        for name, _, pooled in C3D_LAYERS:
-            x = functional.relu(getattr(self, name)(x))
-            if pooled:
-                x = self._pool(x, name)
+        for stage, names in enumerate(self.stages, start=1):
+            for name in names:
+                x = functional.relu(getattr(self, name)(x))
+            x = self._pool(x, stage)
         return x
 
-    def _pool(self, x: torch.Tensor, after: str) -> torch.Tensor:
-        window = [1 if after == "conv1" else 2, 2, 2]
+    def _pool(self, x: torch.Tensor, stage: int) -> torch.Tensor:
+        window = [1 if stage == 1 else 2, 2, 2]
         if self.ceil:  # Caffe: the last window may stick out
             return functional.max_pool3d(x, window, window, ceil_mode=True)
         window[0] = min(window[0], x.shape[2])
-        padding = (0, 1, 1) if after == "conv5b" else (0, 0, 0)
+        padding = (0, 1, 1) if stage == len(self.stages) else (0, 0, 0)
         return functional.max_pool3d(x, window, window, padding)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -105,76 +127,40 @@ class TorchC3D(nn.Module):
         return self.fc8(x)
 
 
-class TorchBottleneck(nn.Module):
-    """1x1, 3x3, 1x1 with batch-norm around a shortcut."""
-
-    def __init__(self, inputs: int, planes: int, stride: int, caffe: bool) -> None:
-        super().__init__()
-        first, second = (stride, 1) if caffe else (1, stride)
-        self.conv1 = nn.Conv2d(inputs, planes, 1, first, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, second, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = nn.Conv2d(planes, 4 * planes, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(4 * planes)
-        self.downsample: nn.Module | None = None
-        if stride != 1 or inputs != 4 * planes:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(inputs, 4 * planes, 1, stride, bias=False), nn.BatchNorm2d(4 * planes)
-            )
-
-    def before_last(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """X (N, I, H, W) -> the input of conv3 (N, planes, h, w) and the shortcut."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = functional.relu(self.bn1(self.conv1(x)))
-        return functional.relu(self.bn2(self.conv2(x))), shortcut
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """X (N, I, H, W) -> (N, 4 planes, h, w)."""
-        x, shortcut = self.before_last(x)
-        return functional.relu(self.bn3(self.conv3(x)) + shortcut)
-
-
-class TorchResNet(nn.Module):
-    """Bottleneck ResNet with torchvision's keys: `conv1`, `bn1`, `layer1.0.conv1` ... `fc`."""
+class TorchCompactVGG(nn.Module):
+    """3x3 convolutions of stride 2, `conv1`, `conv2`, ..., then `fc6`, `fc7`, `fc8`."""
 
     def __init__(
         self,
-        stage_sizes: tuple[int, ...],
-        width: int,
         num_outputs: int,
+        channels: tuple[int, ...],
+        hidden: int,
+        image_size: int,
         in_channels: int,
-        caffe: bool,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 7, 2, padding=3, bias=caffe)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.maxpool = nn.MaxPool2d(3, 2, padding=0 if caffe else 1, ceil_mode=caffe)
-        inputs = width
-        self.stages = [f"layer{k}" for k in range(1, len(stage_sizes) + 1)]
-        for index, (name, count) in enumerate(zip(self.stages, stage_sizes, strict=True)):
-            blocks = []
-            for number in range(count):
-                stride = 2 if index > 0 and number == 0 else 1
-                blocks.append(TorchBottleneck(inputs, width * 2**index, stride, caffe))
-                inputs = 4 * width * 2**index
-            setattr(self, name, nn.Sequential(*blocks))
-        self.fc = nn.Linear(inputs, num_outputs)
+        self.our_names: dict[str, str] = {}
+        self.convs = [f"conv{number}" for number in range(1, len(channels) + 1)]
+        inputs, side = in_channels, image_size
+        for name, outputs in zip(self.convs, channels, strict=True):
+            setattr(self, name, nn.Conv2d(inputs, outputs, 3, 2, padding=1))
+            inputs, side = outputs, (side + 1) // 2
+        self.fc6 = nn.Linear(inputs * side * side, hidden)
+        self.fc7 = nn.Linear(hidden, hidden)
+        self.fc8 = nn.Linear(hidden, num_outputs)
 
-    def blocks(self) -> list[TorchBottleneck]:
-        """All blocks in order."""
-        return [block for name in self.stages for block in getattr(self, name)]
-
-    def stem(self, x: torch.Tensor) -> torch.Tensor:
-        """Images (N, C, H, W) -> the first block's input (N, width, H/4, W/4)."""
-        return self.maxpool(functional.relu(self.bn1(self.conv1(x))))
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        """Images (N, C, H, W) -> (N, C', h, w)."""
+        for name in self.convs:
+            x = functional.relu(getattr(self, name)(x))
+        return x
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Images (N, C, H, W) -> logits (N, K)."""
-        x = self.stem(x)
-        for block in self.blocks():
-            x = block(x)
-        return self.fc(x.mean((2, 3)))
+        """Images (N, C, H, W) -> outputs (N, K)."""
+        x = self.trunk(x).flatten(1)  # in C, H, W order
+        x = functional.relu(self.fc6(x))
+        x = functional.relu(self.fc7(x))
+        return self.fc8(x)
 
 
 def build_vgg16(
@@ -184,9 +170,14 @@ def build_vgg16(
     image_size: Size = 224,
     in_channels: int = 3,
     variant: str = "torchvision",
+    stages: tuple[int, ...] = (2, 2, 3, 3, 3),
+    batch_norm: bool = False,
 ) -> TorchVGG16:
     """VGG16 in evaluation mode; the arguments are those of `prernn_jax`'s VGG16."""
-    net = TorchVGG16(num_outputs, width, hidden, image_size, in_channels, variant == "caffe")
+    ceil = variant == "caffe"
+    net = TorchVGG16(
+        num_outputs, width, hidden, image_size, in_channels, ceil, tuple(stages), batch_norm
+    )
     return net.eval()
 
 
@@ -198,11 +189,26 @@ def build_c3d(
     image_size: Size = 112,
     in_channels: int = 3,
     variant: str = "caffe",
+    stage_sizes: tuple[int, ...] = C3D_STAGES,
+    stride: int = 1,
 ) -> TorchC3D:
     """C3D in evaluation mode; the arguments are those of `prernn_jax`'s C3D."""
-    ceil = variant == "caffe"
-    net = TorchC3D(num_outputs, width, hidden, clip_length, image_size, in_channels, ceil)
+    net = TorchC3D(
+        num_outputs, width, hidden, clip_length, image_size, in_channels, variant == "caffe",
+        tuple(stage_sizes), stride,
+    )  # fmt: skip
     return net.eval()
+
+
+def build_compact_vgg(
+    num_outputs: int = 136,
+    channels: tuple[int, ...] = (16, 32, 64),
+    hidden: int = 128,
+    image_size: int = 48,
+    in_channels: int = 3,
+) -> TorchCompactVGG:
+    """The compact VGG in evaluation mode; the arguments are those of `prernn_jax`'s CompactVGG."""
+    return TorchCompactVGG(num_outputs, tuple(channels), hidden, image_size, in_channels).eval()
 
 
 def build_resnet(
@@ -211,7 +217,25 @@ def build_resnet(
     num_outputs: int = 1000,
     in_channels: int = 3,
     variant: str = "torchvision",
+    block: str = "bottleneck",
+    place: str | None = None,
+    pool: str | None = None,
+    stem_bias: bool | None = None,
+    epsilon: float = 1e-5,
 ) -> TorchResNet:
     """ResNet in evaluation mode; the arguments are those of `prernn_jax`'s ResNet."""
-    net = TorchResNet(tuple(stage_sizes), width, num_outputs, in_channels, variant == "caffe")
+    caffe = variant == "caffe"
+    net = TorchResNet(
+        tuple(stage_sizes),
+        width,
+        num_outputs,
+        in_channels,
+        block,
+        first_strides=caffe if place is None else place == "first",
+        ceil=caffe if pool is None else pool == "end",
+        stem_bias=caffe if stem_bias is None else stem_bias,
+    )
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = epsilon
     return net.eval()

@@ -1,11 +1,12 @@
 """Trained sequence models in torch.nn: `load` reads what `export` wrote and gives the same outputs.
 
 Keys: `backbone.` before the reference network's own (torchvision's for VGG16 and ResNet,
-c3d-pytorch's for C3D); in the place of a layer made recurrent its module holds `weight_ih`, `bias`
+c3d-pytorch's for C3D); where a layer was made recurrent, its module holds `weight_ih`, `bias`
 (or `norm.*`) and `weight_hh`, see torch_recurrent.py; further layers are `extra.0`, `extra.1`, ...
 """
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from torch.nn import functional
 from prernn_jax.errors import InputError
 from prernn_jax.files import safetensors
 from weights_port import reference
-from weights_port.torch_networks import TorchResNet, TorchVGG16
+from weights_port.formats.torch import load_safely
+from weights_port.torch_networks import TorchVGG16
 from weights_port.torch_recurrent import State, TorchRecurrent, TorchRecurrentConv
+from weights_port.torch_resnet import TorchResNet
 
 
 class TorchSequence(nn.Module):
@@ -45,7 +48,7 @@ class TorchSequence(nn.Module):
             for _ in range(call.get("extra", 0)):
                 extra.append(TorchRecurrent(features, features, cell, shared, relu=False))
         elif call["function"] == "stack_recurrent":
-            for _ in range(call.get("layers", 1)):
+            for _ in range(call.get("depth", call.get("layers", 1))):  # `layers` in older files
                 extra.append(TorchRecurrent(features, call["hidden"], call["cell"], False, False))
                 features = call["hidden"]
         self.extra = nn.ModuleList(extra)
@@ -65,7 +68,7 @@ class TorchSequence(nn.Module):
     def forward(
         self, clips: torch.Tensor, carry: tuple[State, ...] | None = None
     ) -> tuple[torch.Tensor, tuple[State, ...]]:
-        """Clips (B, T, ...) -> outputs (B, T, K) and the last states, one entry a layer."""
+        """Clips (B, T, ...) -> outputs (B, T, K) and the last states, one for each layer."""
         states = iter((None,) * 99 if carry is None else carry)
         carries: list[State] = []
         sizes = clips.shape[:2]
@@ -116,9 +119,7 @@ def chosen_modules(metadata: Mapping[str, str], backbone: nn.Module) -> list[str
     hidden, _ = head_modules(backbone)
     if layers is None:
         return hidden
-    architecture = reference.architecture_of(metadata, "metadata")
-    layout = reference.reference_layout(architecture, metadata)
-    moves = reference.reference_moves(backbone, layout)
+    moves = reference.reference_moves(backbone)
     chosen = {moves[f"{layer}.kernel"].source.removesuffix(".weight") for layer in layers}
     return [name for name in hidden if name in chosen]
 
@@ -140,10 +141,11 @@ def load(path: Path) -> TorchSequence:
         arrays, metadata = safetensors.read(path)
         state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     else:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = load_safely(path, zipped=zipfile.is_zipfile(path))
+        loaded = loaded if isinstance(loaded, dict) else {}
         state, metadata = loaded.get("state_dict", {}), loaded.get("metadata", {})
-    if "sequence" not in metadata:
-        raise InputError(f"{path} holds no sequence model that `prernn-port export` wrote")
+    if not isinstance(metadata, Mapping) or "sequence" not in metadata:
+        raise InputError(f"{path} holds no sequence model that `prernn port export` wrote")
     model = TorchSequence(metadata)
     counters = {k: v for k, v in model.state_dict().items() if k.endswith("num_batches_tracked")}
     model.load_state_dict(counters | state)

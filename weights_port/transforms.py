@@ -4,6 +4,8 @@
 itself and not derived from `apply`, so that `verify` checks one against the other.
 """
 
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,11 +20,11 @@ class Context:
 
     Attributes:
         channels: C of the feature map that is flattened before the first dense layer.
-        factor: Caffe's divisor of the stored statistics, an array of one element.
+        partners: Other arrays of the file that the transform needs, see `Move.partners`.
     """
 
     channels: int = 1
-    factor: np.ndarray | None = None
+    partners: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,21 @@ class Transform:
         layout: What it does, for the printed table.
         apply: (array, context) -> view and shape; raises ValueError where the shape is wrong.
         undo: (our array, context) -> the original array, but for leading axes of size 1.
+        ours_last: Whether the file's axes have our order: outputs last.
     """
 
     layout: str
     apply: Callable[[np.ndarray, Context], Outgoing]
     undo: Callable[[np.ndarray, Context], np.ndarray]
+    ours_last: bool = False
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """A kernel's shape in the file -> outputs, inputs, and the rest."""
+        if self.layout.startswith("O") and len(shape) == 4 and shape[0] > 1:
+            kernel = shape[2:]  # a convolution in the place of a matrix has one output place
+            if not self.layout.startswith("OIHW"):
+                return (shape[0], shape[1] * math.prod(kernel))
+        return tuple(reversed(shape)) if self.ours_last else shape
 
 
 def _outgoing(view: np.ndarray, shape: tuple[int, ...] | None = None) -> Outgoing:
@@ -70,6 +82,8 @@ def _exactly(array: np.ndarray, axes: int) -> np.ndarray:
 
 
 def _flatten(array: np.ndarray, context: Context) -> Outgoing:
+    if array.ndim == 4 and array.shape[0] > 1:  # a convolution over the whole feature map
+        array = array.reshape(len(array), -1)
     array = _trailing(array, 2)
     outputs, inputs = array.shape
     if inputs % context.channels:
@@ -84,10 +98,43 @@ def _unflatten(array: np.ndarray, context: Context) -> np.ndarray:
     return places.transpose(2, 1, 0).reshape(outputs, inputs)
 
 
-def _reciprocal(context: Context) -> np.float32:
+def _dense(array: np.ndarray, _: Context) -> Outgoing:
+    if array.ndim == 4 and array.shape[0] > 1 and array.shape[2:] == (1, 1):
+        array = array[:, :, 0, 0]  # a 1x1 convolution
+    return _outgoing(_trailing(array, 2).T)
+
+
+def _divided(array: np.ndarray, context: Context) -> Outgoing:
     """Caffe multiplies by the reciprocal in single precision, and by 0 where the factor is 0."""
-    factor = np.float32(0 if context.factor is None else context.factor.reshape(-1)[0])
-    return np.float32(0) if factor == 0 else np.float32(1) / factor
+    factor = np.float32(context.partners[0].reshape(-1)[0] if context.partners else 0)
+    reciprocal = np.float32(0) if factor == 0 else np.float32(1) / factor
+    return _less(_trailing(array, 1).astype(np.float32) * reciprocal, context.partners[1:])
+
+
+def _centred(array: np.ndarray, context: Context) -> Outgoing:
+    return _less(_trailing(array, 1).astype(np.float32), context.partners)
+
+
+def _less(mean: np.ndarray, biases: tuple[np.ndarray, ...]) -> Outgoing:
+    """A mean without the bias of the convolution before it: x + b - mean = x - (mean - b)."""
+    for bias in biases:
+        bias = _trailing(bias, 1)
+        if bias.shape != mean.shape:
+            raise ValueError(f"shape {mean.shape}, and {bias.shape} of the convolution's bias")
+        mean = mean - bias.astype(np.float32)
+    return _outgoing(mean)
+
+
+def partner_key(transform: str, key: str) -> str | None:
+    """The key of the second array that a transform needs in a table, whether it is there or not."""
+    if transform == "divide":  # bn[0], bn[1] -> bn[2]
+        return key.rpartition("[")[0] + "[2]"
+    if transform == "less the convolution's bias":
+        key = key.replace("moving_mean", "bias")
+        return re.sub(r"(?<![^/])bn(?=\d|_conv1)", "res", key.replace("_bn/", "_conv/")).replace(
+            "res_conv1/", "conv1/"
+        )
+    return None
 
 
 TRANSFORMS: Mapping[str, Transform] = {
@@ -98,19 +145,14 @@ TRANSFORMS: Mapping[str, Transform] = {
     ),
     "conv2d": _convolution(4),
     "conv3d": _convolution(5),
-    "dense": Transform(
-        "OI -> IO",
-        lambda array, _: _outgoing(_trailing(array, 2).T),
-        lambda array, _: array.T,
-    ),
+    "dense": Transform("OI -> IO", _dense, lambda array, _: array.T),
+    "kept": Transform("as it is", lambda array, _: _outgoing(array), lambda array, _: array, True),
     # The first dense layer: its inputs in C, (L,) H, W order become (L,) H, W, C.
     "flatten": Transform("O(C·HW) -> (HW·C)O", _flatten, _unflatten),
-    # Caffe's batch-norm statistics; cannot be undone to the bit, so `verify` applies it again.
-    "divide": Transform(
-        "divided by [2]",
-        lambda array, context: _outgoing(
-            _trailing(array, 1).astype(np.float32) * _reciprocal(context)
-        ),
-        lambda array, _: array,
+    # These two cannot be undone to the bit, so `verify` applies them again.
+    "divide": Transform("divided by [2]", _divided, lambda array, _: array),
+    "less the convolution's bias": Transform(
+        "less the convolution's bias", _centred, lambda array, _: array
     ),
 }
+AGAIN = ("divide", "less the convolution's bias")

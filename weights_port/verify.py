@@ -10,13 +10,12 @@ import numpy as np
 
 from prernn_jax.errors import InputError
 from prernn_jax.files import backbones
-from weights_port import mapping
-from weights_port.convert import ARCHITECTURES, context_of
+from weights_port.convert import context_of
 from weights_port.formats.open import open_source
 from weights_port.formats.source import Source, sha256
-from weights_port.mapping import Layout
-from weights_port.tables.architecture import Architecture
-from weights_port.transforms import TRANSFORMS
+from weights_port.mapping import Move
+from weights_port.networks import ARCHITECTURES
+from weights_port.transforms import AGAIN, TRANSFORMS
 
 
 @dataclass
@@ -48,12 +47,12 @@ def verify_arrays(path: Path, against: Path) -> tuple[Verdict, Source]:
         InputError: One of the files is bad, or the first was not made by `convert`.
     """
     ours, metadata = backbones.read_parameters(path)
-    architecture, layout = _origin(path, metadata)
+    moves = recorded_moves(path, metadata)
     source = open_source(against)
-    if source.family != layout.family:
+    if source.family != metadata.get("source_family"):
         raise InputError(
-            f"{against} is {source.format}; {path} was made from a file of the layout "
-            f"{layout.name!r} ({layout.family})"
+            f"{against} is {source.format}; {path} was made from a file of the kind "
+            f"{metadata.get('source_format')}"
         )
     verdict = Verdict()
     if sha256(against) != metadata.get("source_sha256"):
@@ -61,25 +60,28 @@ def verify_arrays(path: Path, against: Path) -> tuple[Verdict, Source]:
             f"{against.name} is not the file it was made from "
             f"({metadata.get('source_file')}): the SHA-256 differs"
         )
-    assignment = mapping.assign(layout, source.arrays)
-    verdict.faults += assignment.faults
-    width = backbones.read_json_object(metadata, "arguments", where=str(path)).get("width", 64)
-    for move in assignment.moves:
-        context = context_of(source, move.source, architecture.channels * width)
-        original = source.arrays[move.source]
-        if move.target not in ours:
-            verdict.faults.append(f"{move.source}: no {move.target} in {path.name}")
+    channels = _channels(path, metadata)
+    for move in moves:
+        if move.source not in source.arrays or move.target not in ours:
+            lacks = path if move.source in source.arrays else against
+            verdict.faults.append(f"{move.source} -> {move.target}: not in {lacks.name}")
             continue
-        if move.transform == "divide":  # cannot be undone to the bit: done again
-            original = TRANSFORMS["divide"].apply(original, context).view
+        context = context_of(source, move, channels)
+        original = source.arrays[move.source]
+        if move.transform in AGAIN:
+            original = TRANSFORMS[move.transform].apply(original, context).view
         undone = TRANSFORMS[move.transform].undo(ours[move.target], context)
         fault = _difference(undone, original)
         if fault:
             verdict.faults.append(f"{move.source} -> {move.target}: {fault}")
         else:
             verdict.equal += 1
+    known = {move.source for move in moves} | json.loads(metadata.get("left_out", "{}")).keys()
+    verdict.faults += [
+        f"{key}: not used, nor left out on purpose" for key in source.arrays if key not in known
+    ]
     fresh = set(json.loads(metadata.get("fresh", "[]")))
-    given = {move.target for move in assignment.moves} | fresh
+    given = {move.target for move in moves} | fresh
     verdict.faults += [
         f"{name}: not from the file"
         for name in ours
@@ -88,21 +90,39 @@ def verify_arrays(path: Path, against: Path) -> tuple[Verdict, Source]:
     return verdict, source
 
 
-def _origin(path: Path, metadata: dict[str, str]) -> tuple[Architecture, Layout]:
+def recorded_moves(path: Path, metadata: dict[str, str]) -> list[Move]:
+    """Which array of the original became which parameter, as `convert` wrote it down.
+
+    Raises:
+        InputError: The file was not made by `convert`, or was changed afterwards.
+    """
     if "derived" in metadata:
         raise InputError(
             f"{path} was changed after its conversion ({metadata['derived']}); verify the file "
             "that it was made from"
         )
-    for architecture in ARCHITECTURES.values():
-        if architecture.backbone == metadata.get("architecture"):
-            layout = architecture.layout(metadata.get("layout", ""))
-            if layout is not None:
-                return architecture, layout
-    raise InputError(
-        f"{path} does not say from which layout it was converted; verify takes a file that "
-        "`prernn-port convert` wrote"
+    if not {"sources", "transforms", "partners"} <= metadata.keys():
+        raise InputError(
+            f"{path} does not say from what it was converted; verify takes a file that "
+            "`prernn port convert` wrote"
+        )
+    sources, transforms, partners = (
+        backbones.read_json_object(metadata, name, where=str(path))
+        for name in ("sources", "transforms", "partners")
     )
+    return [
+        Move(source, target, transforms[target], tuple(partners.get(target, ())))
+        for target, source in sources.items()
+    ]
+
+
+def _channels(path: Path, metadata: dict[str, str]) -> int:
+    """Channels of the feature map before the first dense layer."""
+    width = backbones.read_json_object(metadata, "arguments", where=str(path)).get("width", 64)
+    factor = next(
+        a.channels for a in ARCHITECTURES.values() if a.backbone == metadata.get("architecture")
+    )
+    return factor * int(width)
 
 
 def _difference(undone: np.ndarray, original: np.ndarray) -> str | None:
@@ -128,7 +148,7 @@ def print_verdict(verdict: Verdict, say: Callable[[str], None] = print) -> None:
 
 
 def layer_reports(path: Path, source: Source, image: Path | None) -> float | None:
-    """Runs the original network and ours on the same inputs and print what differs.
+    """Runs the original network and ours on the same inputs and prints what differs.
 
     Returns:
         The largest relative difference of a layer; None where torch is not installed.
@@ -139,8 +159,7 @@ def layer_reports(path: Path, source: Source, image: Path | None) -> float | Non
     from weights_port.report import print_parity
 
     _, metadata = backbones.read_parameters(path)
-    _, layout = _origin(path, metadata)
-    moves = mapping.assign(layout, source.arrays).moves
+    moves = recorded_moves(path, metadata)
     inputs = example_inputs(backbones.load_pretrained(path), metadata, image)
     return max(
         print_parity(name, parity(backbones.load_pretrained(path), metadata, source, moves, x))

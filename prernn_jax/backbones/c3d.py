@@ -7,7 +7,7 @@ clips (N, L, H, W, C); its fully connected layers can become recurrent (`head`).
 from collections.abc import Sequence
 from functools import partial
 from string import ascii_lowercase
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 from flax import nnx
@@ -16,6 +16,7 @@ from prernn_jax.backbones.head import HeadLayer
 from prernn_jax.cpu.conv import conv_general_dilated
 from prernn_jax.cpu.dense import dot_general
 from prernn_jax.cpu.pool import max_pool
+from prernn_jax.errors import InputError
 
 Variant = Literal["caffe", "pytorch"]
 STAGE_SIZES = (1, 1, 2, 2, 2)
@@ -42,13 +43,17 @@ class C3D(nnx.Module):
         dropout: Rate of the dropout.
         variant: Pooling. `caffe` keeps a last half-filled window (ceil mode): pool5 sees rows
             (0,1), (2,3), (4,5), (6). `pytorch` (the ports) drops it, but pads the last pooling by
-                one
-            row and column on both sides: (0), (1,2), (3,4), (5,6). The weights tell which one they
-            need.
+            one row and column on both sides: (0), (1,2), (3,4), (5,6). A file of weights says
+            which one they need.
         stage_sizes: Convolutions in each stage; fewer make a compact network for small clips.
-        stride: Of the first convolution over the image; C3D has 1.
-        rngs: Source of the initial weights.
+        stride: Step of the first convolution over the image; 1 in C3D.
+        rngs: Source of the initial weights; seed 0 when None.
+
+    Raises:
+        InputError: There is no such variant, or the clips are too small for the poolings.
     """
+
+    axes: ClassVar[str] = "LHWC"
 
     def __init__(
         self,
@@ -63,11 +68,15 @@ class C3D(nnx.Module):
         stage_sizes: Sequence[int] = STAGE_SIZES,
         stride: int = 1,
         *,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None = None,
     ) -> None:
         if variant not in ("caffe", "pytorch"):
-            raise ValueError(f"variant is {variant!r}; expected 'caffe' or 'pytorch'")
-        self.variant = variant
+            raise InputError(f"variant is {variant!r}; expected 'caffe' or 'pytorch'")
+        rngs = nnx.Rngs(0) if rngs is None else rngs
+        self.width, self.hidden = width, hidden
+        self.clip_length, self.image_size = clip_length, image_size
+        self.dropout, self.variant = dropout, variant
+        self.stage_sizes, self.stride = tuple(stage_sizes), stride
         self.stages = tuple(
             tuple(f"conv{stage}{letter}" for letter in ascii_lowercase[:size])
             for stage, size in enumerate(stage_sizes, start=1)
@@ -86,8 +95,9 @@ class C3D(nnx.Module):
                 setattr(self, name, conv)
                 inputs = channels
             if min(sizes) < 1:
-                raise ValueError(
-                    f"clips of {clip_length} frames of {image_size} leave nothing to pool"
+                raise InputError(
+                    f"clips of {clip_length} frames of size {image_size} are too small for "
+                    f"{len(self.stages)} poolings; give longer or larger ones, or fewer stages"
                 )
             window, padding = self._pooling(stage, sizes)
             sizes = tuple(
@@ -99,7 +109,7 @@ class C3D(nnx.Module):
         self.fc6 = dense(features, hidden)
         self.fc7 = dense(hidden, hidden)
         self.fc8 = dense(hidden, num_outputs)
-        self.dropout = nnx.Dropout(dropout)
+        self.drop = nnx.Dropout(dropout)
 
     def _pooling(self, stage: int, sizes: tuple[int, ...]) -> tuple[tuple[int, ...], Padding]:
         """Window (= stride) and padding of a stage's pooling over (L, H, W)."""
@@ -111,6 +121,18 @@ class C3D(nnx.Module):
         window = (min(window[0], sizes[0]), *window[1:])
         side = (1, 1) if stage == len(self.stages) else (0, 0)
         return window, ((0, 0), side, side)
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs K of the output layer."""
+        size: int = self.fc8.out_features
+        return size
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input."""
+        size: int = getattr(self, self.stages[0][0]).in_features
+        return size
 
     @property
     def head(self) -> tuple[HeadLayer, ...]:
@@ -137,7 +159,7 @@ class C3D(nnx.Module):
         x = self.trunk(x)
         for layer, key in zip((self.fc6, self.fc7), keys, strict=True):
             x = nnx.relu(layer(x))  # (N, F)
-            x = self.dropout(x, deterministic=key is None, rngs=key)
+            x = self.drop(x, deterministic=key is None, rngs=key)
         return x
 
     def __call__(self, x: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:

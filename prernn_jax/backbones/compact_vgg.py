@@ -1,5 +1,7 @@
 """A network of VGG16's form for small pictures: few convolutions, then fc6, fc7 and fc8."""
 
+from typing import ClassVar
+
 import jax
 from flax import nnx
 
@@ -17,12 +19,14 @@ class CompactVGG(nnx.Module):
 
     Args:
         num_outputs: Outputs K.
-        channels: Of the convolutions; each halves height and width (rounded up).
+        channels: Channels of each convolution; each halves height and width (rounded up).
         hidden: Features of fc6 and fc7.
         image_size: Height and width of the images in pixels.
         in_channels: Channels of the input.
-        rngs: Source of the initial weights.
+        rngs: Source of the initial weights; seed 0 when None.
     """
+
+    axes: ClassVar[str] = "HWC"
 
     def __init__(
         self,
@@ -32,8 +36,10 @@ class CompactVGG(nnx.Module):
         image_size: int = 48,
         in_channels: int = 3,
         *,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None = None,
     ) -> None:
+        rngs = nnx.Rngs(0) if rngs is None else rngs
+        self.channels, self.hidden, self.image_size = tuple(channels), hidden, image_size
         self.convs = tuple(f"conv{number}" for number in range(1, len(channels) + 1))
         inputs, side = in_channels, image_size
         for name, outputs in zip(self.convs, channels, strict=True):
@@ -46,6 +52,18 @@ class CompactVGG(nnx.Module):
         self.fc6 = nnx.Linear(side * side * inputs, hidden, kernel_init=_he_fan_in, rngs=rngs)
         self.fc7 = nnx.Linear(hidden, hidden, kernel_init=_he_fan_in, rngs=rngs)
         self.fc8 = nnx.Linear(hidden, num_outputs, rngs=rngs)
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs K of the output layer."""
+        size: int = self.fc8.out_features
+        return size
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input."""
+        size: int = getattr(self, self.convs[0]).in_features
+        return size
 
     @property
     def head(self) -> tuple[HeadLayer, ...]:

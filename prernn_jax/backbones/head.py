@@ -1,5 +1,15 @@
-"""What a network's last layers are, so that they can be made recurrent."""
+"""What a backbone says of itself: its last layers, and how it was made.
 
+A backbone of ours has
+
+- `head`, its last layers in order; the output layer is the last entry;
+- `trunk`, everything before them, and `features`, everything before the output layer;
+- `axes`, the letters of the axes of one frame: "HWC", or "LHWC" where a frame is a short clip;
+- each argument of its constructor as an attribute of the same name, so that a file can say how to
+  build it again.
+"""
+
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,25 +37,32 @@ class HeadLayer:
 
 
 def is_backbone(model: Any) -> bool:
-    """Whether a network follows the contract of `prernn_jax.backbones`."""
+    """Whether a network has the `head`, `trunk` and `features` of a backbone of ours."""
     return all(hasattr(model, name) for name in ("head", "trunk", "features"))
 
 
-def choose_layers(model: Any, layers: Sequence[str] | None) -> list[str]:
-    """The layers to make recurrent; a backbone's in its own order, None being all that can be.
+def constructor_arguments(model: Any) -> dict[str, Any]:
+    """The arguments of a backbone's constructor that differ from their defaults."""
+    parameters = inspect.signature(type(model).__init__).parameters
+    given = {name: getattr(model, name) for name in parameters if name not in ("self", "rngs")}
+    return {name: value for name, value in given.items() if value != parameters[name].default}
+
+
+def choose_layers(model: Any, layers: str | Sequence[str] | None) -> list[str]:
+    """The layers to make recurrent: a backbone's in its own order, all of them for None.
 
     Raises:
-        InputError: None is named, one is named twice, or the network has no such layer.
+        InputError: No layer is named, one is named twice, or the network has no such layer.
     """
     kind = type(model).__name__
-    chosen = list(layers or ())
+    chosen = [layers] if isinstance(layers, str) else list(layers or ())
     if len(set(chosen)) < len(chosen):
-        raise InputError(f"layers {chosen} of {kind}: each can be made recurrent once")
+        raise InputError(f"layers {chosen} of {kind}: name each layer once")
     if not is_backbone(model):
         if not chosen:
             raise InputError(
-                f"name the layers of {kind} to make recurrent, of: "
-                f"{', '.join(linear_names(model)) or 'it has no nnx.Linear'}"
+                f"name the layers of {kind} to make recurrent; its linear layers: "
+                f"{', '.join(linear_names(model)) or 'none'}"
             )
         return chosen
     able = [entry.name for entry in model.head[:-1]]
@@ -57,21 +74,26 @@ def choose_layers(model: Any, layers: Sequence[str] | None) -> list[str]:
 
 
 def output_name(model: Any, given: str | None, wanted_for: str) -> str:
-    """Name of a network's output layer; a foreign network's must be given.
+    """The name of a network's output layer; a foreign network's must be given.
+
+    Args:
+        model: One of our backbones or a foreign network.
+        given: The name, or None.
+        wanted_for: What needs the layer, for the message.
 
     Raises:
-        InputError: It was not given, or is no linear layer, or is not the backbone's.
+        InputError: It was not given, is not a linear layer, or is not the backbone's.
     """
     kind = type(model).__name__
     if is_backbone(model):
         name = model.head[-1].name
         if given not in (None, name):
-            raise InputError(f"output_layer is {given!r}; that of {kind} is {name!r}")
+            raise InputError(f"output_layer is {given!r}; the output layer of {kind} is {name!r}")
         return name
     if given is None:
         raise InputError(
-            f"{wanted_for} needs output_layer=, the name of {kind}'s last layer, "
-            f"of: {', '.join(linear_names(model))}"
+            f"{wanted_for} needs output_layer=, the name of {kind}'s last layer; its linear "
+            f"layers: {', '.join(linear_names(model))}"
         )
     layer = get_layer(model, given)
     if not isinstance(layer, nnx.Linear):

@@ -1,11 +1,11 @@
-"""ResNet with bottleneck blocks (He et al., CVPR 2016), as torchvision or Caffe has it.
+"""ResNet (He et al., CVPR 2016), as torchvision or Caffe has it.
 
 Layer names are torchvision's. The network classifies single images (N, H, W, C); its last
 convolution can become recurrent (`head`).
 """
 
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,14 @@ from flax import nnx
 from prernn_jax.backbones.head import HeadLayer
 from prernn_jax.cpu.conv import conv_general_dilated
 from prernn_jax.cpu.pool import max_pool
+from prernn_jax.errors import InputError
 from prernn_jax.layers.batch_norm import BatchNorm
 
 Variant = Literal["torchvision", "caffe"]
-EXPANSION = 4  # a block's output has so many times the channels of its 3x3 convolution
+Block = Literal["bottleneck", "basic"]
+Place = Literal["first", "second"]  # of a block's convolutions
+Pool = Literal["both", "end"]  # the sides on which the first max-pool is padded
+EXPANSION = 4  # channels that a bottleneck gives out for each one of its 3x3 convolution
 
 _Conv = partial(nnx.Conv, conv_general_dilated=conv_general_dilated, padding=0)
 _he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -30,48 +34,112 @@ class Bottleneck(nnx.Module):
         inputs: Channels that come in.
         features: Channels F of the first two convolutions; the block gives out 4 F.
         stride: Step of the block over the image.
-        variant: The stride lies in the 3x3 (`torchvision`) or in the first 1x1 (`caffe`).
+        place: The convolution that makes the step: the `second` is the 3x3.
+        epsilon: Of the batch-norms.
         rngs: Source of the initial weights.
     """
 
     def __init__(
-        self, inputs: int, features: int, stride: int, variant: Variant, *, rngs: nnx.Rngs
+        self,
+        inputs: int,
+        features: int,
+        stride: int,
+        place: Place = "second",
+        epsilon: float = 1e-5,
+        *,
+        rngs: nnx.Rngs,
     ) -> None:
         outputs = EXPANSION * features
         conv = partial(_Conv, use_bias=False, kernel_init=_he_normal, rngs=rngs)
-        first, second = (1, stride) if variant == "torchvision" else (stride, 1)
+        first, second = (1, stride) if place == "second" else (stride, 1)
         self.conv1 = conv(inputs, features, (1, 1), first)
-        self.bn1 = BatchNorm(features)
+        self.bn1 = BatchNorm(features, epsilon=epsilon)
         self.conv2 = conv(features, features, (3, 3), second, padding=1)
-        self.bn2 = BatchNorm(features)
+        self.bn2 = BatchNorm(features, epsilon=epsilon)
         self.conv3 = conv(features, outputs, (1, 1), 1)
-        self.bn3 = BatchNorm(outputs)
-        if stride != 1 or inputs != outputs:
-            projection = conv(inputs, outputs, (1, 1), stride)
-            self.downsample = nnx.List([projection, BatchNorm(outputs)])
-        else:
-            self.downsample = nnx.List([])
+        self.bn3 = BatchNorm(outputs, epsilon=epsilon)
+        self.downsample = _shortcut(inputs, outputs, stride, epsilon, rngs)
 
     def before_last(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """X (N, H, W, I) -> the input of conv3 (N, h, w, F) and the shortcut (N, h, w, 4F)."""
         y = nnx.relu(self.bn1(self.conv1(x)))
         y = nnx.relu(self.bn2(self.conv2(y)))
-        shortcut = x
-        for layer in self.downsample:
-            shortcut = layer(shortcut)
-        return y, shortcut
+        return y, _through(self.downsample, x)
+
+    def last(self, y: jax.Array, shortcut: jax.Array) -> jax.Array:
+        """What `before_last` gave -> the block's output (N, h, w, 4F)."""
+        return nnx.relu(self.bn3(self.conv3(y)) + shortcut)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """X (N, H, W, I) -> (N, h, w, 4F)."""
-        y, shortcut = self.before_last(x)
-        return nnx.relu(self.bn3(self.conv3(y)) + shortcut)
+        return self.last(*self.before_last(x))
+
+
+class BasicBlock(nnx.Module):
+    """Two 3x3 convolutions with batch-norm, and a shortcut around them (ResNet-18 and 34).
+
+    Args:
+        inputs: Channels that come in.
+        features: Channels F of both convolutions and of the output.
+        stride: Step of the block over the image; the first convolution makes it.
+        place: Not used: there is one place for the stride.
+        epsilon: Of the batch-norms.
+        rngs: Source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        features: int,
+        stride: int,
+        place: Place = "first",
+        epsilon: float = 1e-5,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None:
+        conv = partial(_Conv, use_bias=False, kernel_init=_he_normal, padding=1, rngs=rngs)
+        self.conv1 = conv(inputs, features, (3, 3), stride)
+        self.bn1 = BatchNorm(features, epsilon=epsilon)
+        self.conv2 = conv(features, features, (3, 3), 1)
+        self.bn2 = BatchNorm(features, epsilon=epsilon)
+        self.downsample = _shortcut(inputs, features, stride, epsilon, rngs)
+
+    def before_last(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """X (N, H, W, I) -> the input of conv2 and the shortcut, both (N, h, w, F)."""
+        return nnx.relu(self.bn1(self.conv1(x))), _through(self.downsample, x)
+
+    def last(self, y: jax.Array, shortcut: jax.Array) -> jax.Array:
+        """What `before_last` gave -> the block's output (N, h, w, F)."""
+        return nnx.relu(self.bn2(self.conv2(y)) + shortcut)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """X (N, H, W, I) -> (N, h, w, F)."""
+        return self.last(*self.before_last(x))
+
+
+def _shortcut(inputs: int, outputs: int, stride: int, epsilon: float, rngs: nnx.Rngs) -> nnx.List:
+    """A strided 1x1 convolution with batch-norm, or nothing where the shapes agree."""
+    if stride == 1 and inputs == outputs:
+        return nnx.List([])
+    projection = _Conv(
+        inputs, outputs, (1, 1), stride, use_bias=False, kernel_init=_he_normal, rngs=rngs
+    )
+    return nnx.List([projection, BatchNorm(outputs, epsilon=epsilon)])
+
+
+def _through(layers: nnx.List, x: jax.Array) -> jax.Array:
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 class ResNet(nnx.Module):
-    """Bottleneck ResNet; with the default sizes, ResNet50.
+    """ResNet; with the default sizes, ResNet50.
 
     Args:
-        stage_sizes: Blocks in each stage: (3, 4, 6, 3) is ResNet50.
+        stage_sizes: Blocks in each stage: (3, 4, 6, 3) is ResNet50, and with basic blocks
+            ResNet34; (3, 4, 23, 3) ResNet101; (3, 8, 36, 3) ResNet152; basic (2, 2, 2, 2)
+            ResNet18.
         width: Channels of the stem and of the first stage's 3x3 convolutions; doubles from stage
             to stage. 64 is ResNet50, 32 its half-width variant.
         num_outputs: Classes K.
@@ -79,8 +147,19 @@ class ResNet(nnx.Module):
         variant: `torchvision`: stride in the 3x3, max-pool padded by 1 on both sides. `caffe`
             (KaimingHe/deep-residual-networks): stride in the first 1x1, max-pool padded by one on
             the right and the bottom only (Caffe's ceil mode), conv1 with a bias.
-        rngs: Source of the initial weights.
+        block: Three convolutions in a block, or two. With `basic` blocks no convolution of the
+            head can become recurrent, as the last one is no 1x1.
+        place: Which convolution of a bottleneck makes the stride; None: as `variant` says.
+        pool: Padding of the max-pool, on `both` sides or at the `end`; None: as `variant` says.
+        stem_bias: Whether conv1 has a bias; None: as `variant` says.
+        epsilon: Of the batch-norms: 1e-5 in PyTorch and Caffe, 1.001e-5 or 1e-3 in Keras.
+        rngs: Source of the initial weights; seed 0 when None.
+
+    Raises:
+        InputError: There is no such variant.
     """
+
+    axes: ClassVar[str] = "HWC"
 
     def __init__(
         self,
@@ -89,32 +168,68 @@ class ResNet(nnx.Module):
         num_outputs: int = 1000,
         in_channels: int = 3,
         variant: Variant = "torchvision",
+        block: Block = "bottleneck",
+        place: Place | None = None,
+        pool: Pool | None = None,
+        stem_bias: bool | None = None,
+        epsilon: float = 1e-5,
         *,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None = None,
     ) -> None:
         if variant not in ("torchvision", "caffe"):
-            raise ValueError(f"variant is {variant!r}; expected 'torchvision' or 'caffe'")
-        self.variant = variant
+            raise InputError(f"variant is {variant!r}; expected 'torchvision' or 'caffe'")
+        caffe = variant == "caffe"
+        # As given: a backbone is saved by its constructor's arguments.
+        self.block, self.place, self.pool = block, place, pool
+        self.stem_bias, self.epsilon = stem_bias, epsilon
+        place = place or ("first" if caffe else "second")
+        pool = pool or ("end" if caffe else "both")
+        for name, value, able in (
+            ("block", block, ("bottleneck", "basic")),
+            ("place", place, ("first", "second")),
+            ("pool", pool, ("both", "end")),
+        ):
+            if value not in able:
+                raise InputError(f"{name} is {value!r}; expected {able[0]!r} or {able[1]!r}")
+        self.padding = (1, 1) if pool == "both" else (0, 1)
+        rngs = nnx.Rngs(0) if rngs is None else rngs
+        self.width, self.variant = width, variant
         self.stage_sizes = tuple(stage_sizes)
         self.conv1 = _Conv(
-            in_channels, width, (7, 7), 2, padding=3, use_bias=variant == "caffe",
+            in_channels, width, (7, 7), 2, padding=3,
+            use_bias=caffe if stem_bias is None else stem_bias,
             kernel_init=_he_normal, rngs=rngs,
         )  # fmt: skip
-        self.bn1 = BatchNorm(width)
+        self.bn1 = BatchNorm(width, epsilon=epsilon)
+        make = Bottleneck if block == "bottleneck" else BasicBlock
         inputs = width
         for number, size in enumerate(self.stage_sizes, start=1):
             features = width * 2 ** (number - 1)
             blocks = []
             for index in range(size):
                 stride = 2 if number > 1 and index == 0 else 1
-                blocks.append(Bottleneck(inputs, features, stride, variant, rngs=rngs))
-                inputs = EXPANSION * features
+                blocks.append(make(inputs, features, stride, place, epsilon, rngs=rngs))
+                inputs = features * (EXPANSION if block == "bottleneck" else 1)
             setattr(self, f"layer{number}", nnx.List(blocks))
         self.fc = nnx.Linear(inputs, num_outputs, rngs=rngs)
 
     @property
+    def num_outputs(self) -> int:
+        """Outputs K of the output layer."""
+        size: int = self.fc.out_features
+        return size
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input."""
+        size: int = self.conv1.in_features
+        return size
+
+    @property
     def head(self) -> tuple[HeadLayer, ...]:
-        """The last convolution and the classifier."""
+        """The last convolution where it is a 1x1, and the classifier."""
+        if self.block == "basic":
+            return (HeadLayer("fc"),)
         last = f"layer{len(self.stage_sizes)}.{self.stage_sizes[-1] - 1}.conv3"
         return HeadLayer(last, nnx.relu), HeadLayer("fc")
 
@@ -128,8 +243,7 @@ class ResNet(nnx.Module):
             The last convolution's input (N, h, w, D) and the last block's shortcut (N, h, w, F).
         """
         x = nnx.relu(self.bn1(self.conv1(x)))  # (N, H/2, W/2, width)
-        padding = (1, 1) if self.variant == "torchvision" else (0, 1)
-        x = max_pool(x, (3, 3), (2, 2), (padding, padding))  # (N, H/4, W/4, width)
+        x = max_pool(x, (3, 3), (2, 2), (self.padding, self.padding))  # (N, H/4, W/4, width)
         blocks = [
             block
             for number in range(1, len(self.stage_sizes) + 1)
@@ -143,8 +257,7 @@ class ResNet(nnx.Module):
         """Images (N, H, W, C) -> the average-pooled features (N, F)."""
         y, shortcut = self.trunk(x)
         block = getattr(self, f"layer{len(self.stage_sizes)}")[-1]
-        y = nnx.relu(block.bn3(block.conv3(y)) + shortcut)  # (N, h, w, F)
-        return jnp.mean(y, axis=(1, 2))  # (N, F)
+        return jnp.mean(block.last(y, shortcut), axis=(1, 2))  # (N, F)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Images (N, H, W, C) -> logits (N, K)."""

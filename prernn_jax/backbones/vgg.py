@@ -1,11 +1,11 @@
-"""VGG16 (Simonyan and Zisserman, ICLR 2015, configuration D), channels last.
+"""VGG (Simonyan and Zisserman, ICLR 2015), channels last; VGG16 unless told otherwise.
 
 Layer names are those of Caffe's `VGG_ILSVRC_16_layers`. The network classifies single images
 (N, H, W, C); its fully connected layers can become recurrent (`head`).
 """
 
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 from flax import nnx
@@ -14,6 +14,8 @@ from prernn_jax.backbones.head import HeadLayer
 from prernn_jax.cpu.conv import conv_general_dilated
 from prernn_jax.cpu.dense import dot_general
 from prernn_jax.cpu.pool import max_pool
+from prernn_jax.errors import InputError
+from prernn_jax.layers.batch_norm import BatchNorm
 
 Variant = Literal["torchvision", "caffe"]
 STAGES = (2, 2, 3, 3, 3)  # convolutions before each pooling
@@ -23,7 +25,7 @@ _he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 class VGG16(nnx.Module):
-    """Thirteen 3x3 convolutions in five stages, then fc6, fc7 and fc8.
+    """3x3 convolutions in five stages, thirteen unless told otherwise, then fc6, fc7 and fc8.
 
     The flattening before fc6 is in H, W, C order. Dropout follows fc6 and fc7 when a key is given.
 
@@ -37,8 +39,16 @@ class VGG16(nnx.Module):
         dropout: Rate of the dropout.
         variant: How the 2x2 pooling treats an odd size: `torchvision` drops the last row, `caffe`
             keeps it (ceil mode). At 224 they are the same.
-        rngs: Source of the initial weights.
+        stages: Convolutions before each pooling: (2, 2, 3, 3, 3) is VGG16, (1, 1, 2, 2, 2) VGG11,
+            (2, 2, 2, 2, 2) VGG13, (2, 2, 4, 4, 4) VGG19.
+        batch_norm: Put a batch-norm, `bn1_1` and so on, between each convolution and its ReLU.
+        rngs: Source of the initial weights; seed 0 when None.
+
+    Raises:
+        InputError: There is no such variant, or the images are too small for five poolings.
     """
+
+    axes: ClassVar[str] = "HWC"
 
     def __init__(
         self,
@@ -49,35 +59,60 @@ class VGG16(nnx.Module):
         in_channels: int = 3,
         dropout: float = 0.5,
         variant: Variant = "torchvision",
+        stages: tuple[int, ...] = STAGES,
+        batch_norm: bool = False,
         *,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None = None,
     ) -> None:
         if variant not in ("torchvision", "caffe"):
-            raise ValueError(f"variant is {variant!r}; expected 'torchvision' or 'caffe'")
-        self.variant = variant
+            raise InputError(f"variant is {variant!r}; expected 'torchvision' or 'caffe'")
+        if len(stages) != len(FACTORS):
+            raise InputError(f"stages is {stages}; expected {len(FACTORS)} numbers")
+        self.stages = tuple(stages)
+        self.batch_norm = batch_norm
+        rngs = nnx.Rngs(0) if rngs is None else rngs
+        self.width, self.hidden, self.image_size = width, hidden, image_size
+        self.dropout, self.variant = dropout, variant
         height, breadth = (
             (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         )
         inputs = in_channels
-        for stage, (count, factor) in enumerate(zip(STAGES, FACTORS, strict=True), start=1):
+        for stage, (count, factor) in enumerate(zip(stages, FACTORS, strict=True), start=1):
             for index in range(1, count + 1):
                 conv = nnx.Conv(
                     inputs, width * factor, (3, 3), padding=1, kernel_init=_he_normal,
                     conv_general_dilated=conv_general_dilated, rngs=rngs,
                 )  # fmt: skip
                 setattr(self, f"conv{stage}_{index}", conv)
+                if batch_norm:
+                    setattr(self, f"bn{stage}_{index}", BatchNorm(width * factor))
                 inputs = width * factor
             height, breadth = self._pooled(height), self._pooled(breadth)
         if height * breadth == 0:
-            raise ValueError(f"image_size {image_size} leaves nothing after five poolings")
+            raise InputError(
+                f"image_size is {image_size}; five poolings need 32 or more in each direction"
+            )
         dense = partial(nnx.Linear, dot_general=dot_general, rngs=rngs)
         self.fc6 = dense(height * breadth * inputs, hidden)
         self.fc7 = dense(hidden, hidden)
         self.fc8 = dense(hidden, num_outputs)
-        self.dropout = nnx.Dropout(dropout)
+        self.drop = nnx.Dropout(dropout)
 
     def _pooled(self, size: int) -> int:
         return (size + 1) // 2 if self.variant == "caffe" else size // 2
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs K of the output layer."""
+        size: int = self.fc8.out_features
+        return size
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input."""
+        first = "conv1_1"  # the convolutions are set by name, unknown to a type checker
+        size: int = getattr(self, first).in_features
+        return size
 
     @property
     def head(self) -> tuple[HeadLayer, ...]:
@@ -86,9 +121,10 @@ class VGG16(nnx.Module):
 
     def trunk(self, x: jax.Array) -> jax.Array:
         """Images (N, H, W, C) -> the inputs of fc6 (N, D), flattened in H, W, C order."""
-        for stage, count in enumerate(STAGES, start=1):
+        for stage, count in enumerate(self.stages, start=1):
             for index in range(1, count + 1):
-                x = nnx.relu(getattr(self, f"conv{stage}_{index}")(x))
+                x = getattr(self, f"conv{stage}_{index}")(x)
+                x = nnx.relu(getattr(self, f"bn{stage}_{index}")(x) if self.batch_norm else x)
             # Caffe's ceil mode: one row and column of -inf below and to the right of odd sizes.
             pads = [(0, 2 * self._pooled(size) - size) for size in x.shape[1:3]]
             padding = pads if self.variant == "caffe" else "VALID"
@@ -106,7 +142,7 @@ class VGG16(nnx.Module):
         x = self.trunk(x)
         for layer, key in zip((self.fc6, self.fc7), keys, strict=True):
             x = nnx.relu(layer(x))  # (N, F)
-            x = self.dropout(x, deterministic=key is None, rngs=key)
+            x = self.drop(x, deterministic=key is None, rngs=key)
         return x
 
     def __call__(self, x: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:

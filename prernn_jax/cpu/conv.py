@@ -42,8 +42,9 @@ def conv_general_dilated(
 ) -> Array:
     """Convolves as `jax.lax.conv_general_dilated` does; takes the same arguments.
 
-    Channels-last 2-D and 3-D convolutions without dilation and groups have their own gradients
-    (and no forward-mode derivative); all others go to XLA as they come.
+    Channels-last 2-D and 3-D convolutions without dilation and groups have their own gradients.
+    These can be differentiated again, in either mode; forward mode without a gradient inside
+    (`jax.jvp`, `jax.jacfwd`) is a TypeError. All others go to XLA as they come.
 
     Args:
         lhs: Input, (N, H, W, I) or (N, L, H, W, I) on the fast path.
@@ -117,31 +118,43 @@ def _has_one_tap(pads: Pads, rhs: Array) -> bool:
     return set(rhs.shape[:-2]) == {1} and set(pads) == {(0, 0)}
 
 
-def _on_cpu(strides: Sequence[int], pads: Pads, precision: Any, lhs: Array, rhs: Array) -> Array:
+def _on_cpu(
+    convolve: Callable[..., Array],
+    strides: Sequence[int],
+    pads: Pads,
+    precision: Any,
+    lhs: Array,
+    rhs: Array,
+) -> Array:
+    """The convolution for a CPU; `convolve` (`_conv` or `_plain`) is what does its planes."""
     if _has_one_tap(pads, rhs):
         met = lax.slice(lhs, [0] * lhs.ndim, lhs.shape, [1, *strides, 1])
         rows = met.reshape(-1, met.shape[-1])
         y = jnp.matmul(rows, rhs.reshape(rhs.shape[-2:]), precision=precision)
         return y.reshape(*met.shape[:-1], -1)
     if lhs.ndim == 5:
-        plane = partial(_conv, tuple(strides[1:]), pads[1:], precision)
+        plane = partial(convolve, tuple(strides[1:]), pads[1:], precision)
         return convolve_frames(plane, lhs, rhs, strides[0], pads[0])
     return _xla(strides, pads, precision, lhs, rhs)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _conv(strides: tuple[int, ...], pads: Pads, precision: Any, lhs: Array, rhs: Array) -> Array:
+def _plain(strides: tuple[int, ...], pads: Pads, precision: Any, lhs: Array, rhs: Array) -> Array:
+    """The convolution with the derivatives that JAX gives it, in either mode."""
     xla = partial(_xla, strides, pads, precision)
     if lhs.ndim == 4 and not _has_one_tap(pads, rhs):
         return xla(lhs, rhs)
-    on_cpu = partial(_on_cpu, strides, pads, precision)
+    on_cpu = partial(_on_cpu, _plain, strides, pads, precision)
     return lax.platform_dependent(lhs, rhs, cpu=on_cpu, default=xla)
+
+
+_conv = jax.custom_vjp(_plain, nondiff_argnums=(0, 1, 2))
 
 
 def _conv_forward(
     strides: tuple[int, ...], pads: Pads, precision: Any, lhs: Array, rhs: Array
 ) -> tuple[Array, tuple[Array, Array]]:
-    return _conv(strides, pads, precision, lhs, rhs), (lhs, rhs)
+    # Not `_conv`: derivatives of this are second derivatives, also in forward mode.
+    return _plain(strides, pads, precision, lhs, rhs), (lhs, rhs)
 
 
 def _gradients(convolve: Callable[[Array, Array], Array]) -> tuple[_Gradient, _Gradient]:
@@ -164,7 +177,7 @@ def _conv_backward(
     # A 1x1 window's kernel gradient is JAX's, a product of x and grad as they lie. A transposed
     # copy of x would take in the operations that x comes from, since XLA's CPU compiler fuses
     # across barriers: in a ResNet each copy then computes the whole stage, column by column.
-    on_cpu_input, on_cpu_kernel = _gradients(partial(_on_cpu, strides, pads, precision))
+    on_cpu_input, on_cpu_kernel = _gradients(partial(_on_cpu, _conv, strides, pads, precision))
 
     def phases(lhs: Array, rhs: Array, grad: Array) -> Array:
         return input_gradient(grad, rhs, lhs.shape, strides, pads, precision)

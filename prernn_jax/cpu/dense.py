@@ -26,7 +26,8 @@ def dot_general(
     """Multiplies as `jax.lax.dot_general` does; takes the same arguments.
 
     Products of rows (..., D) with a matrix (D, F), such as those of `nnx.Linear`, have their own
-    gradients (and no forward-mode derivative); all others go to XLA as they come.
+    gradients. These can be differentiated again, in either mode; forward mode without a gradient
+    inside (`jax.jvp`, `jax.jacfwd`) is a TypeError. All others go to XLA as they come.
 
     Args:
         lhs: (..., D) on the fast path.
@@ -67,7 +68,8 @@ def _product(precision: Any, rows: Array, matrix: Array) -> Array:
 
 
 def _forward(precision: Any, rows: Array, matrix: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _product(precision, rows, matrix), (rows, matrix)
+    # Not `_product`: derivatives of this are second derivatives, also in forward mode.
+    return jnp.matmul(rows, matrix, precision=precision), (rows, matrix)
 
 
 def _backward(precision: Any, saved: tuple[Array, Array], grad: Array) -> tuple[Array, Array]:

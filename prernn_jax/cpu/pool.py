@@ -26,7 +26,9 @@ def max_pool(
 ) -> Array:
     """Maximum over windows of the spatial dimensions.
 
-    Where several values of a window are the largest, the first gets the gradient.
+    Where several values of a window are the largest, the first gets the gradient. The gradient can
+    be differentiated again, in either mode; forward mode without a gradient inside (`jax.jvp`,
+    `jax.jacfwd`) is a TypeError.
 
     Args:
         x: (N, spatial..., C), floating point.
@@ -119,17 +121,35 @@ def _gather(window: _Sizes, strides: _Sizes, pads: _Pads, x: Array, y: Array, gr
     return lax.slice(full, (0, *starts, 0), (x.shape[0], *stops, x.shape[-1]))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _max_pool(window: _Sizes, strides: _Sizes, pads: _Pads, x: Array) -> Array:
+def _pooled(window: _Sizes, strides: _Sizes, pads: _Pads, x: Array) -> Array:
     slices = functools.partial(_maximum, window, strides, pads)
     xla = functools.partial(_reduce_window, window, strides, pads)
     return lax.platform_dependent(x, cpu=slices, default=xla)
 
 
+_max_pool = jax.custom_vjp(_pooled, nondiff_argnums=(0, 1, 2))
+# What the gradient's own derivatives go through, in either mode: they have to give a window's
+# slope to the first of its largest values too, and JAX's for `jnp.maximum` would share it out.
+_with_tangent = jax.custom_jvp(_pooled, nondiff_argnums=(0, 1, 2))
+
+
+@_with_tangent.defjvp
+def _tangent(
+    window: _Sizes, strides: _Sizes, pads: _Pads, given: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+    (x,), (dx,) = given, tangents
+    y = _with_tangent(window, strides, pads, x)
+    dy = jnp.zeros(y.shape, dx.dtype)
+    parts = _slices(window, strides, pads, x), _slices(window, strides, pads, dx)
+    for part, slope in reversed(list(zip(*parts, strict=True))):
+        dy = jnp.where(part == y, slope, dy)
+    return y, dy
+
+
 def _forward(
     window: _Sizes, strides: _Sizes, pads: _Pads, x: Array
 ) -> tuple[Array, tuple[Array, Array]]:
-    y = _max_pool(window, strides, pads, x)
+    y = _with_tangent(window, strides, pads, x)
     return y, (x, y)
 
 

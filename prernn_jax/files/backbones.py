@@ -9,9 +9,11 @@ The arrays carry the flat names of the network's variables (`conv1_1.kernel`,
 | `arguments` | the constructor's arguments as a JSON object; `{}` is the published network |
 | `variant` | optional: the constructor's `variant`, where the weights' origin decides it |
 | `preprocessing` | optional: what these weights expect of images, see `preprocess.py` |
-| `sequence` | only in files of sequence models, see `saved_model.py` |
+| `sequence` | only in files of sequence models, see `models.py` |
 
-Arrays whose name begins with `preprocessing.` belong to the last and not to the network.
+Whatever else the metadata say, such as where the weights come from, is kept with the network in
+its attribute `notes` and written again. Arrays whose name begins with `preprocessing.` belong to
+the preprocessing and not to the network.
 """
 
 import json
@@ -24,11 +26,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from prernn_jax.backbones.head import constructor_arguments
 from prernn_jax.errors import InputError
 from prernn_jax.files import safetensors
 from prernn_jax.preprocess import Preprocessing
 
-_LISTED = 12  # names that an error message quotes of each kind
+VOLUME = "preprocessing.mean_volume"
+_LISTED = 12  # names of each kind that an error message quotes
+_DESCRIBED = ("architecture", "arguments", "variant", "preprocessing", "sequence")
 
 
 def save_parameters(
@@ -43,7 +48,7 @@ def save_parameters(
     Args:
         path: The file.
         parameters: Numpy or JAX arrays by flat dotted name, as `flat_parameters` gives them.
-        metadata: Text by text; what `load_pretrained` needs is said at the top of this module.
+        metadata: Text by text; the table at the top of this module lists what loading needs.
         overwrite: Replace an existing file.
 
     Raises:
@@ -74,7 +79,7 @@ def flat_parameters(model: nnx.Module) -> dict[str, jax.Array]:
 
 
 def load_pretrained(path: str | os.PathLike[str]) -> nnx.Module:
-    """Builds the network that a file describes and fill it with the file's arrays.
+    """Reads a backbone; `prernn_jax.load` reads sequence models too.
 
     Returns:
         VGG16, C3D, ResNet or CompactVGG, with `model.preprocess` set when the file says what its
@@ -86,15 +91,76 @@ def load_pretrained(path: str | os.PathLike[str]) -> nnx.Module:
     parameters, metadata = read_parameters(path)
     if "sequence" in metadata:
         raise InputError(
-            f"{path} holds a sequence model, not a backbone; read it with "
-            "prernn_jax.files.models.load_model"
+            f"{path} holds a sequence model, not a backbone; read it with prernn_jax.load"
         )
     model = build(metadata, where=str(path))
-    volume = parameters.pop("preprocessing.mean_volume", None)
-    fill(model, parameters, where=str(path))
-    if "preprocessing" in metadata:
-        model.preprocess = Preprocessing.from_json(metadata["preprocessing"], volume)
+    complete(model, model, parameters, metadata, where=str(path))
     return model
+
+
+def complete(
+    model: nnx.Module,
+    backbone: Any,
+    parameters: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+    *,
+    where: str,
+) -> None:
+    """Gives a model, as `build` left it, a file's arrays and its backbone the file's notes.
+
+    Args:
+        model: The backbone, or the sequence model around it.
+        backbone: The backbone.
+        parameters: The file's arrays.
+        metadata: The file's metadata.
+        where: What to call the file in messages.
+
+    Raises:
+        InputError: The arrays do not fit the model.
+    """
+    arrays = {name: array for name, array in parameters.items() if name != VOLUME}
+    fill(model, arrays, where=where)
+    if "preprocessing" in metadata:
+        backbone.preprocess = Preprocessing.from_json(
+            metadata["preprocessing"], parameters.get(VOLUME)
+        )
+    notes = tuple((key, value) for key, value in metadata.items() if key not in _DESCRIBED)
+    if notes:
+        backbone.notes = notes
+
+
+def describe(backbone: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What a file says of a backbone beside its parameters.
+
+    Returns:
+        Further arrays, and the metadata from which the backbone is built again.
+
+    Raises:
+        InputError: It is not a backbone of ours.
+    """
+    names = [name for name, kind in _architectures().items() if type(backbone) is kind]
+    if not names:
+        raise InputError(
+            f"a {type(backbone).__name__} cannot be built again from a file; only a backbone "
+            f"({', '.join(_architectures())}) or a model made from one is saved this way: write "
+            "nnx.state(model) with orbax, or flat_parameters(model) with safetensors"
+        )
+    arguments = constructor_arguments(backbone)
+    variant = {} if "variant" not in arguments else {"variant": arguments.pop("variant")}
+    arrays: dict[str, np.ndarray] = {}
+    preprocess = getattr(backbone, "preprocess", None)
+    preprocessing = {}
+    if isinstance(preprocess, Preprocessing):
+        preprocessing["preprocessing"] = preprocess.to_json()
+        if preprocess.mean_volume is not None:
+            arrays[VOLUME] = preprocess.mean_volume
+    return arrays, {
+        **dict(getattr(backbone, "notes", ())),
+        "architecture": names[0],
+        "arguments": json.dumps(arguments),
+        **variant,
+        **preprocessing,
+    }
 
 
 def build(metadata: Mapping[str, str], *, where: str = "metadata") -> Any:
@@ -108,30 +174,30 @@ def constructor(
     """A function that makes the network that the metadata describe, with fresh weights.
 
     Raises:
-        InputError: The metadata name no network that we have, or are no JSON.
+        InputError: The metadata name none of our networks, or hold no valid JSON.
     """
-    from prernn_jax.backbones.c3d import C3D
-    from prernn_jax.backbones.compact_vgg import CompactVGG
-    from prernn_jax.backbones.resnet import ResNet
-    from prernn_jax.backbones.vgg import VGG16
-
-    classes: dict[str, Any] = {
-        "vgg16": VGG16,
-        "c3d": C3D,
-        "resnet": ResNet,
-        "compact_vgg": CompactVGG,
-    }
+    classes = _architectures()
     architecture = metadata.get("architecture")
     if architecture not in classes:
         raise InputError(
             f"{where}: architecture {architecture!r} in the metadata, expected one of "
-            f"{', '.join(classes)}; was the file written by `prernn-port convert`?"
+            f"{', '.join(classes)}; was the file written by `prernn port convert`?"
         )
     arguments = read_json_object(metadata, "arguments", where=where)
     arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     if "variant" in metadata:
         arguments["variant"] = metadata["variant"]
-    return lambda: classes[architecture](**arguments, rngs=nnx.Rngs(0))
+    return lambda: classes[architecture](**arguments)
+
+
+def _architectures() -> dict[str, Any]:
+    """The classes of our backbones by the names that the files have for them."""
+    from prernn_jax.backbones.c3d import C3D
+    from prernn_jax.backbones.compact_vgg import CompactVGG
+    from prernn_jax.backbones.resnet import ResNet
+    from prernn_jax.backbones.vgg import VGG16
+
+    return {"vgg16": VGG16, "c3d": C3D, "resnet": ResNet, "compact_vgg": CompactVGG}
 
 
 def build_abstract(make: Callable[[], Any], *, where: str) -> Any:
@@ -143,22 +209,22 @@ def build_abstract(make: Callable[[], Any], *, where: str) -> Any:
 
 
 def read_json_object(metadata: Mapping[str, str], key: str, *, where: str) -> dict[str, Any]:
-    """The JSON object under a key of the metadata; {} where there is none.
+    """The JSON object under a key of the metadata; {} where there is no such key.
 
     Raises:
-        InputError: The text is no JSON, or no object.
+        InputError: The text is not valid JSON, or not an object.
     """
     try:
         value = json.loads(metadata.get(key, "{}"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: `{key}` in the metadata is no JSON: {error}") from error
+        raise InputError(f"{where}: `{key}` in the metadata is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise InputError(f"{where}: `{key}` in the metadata must be a JSON object")
     return value
 
 
 def fill(model: nnx.Module, parameters: Mapping[str, np.ndarray], *, where: str) -> None:
-    """Puts arrays by flat name into a network; every variable must be given, and none else.
+    """Puts arrays by flat name into a network: one for each variable, and no others.
 
     Raises:
         InputError: Lists all missing names, unknown names and wrong shapes together.

@@ -1,12 +1,11 @@
-"""Sequence models on disk: one safetensors file, from which the model is built again.
+"""Saving and loading: one safetensors file for a backbone or a sequence model.
 
-The file is like that of a backbone (`pretrained.py`), with the parameters of the sequence model
-(`backbone.fc6.recurrent_kernel`, `extra.0.kernel`) and one more entry of metadata, `sequence`:
-the call of `surgery.py` that made the model from its backbone, as a JSON object, for example
-`{"function": "make_recurrent", "layers": ["fc7"], "cell": "gru", "outputs": 10}`.
+The file of a sequence model is like that of a backbone (`backbones.py`), with the parameters of
+the sequence model (`backbone.fc6.recurrent_kernel`, `extra.0.kernel`) and one more entry of
+metadata, `sequence`: the call of `surgery.py` that made the model from its backbone, as a JSON
+object, for example `{"function": "make_recurrent", "layers": ["fc7"], "cell": "gru"}`.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +15,6 @@ from flax import nnx
 from prernn_jax import surgery
 from prernn_jax.errors import InputError
 from prernn_jax.files import backbones
-from prernn_jax.preprocess import Preprocessing
 from prernn_jax.sequence import SequenceModel
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -24,67 +22,59 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "stack_recurrent": surgery.stack_recurrent,
     "per_frame": surgery.per_frame,
 }
-_VOLUME = "preprocessing.mean_volume"
 
 
-def save_model(
-    path: str | os.PathLike[str],
-    model: SequenceModel,
-    backbone_metadata: Mapping[str, str],
-    surgery: Mapping[str, Any],
-    *,
-    overwrite: bool = False,
-) -> None:
-    """Writes a sequence model, under a temporary name first.
+def save(path: str | os.PathLike[str], model: Any, *, overwrite: bool = False) -> None:
+    """Writes a backbone or a sequence model to a safetensors file.
 
-    What the backbone's `preprocess` says travels along where the metadata do not say it.
+    The file says how the model is built again: its backbone's architecture and sizes, what its
+    weights expect of an image, and the surgery. It is written under a temporary name first.
 
     Args:
         path: The file.
-        model: Made by `surgery.make_recurrent`, `stack_recurrent` or `per_frame` from a backbone.
-        backbone_metadata: `architecture`, `arguments` and whatever else belongs to the backbone,
-            see `pretrained.py`.
-        surgery: `function` (the name of one of the three) and its arguments by name, without the
-            model and `rngs`.
+        model: A backbone, or what `make_recurrent`, `stack_recurrent` or `per_frame` made of one.
         overwrite: Replace an existing file.
 
     Raises:
-        InputError: Metadata and call do not give this model again, the file exists, or it cannot
-            be written.
+        InputError: The model cannot be built again from a file, the file exists, or it cannot be
+            written.
     """
-    try:
-        call = json.dumps(dict(surgery))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the surgery's arguments must be what JSON holds: {error}") from error
-    metadata = {**backbone_metadata, "sequence": call}
+    backbone = model.backbone if isinstance(model, SequenceModel) else model
+    arrays, metadata = backbones.describe(backbone)
+    if isinstance(model, SequenceModel):
+        if model.made_by is None:
+            raise InputError(
+                "this SequenceModel was put together by hand, so a file cannot say how to build "
+                "it; make it with make_recurrent, stack_recurrent or per_frame"
+            )
+        metadata["sequence"] = model.made_by
     parameters: dict[str, Any] = dict(backbones.flat_parameters(model))
-    wanted = backbones.flat_shapes(build_model(metadata))
-    backbones.check_fit(parameters, wanted, where="the model, rebuilt from metadata and surgery,")
-    preprocess = getattr(model.backbone, "preprocess", None)
-    if isinstance(preprocess, Preprocessing):
-        metadata.setdefault("preprocessing", preprocess.to_json())
-        if preprocess.mean_volume is not None:
-            parameters[_VOLUME] = preprocess.mean_volume
-    backbones.save_parameters(path, parameters, metadata, overwrite=overwrite)
+    wanted = backbones.flat_shapes(_build(metadata, where="the model"))
+    backbones.check_fit(parameters, wanted, where="the model was changed after it was made and")
+    backbones.save_parameters(path, parameters | arrays, metadata, overwrite=overwrite)
 
 
-def load_model(path: str | os.PathLike[str]) -> SequenceModel:
-    """Builds the sequence model that a file describes and fill it with the file's arrays.
+def load(path: str | os.PathLike[str]) -> Any:
+    """Reads what `save` wrote, or a backbone that `prernn port` converted.
 
     Returns:
-        The model, called as `outputs, carry = model(clips, carry=None, lengths=None)`, with
-        `model.backbone.preprocess` set when the file says what its weights expect.
+        A backbone or a sequence model: the file says which. `model.preprocess` is set when the
+        file says what the weights expect, so that `model(model.preprocess(frames))` takes uint8
+        RGB frames.
 
     Raises:
-        InputError: The file is bad, holds no sequence model, or does not fit the model.
+        InputError: The file is bad, does not say what it holds, or does not fit the model.
     """
     parameters, metadata = backbones.read_parameters(path)
-    model = build_model(metadata, where=str(path))
-    volume = parameters.pop(_VOLUME, None)
-    backbones.fill(model, parameters, where=str(path))
-    if "preprocessing" in metadata:
-        model.backbone.preprocess = Preprocessing.from_json(metadata["preprocessing"], volume)
+    model = _build(metadata, where=str(path))
+    backbone = model.backbone if isinstance(model, SequenceModel) else model
+    backbones.complete(model, backbone, parameters, metadata, where=str(path))
     return model
+
+
+def _build(metadata: Mapping[str, str], *, where: str) -> Any:
+    build = build_model if "sequence" in metadata else backbones.build
+    return build(metadata, where=where)
 
 
 def build_model(metadata: Mapping[str, str], *, where: str = "metadata") -> SequenceModel:
@@ -95,32 +85,32 @@ def build_model(metadata: Mapping[str, str], *, where: str = "metadata") -> Sequ
     """
     if "sequence" not in metadata:
         raise InputError(
-            f"{where}: no `sequence` in the metadata: the file holds a backbone, not a sequence "
-            "model; read it with prernn_jax.files.backbones.load_pretrained"
+            f"{where}: no `sequence` in the metadata; the file holds a backbone, not a sequence "
+            "model"
         )
     call = backbones.read_json_object(metadata, "sequence", where=where)
-    name = call.pop("function", None)
-    if not isinstance(name, str) or name not in _FUNCTIONS:
+    if call.get("function") not in tuple(_FUNCTIONS):
         raise InputError(
-            f"{where}: `sequence` names the function {name!r}; expected one of "
+            f"{where}: `sequence` names the function {call.get('function')!r}; expected one of "
             f"{', '.join(_FUNCTIONS)}"
         )
     backbone = backbones.constructor(metadata, where=where)
-    return backbones.build_abstract(
-        lambda: _FUNCTIONS[name](backbone(), **call, rngs=nnx.Rngs(0)), where=where
-    )
+    return backbones.build_abstract(lambda: apply_surgery(backbone(), call), where=where)
 
 
 def apply_surgery(
-    backbone: nnx.Module, surgery: Mapping[str, Any], *, rngs: nnx.Rngs
+    backbone: nnx.Module, surgery: Mapping[str, Any], *, rngs: nnx.Rngs | None = None
 ) -> SequenceModel:
-    """Makes the sequence model that a surgery call describes, as `save_model` takes it.
+    """Makes the sequence model that a call of `surgery.py` describes.
 
     Args:
         backbone: One of our backbones; left as it was.
         surgery: `function` and its arguments by name.
-        rngs: Source of the new weights.
+        rngs: Source of the new weights; seed 0 when None.
     """
     arguments = dict(surgery)
-    model: SequenceModel = _FUNCTIONS[arguments.pop("function")](backbone, **arguments, rngs=rngs)
+    function = arguments.pop("function")
+    if function == "stack_recurrent" and "layers" in arguments:
+        arguments["depth"] = arguments.pop("layers")  # what older files call it
+    model: SequenceModel = _FUNCTIONS[function](backbone, **arguments, rngs=rngs)
     return model

@@ -199,9 +199,9 @@ def _foreign(path: str | os.PathLike[str], start: bytes, size: int) -> str:
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return (
             f"{path} is a PyTorch (or zip or pickle) file, {expected}; convert it with "
-            "`python -m weights_port convert`"
+            "`prernn port convert`"
         )
     return (
         f"{path} ({size} bytes) is truncated or no safetensors file ({expected}); download it "
-        "again, or convert it with `python -m weights_port convert`"
+        "again, or convert it with `prernn port convert`"
     )

@@ -5,21 +5,26 @@ hidden-to-hidden map U (`recurrent_kernel`) works step by step. In a PreRNN, W i
 layer itself and U is all that is new (Yang et al., CVPR 2018).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
 from prernn_jax.cpu.dense import dense
 from prernn_jax.errors import InputError
 from prernn_jax.layers.cells import get_cell
+from prernn_jax.layers.lengths import valid_steps, without_padding
 from prernn_jax.layers.unroll import unroll
 
 Activation = Callable[[jax.Array], jax.Array]
 Carry = tuple[jax.Array, ...]
+Lengths = Sequence[int] | np.ndarray | jax.Array | None
 
 RECURRENT_SCALE = 0.3  # standard deviation of U's entries times sqrt(F): docs/decisions.md
 _kernel_init = nnx.initializers.lecun_normal()
@@ -34,13 +39,13 @@ class Recurrent(nnx.Module):
     Args:
         in_features: Input features D.
         features: Hidden features F.
-        cell: `vrnn`, `lstm`, `gru` or `gru_cho`, see `cells.py`.
+        cell: `vrnn`, `lstm`, `gru` or `gru_cho`, see `prernn_jax.layers.cells`.
         shared: One input-to-hidden map for all gates (PreRNN-SIH).
         readout: Applied to the hidden states on the way out, not on the way back in.
-        kernel: W to start from; drawn when None. What is drawn has its dtype.
+        kernel: W to start from; drawn when None. The other weights take its dtype.
         bias: The bias to start from; zeros when None.
-        dtype: In which the products are computed; that of the inputs and W when None.
-        rngs: Source of the weights that are drawn.
+        dtype: The dtype of the products; that of the inputs and W when None.
+        rngs: Source of the weights that are drawn; seed 0 when None.
 
     Raises:
         InputError: There is no such cell, or the sizes do not fit.
@@ -50,15 +55,16 @@ class Recurrent(nnx.Module):
         self,
         in_features: int,
         features: int,
-        cell: str = "lstm",
+        cell: str = "gru",
         shared: bool = False,
         readout: Activation | None = None,
         *,
         kernel: jax.Array | None = None,
         bias: jax.Array | None = None,
         dtype: Any = None,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None = None,
     ) -> None:
+        rngs = nnx.Rngs(0) if rngs is None else rngs
         if in_features < 1 or features < 1:
             raise InputError(
                 f"a layer of {in_features} inputs and {features} hidden features; both must be "
@@ -83,42 +89,13 @@ class Recurrent(nnx.Module):
         square = (self.gates, features, features)
         self.recurrent_kernel = nnx.Param(draw(rngs.params(), square, kernel.dtype))
 
-    @classmethod
-    def from_linear(
-        cls,
-        linear: nnx.Linear,
-        cell: str,
-        shared: bool = False,
-        readout: Activation | None = None,
-        *,
-        rngs: nnx.Rngs,
-    ) -> "Recurrent":
-        """Makes a pre-trained fully connected layer recurrent.
-
-        Gate 0 has the layer's own values, the other gates start as copies; a shared layer has
-        one block and no copies (SPEC section 1). A layer without bias gets one of zeros.
-        """
-        in_features, features = linear.kernel.shape
-        blocks = 1 if shared else get_cell(cell).gates
-        return cls(
-            in_features,
-            features,
-            cell,
-            shared,
-            readout,
-            kernel=jnp.tile(linear.kernel[...], (1, blocks)),
-            bias=None if linear.bias is None else jnp.tile(linear.bias[...], blocks),
-            dtype=linear.dtype,
-            rngs=rngs,
-        )
-
     def draw_input_kernel(self, rngs: nnx.Rngs) -> None:
-        """Replaces W by fresh random values and the bias by zeros; the structure stays."""
+        """Replaces W by new random values and the bias by zeros; the structure stays."""
         self.kernel.set_value(self._draw_kernel(rngs, self.kernel.dtype))
         self._set_offset(None)
 
     def _draw_kernel(self, rngs: nnx.Rngs, dtype: Any) -> jax.Array:
-        # One draw a gate, so that the scale of W depends on D alone.
+        # One draw for each gate, so that the scale of W depends on D alone.
         shape = (self.in_features, self.features)
         draws = [_kernel_init(rngs.params(), shape, dtype) for _ in range(self.blocks)]
         return jnp.concatenate(draws, axis=1)
@@ -139,20 +116,104 @@ class Recurrent(nnx.Module):
         return dense(x, kernel) + bias.reshape(1, 1, -1)
 
     def __call__(
-        self, x: Any, carry: Carry | None = None, lengths: jax.Array | None = None
+        self, x: Any, carry: Carry | None = None, lengths: Lengths = None
     ) -> tuple[jax.Array, Carry]:
         """Runs over time.
 
         Args:
             x: Inputs (B, T, D).
             carry: State to start from, (h,) or (h, c), each (B, F); zeros when None.
-            lengths: Valid steps of each sequence (B,); all when None. Steps beyond are zero in y
-                and change no state.
+            lengths: Valid steps of each sequence (B,), 1 to T; all T when None. Later steps are
+                zero in y and change no state; what stands there reaches neither results nor
+                gradients. See `checked_lengths`.
 
         Returns:
             y (B, T, F), the hidden states after `readout`, and the last carry.
+
+        Raises:
+            InputError: A shape does not fit, there is no sequence or no step, or a length is
+                outside 1 to T.
         """
+        batch, steps = (*jax.tree.leaves(x)[0].shape, 0, 0)[:2]
+        if batch == 0 or steps == 0:
+            raise InputError(f"x has {batch} sequences of {steps} steps; give 1 or more of both")
+        lengths = checked_lengths(lengths, batch, steps)
+        if lengths is not None:
+            # Before the product: W's gradient is a product with x, and 0 times NaN is NaN.
+            valid = valid_steps(lengths, steps)  # (B, T)
+            x = jax.tree.map(partial(without_padding, valid=valid), x)
         projected = self.project(x)
         kernel = self.recurrent_kernel[...].astype(projected.dtype)
         h, carry = unroll(get_cell(self.cell), projected, kernel, carry, lengths)
+        sizes = chex.Dimensions(B=batch, T=steps, F=self.features)
+        chex.assert_shape(h, sizes["BTF"])
+        chex.assert_shape(list(carry), sizes["BF"])
         return (h if self.readout is None else self.readout(h)), carry
+
+
+def from_linear(
+    linear: nnx.Linear,
+    cell: str = "gru",
+    shared: bool = False,
+    readout: Activation | None = None,
+    *,
+    rngs: nnx.Rngs | None = None,
+) -> Recurrent:
+    """Makes a pre-trained fully connected layer recurrent.
+
+    Gate 0 has the layer's own values, the other gates start as copies; a shared layer has one
+    block and no copies (docs/paper.md, "The idea"). A layer without bias gets one of zeros.
+
+    Args:
+        linear: The layer; left as it was.
+        cell: As for `Recurrent`.
+        shared: As for `Recurrent`.
+        readout: As for `Recurrent`.
+        rngs: Source of the hidden-to-hidden weights; seed 0 when None.
+    """
+    in_features, features = linear.kernel.shape
+    blocks = 1 if shared else get_cell(cell).gates
+    return Recurrent(
+        in_features,
+        features,
+        cell,
+        shared,
+        readout,
+        kernel=jnp.tile(linear.kernel[...], (1, blocks)),
+        bias=None if linear.bias is None else jnp.tile(linear.bias[...], blocks),
+        dtype=linear.dtype,
+        rngs=rngs,
+    )
+
+
+def checked_lengths(lengths: Lengths, batch: int, steps: int) -> jax.Array | None:
+    """The valid steps of each sequence as an array.
+
+    Inside `jax.jit` the values cannot be read: there a length above T means T, and one below 1
+    means that the sequence has no step at all.
+
+    Args:
+        lengths: Whole numbers from 1 to T, B of them: a list, a NumPy or a JAX array; or None.
+        batch: Number of sequences B.
+        steps: Number of steps T.
+
+    Returns:
+        (B,) int32; None where no lengths are given.
+
+    Raises:
+        InputError: Not B whole numbers, or outside `jax.jit` one that is not from 1 to T.
+    """
+    if lengths is None:
+        return None
+    expected = f"expected {batch} whole numbers from 1 to {steps}, one for each sequence"
+    try:
+        values = lengths if isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
+    except ValueError:  # lists of unequal length
+        raise InputError(f"lengths is {lengths}; {expected}") from None
+    if values.shape != (batch,):
+        raise InputError(f"lengths has shape {values.shape}; {expected}")
+    if not jnp.issubdtype(values.dtype, jnp.integer):
+        raise InputError(f"lengths has dtype {values.dtype}; {expected}")
+    if isinstance(values, np.ndarray) and not np.all((values >= 1) & (values <= steps)):
+        raise InputError(f"lengths is {values.tolist()}; {expected}")
+    return jnp.asarray(values).astype(jnp.int32)

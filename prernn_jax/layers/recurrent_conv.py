@@ -18,25 +18,36 @@ class RecurrentConv(Recurrent):
     """A 1x1 convolution, its batch-norm and the block's shortcut, pooled and made recurrent.
 
     The input-to-hidden state is the average over the image of norm(W x) + shortcut, before the
-    block's ReLU (an assumption of ours for ResNet50, see docs/decisions.md). Every gate has its
-    own copy of the convolution and of its batch-norm; the shortcut is common to all.
+    block's ReLU (our assumption for ResNet50, see docs/decisions.md). Every gate has its own copy
+    of the convolution and of its batch-norm; all gates share the shortcut. `from_conv` makes one.
 
     Parameters: `kernel` (D, G·F) or (D, F), `norm` (the batch-norm, in place of a bias) and
-    `recurrent_kernel` (G, F, F). Made by `from_conv` only.
+    `recurrent_kernel` (G, F, F).
+
+    Args:
+        in_features: Input channels D.
+        features: Hidden features F.
+        cell: As for `Recurrent`.
+        shared: As for `Recurrent`.
+        readout: As for `Recurrent`.
+        norm: The batch-norm of all gates, over G·F channels, or F when shared.
+        kernel: As for `Recurrent`.
+        dtype: As for `Recurrent`.
+        rngs: As for `Recurrent`.
     """
 
     def __init__(
         self,
         in_features: int,
         features: int,
-        cell: str,
+        cell: str = "gru",
         shared: bool = False,
         readout: Activation | None = None,
         *,
         norm: BatchNorm,
         kernel: jax.Array | None = None,
         dtype: Any = None,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None = None,
     ) -> None:
         self.norm = norm
         super().__init__(
@@ -48,13 +59,17 @@ class RecurrentConv(Recurrent):
         cls,
         conv: nnx.Conv,
         norm: BatchNorm,
-        cell: str,
+        cell: str = "gru",
         shared: bool = False,
         readout: Activation | None = None,
         *,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None = None,
     ) -> "RecurrentConv":
-        """Makes a pre-trained 1x1 convolution (1, 1, D, F) without bias recurrent."""
+        """Makes a pre-trained 1x1 convolution (1, 1, D, F) without bias recurrent.
+
+        Raises:
+            InputError: The convolution is larger or has a bias.
+        """
         if conv.kernel.shape[:2] != (1, 1) or conv.bias is not None:
             raise InputError(
                 f"the convolution has kernel {conv.kernel.shape} and "
@@ -75,7 +90,7 @@ class RecurrentConv(Recurrent):
         )
 
     def draw_input_kernel(self, rngs: nnx.Rngs) -> None:
-        """Replaces W by fresh random values and the batch-norm by a fresh one."""
+        """Replaces W by new random values and sets the batch-norm to its initial values."""
         self.kernel.set_value(self._draw_kernel(rngs, self.kernel.dtype))
         reset(self.norm)
 

@@ -192,13 +192,15 @@ def backward_scan(
                 values.append(value)
                 flat = back[start, stop]
 
-                @jax.custom_vjp
-                def times(value: Array) -> Array:
+                def result(value: Array) -> Array:
                     if how.remat:
                         return _times(parts[start, stop], value, by_features, state)
                     return jnp.zeros((stop - start, *shape), state)  # U v is in the sums
 
-                times.defvjp(lambda v: (times(v), None), lambda _, grads: (pull(flat, grads),))
+                times = jax.custom_vjp(result)
+                # `result` and not `times`: in a second derivative the sums already hold how U v
+                # depends on v, and with the gradient of `times` it would be counted twice.
+                times.defvjp(lambda v: (result(v), None), lambda _, grads: (pull(flat, grads),))
                 return list(times(value))
 
             return cell.step(carry, sums, product), values

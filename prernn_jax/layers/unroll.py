@@ -38,7 +38,9 @@ def unroll(
 ) -> tuple[Array, Carry]:
     """Runs `cell` over the time axis of `projected`.
 
-    Differentiable (reverse mode, once) in `projected`, `recurrent_kernel` and `carry`.
+    Differentiable in `projected`, `recurrent_kernel` and `carry` by `jax.grad`, and the gradient
+    again in either mode. Forward mode without a gradient inside (`jax.jvp`, `jax.jacfwd`) is a
+    TypeError: `jax.hessian` is therefore `jax.jacfwd(jax.jacrev(f))`, its default.
 
     Args:
         cell: From `prernn_jax.layers.cells`.

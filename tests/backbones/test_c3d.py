@@ -87,7 +87,7 @@ def test_head_and_features():
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="'theano'"):
         C3D(variant="theano", rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="leave nothing"):
+    with pytest.raises(ValueError, match="too small for 5 poolings"):
         _model(image_size=8, variant="pytorch")
 
 

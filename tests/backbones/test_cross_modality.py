@@ -6,7 +6,8 @@ import pytest
 from flax import nnx
 
 from prernn_jax.backbones.c3d import C3D
-from prernn_jax.backbones.cross_modality import for_flow, repeat_mean_channel
+from prernn_jax.backbones.compact_vgg import CompactVGG
+from prernn_jax.backbones.cross_modality import first_convolution, for_flow, repeat_mean_channel
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.errors import InputError
@@ -38,7 +39,25 @@ def test_c3d_for_clips_of_flow():
     assert model.conv1a.in_features == 3
 
 
-def test_a_network_without_conv1():
+def test_a_vgg_for_flow():
     model = nnx.eval_shape(lambda: VGG16(rngs=nnx.Rngs(0)))
-    with pytest.raises(InputError, match="VGG16 has no first convolution"):
-        for_flow(model, 8)
+    assert first_convolution(model) == "conv1_1"
+
+
+def test_every_backbone_has_a_form_for_flow():
+    """With the outputs that the repeated mean gives on any input of equal channels."""
+    rgb = {"vgg": VGG16(3, 2, 4, 32), "compact": CompactVGG(3, (2, 4), 4, 16)}
+    for name, model in rgb.items():
+        flow = for_flow(model, 6)
+        assert flow.in_channels == 6
+        assert model.in_channels == 3
+        size = 32 if name == "vgg" else 16
+        plane = np.random.default_rng(0).normal(size=(1, size, size, 1)).astype(np.float32)
+        outputs = [net(np.repeat(plane, net.in_channels, axis=-1) / net.in_channels)
+                   for net in (model, flow)]  # fmt: skip
+        np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_without_a_first_convolution_is_refused():
+    with pytest.raises(InputError, match="Linear has no first convolution conv1, conv1a, conv1_1"):
+        for_flow(nnx.Linear(2, 2, rngs=nnx.Rngs(0)), 8)

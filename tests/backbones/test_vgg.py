@@ -79,5 +79,5 @@ def test_dropout_needs_a_key():
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="'theano'"):
         VGG16(variant="theano", rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="leaves nothing"):
+    with pytest.raises(ValueError, match="image_size is 31"):
         _model(image_size=31)

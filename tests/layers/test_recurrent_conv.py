@@ -107,3 +107,8 @@ def test_bad_input():
         layer((shortcut, shortcut))
     with pytest.raises(InputError, match="the pair has shapes"):
         layer((inputs, shortcut[:, :, :1]))
+
+
+def test_it_offers_no_way_in_that_is_not_its_own():
+    """A linear layer has no image to pool, so only a convolution can be made one of these."""
+    assert not hasattr(RecurrentConv, "from_linear")

@@ -83,3 +83,24 @@ def test_landmark_loss_ignores_padding_and_has_a_gradient_everywhere(faces):
     assert not gradient[0, 0].any()
     # The distance of a vector has a gradient of length 1; the mean over 3 steps a third of it.
     np.testing.assert_allclose(np.linalg.norm(gradient[2, 1]), 1 / 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_gradients_are_the_same_whatever_stands_in_padding(case, faces, bad):
+    logits, labels, lengths = map(jnp.asarray, case)
+    nll = jax.grad(lambda x: jnp.sum(sequence_nll(x, labels, lengths)))
+    np.testing.assert_array_equal(nll(logits.at[1, 1:].set(bad)), nll(logits))
+    predicted, landmarks, lengths = map(jnp.asarray, faces)
+    distance = jax.grad(lambda p, t: jnp.sum(landmark_loss(p, t, lengths)), (0, 1))
+    clean = distance(predicted, landmarks)
+    for given in (
+        (predicted.at[1, 1:].set(bad), landmarks),
+        (predicted, landmarks.at[1, 1:].set(bad)),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, distance(*given), clean)
+
+
+def test_a_nan_in_a_valid_step_is_not_hidden(faces):
+    predicted, landmarks, lengths = map(jnp.asarray, faces)
+    found = landmark_loss(predicted.at[0, 2, 5].set(jnp.nan), landmarks, lengths)
+    np.testing.assert_array_equal(np.isnan(found), [True, False, False])

@@ -1,7 +1,8 @@
-"""Sequence models: the contract of DESIGN section 3 on whole networks, ours and foreign ones."""
+"""Sequence models: what all of them promise, on whole networks, ours and foreign ones."""
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +24,7 @@ from flax import nnx
 
 from prernn_jax.errors import InputError
 from prernn_jax.layers.recurrent import Recurrent
-from prernn_jax.sequence import FoldedModel, LayerSequence
+from prernn_jax.sequence import LayerSequence
 from prernn_jax.surgery import make_recurrent, per_frame, stack_recurrent
 
 B, T, K = 2, 3, OUTPUTS
@@ -156,13 +157,29 @@ def test_every_model_splits_and_merges(name):
     hash(graphdef)  # a static argument of jit
 
 
-def test_dropout_needs_a_key_and_keeps_the_mean():
-    model = per_frame(drawn(tiny), rngs=nnx.Rngs(1))
-    model.backbone.fc8.kernel.set_value(jnp.ones((6, K), jnp.float32))
-    model.dropout = 0.5
+def _dropping(kind, dropout=0.5):
+    """A model of each kind whose output layer adds up its inputs; they are positive."""
+    if kind == "ours":
+        model = per_frame(drawn(tiny), dropout=dropout)
+        model.backbone.fc8.kernel.set_value(jnp.ones((6, K), jnp.float32))
+    elif kind == "foreign":
+        network = drawn(foreign)
+        network.head.out.kernel.set_value(jnp.ones((6, K), jnp.float32))
+        model = per_frame(network, dropout=dropout, output_layer="head.out")
+    else:
+        network = drawn(tiny)
+        network.fc8.kernel.set_value(jnp.ones((6, K), jnp.float32))
+        model = LayerSequence(network.features, [network.fc8], dropout)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["ours", "foreign", "explicit"])
+def test_dropout_needs_a_key_and_keeps_the_mean(kind):
+    model = _dropping(kind)
     clips = random_clips(B, T)
     graphdef, state = nnx.split(model)
     plain, _ = _run(graphdef, state, clips)
+    chex.assert_trees_all_equal(plain, _run(*nnx.split(_dropping(kind, 0.0)), clips)[0])
 
     def dropped(key):
         return nnx.merge(graphdef, state)(clips, dropout_key=key)[0]
@@ -173,29 +190,27 @@ def test_dropout_needs_a_key_and_keeps_the_mean():
     assert np.all(np.abs(outputs.mean(0) - plain) < 5 * error)
 
 
-class Twice(nnx.Module):
-    def __init__(self, rngs):
-        self.fc = nnx.Linear(4, 4, rngs=rngs)
-        self.unused = nnx.Linear(4, 4, rngs=rngs)
+def test_one_key_drops_the_same_in_every_kind():
+    key = jax.random.key(3)
+    network = drawn(tiny)
+    ours = make_recurrent(network, "fc7", dropout=0.4)
 
-    def __call__(self, x):
-        return self.fc(nnx.relu(self.fc(x)))
+    class Hidden(nnx.Module):
+        def __init__(self, network):
+            self.network = network
+
+        def __call__(self, x):
+            return self.network(x)
+
+    folded = make_recurrent(Hidden(network), "network.fc7", dropout=0.4, output_layer="network.fc8")
+    clips = random_clips(B, T)
+    expected = ours(clips, dropout_key=key)
+    chex.assert_trees_all_equal(folded(clips, dropout_key=key), expected)
+    assert np.abs(expected[0] - ours(clips)[0]).max() > 1e-3
 
 
-def test_bad_calls():
-    rngs = nnx.Rngs(0)
-    network = drawn(lambda: Twice(nnx.Rngs(0)))
-    x = jnp.zeros((B, T, 4), jnp.float32)
-    with pytest.raises(InputError, match="calls a layer made recurrent twice"):
-        make_recurrent(network, ["fc"], rngs=rngs)(x)
-    with pytest.raises(InputError, match="did not call every layer"):
-        make_recurrent(network, ["unused"], rngs=rngs)(x)
-    spread = make_recurrent(nnx.Sequential(nnx.Linear(3, 2, rngs=rngs)), ["layers.0"], rngs=rngs)
-    with pytest.raises(InputError, match=r"input of shape \(6, 8, 8, 3\).*LayerSequence"):
-        spread(jnp.zeros((B, T, 8, 8, 3), jnp.float32))
-    model = LayerSequence(lambda x: x, [Recurrent(4, 5, "gru", rngs=rngs)])
-    with pytest.raises(InputError, match=r"clips have shape \(2, 4\); expected \(B, T, ...\)"):
-        model(x[:, 0])
-    with pytest.raises(InputError, match="the carry has 2 entries; the model has 1 layers"):
-        model(x, ((x[:, 0],), (x[:, 0],)))
-    assert isinstance(spread, FoldedModel)
+@pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan")])
+def test_a_share_that_cannot_be_dropped_is_refused(dropout):
+    for kind in ("ours", "foreign", "explicit"):
+        with pytest.raises(InputError, match="expected 0 or more and less than 1"):
+            _dropping(kind, dropout)

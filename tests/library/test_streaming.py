@@ -1,8 +1,5 @@
 """Streaming: frame by frame equals the whole; resets, absent frames, kept states, bad input."""
 
-import re
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -191,13 +188,3 @@ def test_batch_statistics_are_refused():
     model.train()
     with pytest.raises(InputError, match=r"batch-norm 'backbone\..*' uses .*model\.eval\(\)"):
         Stream(model)
-
-
-def test_the_example_of_the_documentation_runs(capsys):
-    page = Path(__file__).parents[2] / "docs" / "streaming.md"
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-    assert blocks
-    namespace: dict[str, object] = {}
-    for block in blocks:
-        exec(block, namespace)
-    assert capsys.readouterr().out

@@ -10,9 +10,10 @@ from flax import nnx
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.errors import InputError
+from prernn_jax.foreign import FoldedModel
 from prernn_jax.layers.recurrent import Recurrent
 from prernn_jax.layers.recurrent_conv import RecurrentConv
-from prernn_jax.sequence import FoldedModel, SequenceModel
+from prernn_jax.sequence import SequenceModel
 from prernn_jax.surgery import make_recurrent, per_frame, stack_recurrent
 
 
@@ -98,7 +99,7 @@ def test_init_random_keeps_the_structure(ours, resnet):
     for model in (ours, resnet):
         kept = make_recurrent(model, cell="gru", rngs=nnx.Rngs(1))
         anew = make_recurrent(model, cell="gru", init="random", rngs=nnx.Rngs(1))
-        assert nnx.graphdef(kept) == nnx.graphdef(anew)
+        assert jax.tree.structure(nnx.state(kept)) == jax.tree.structure(nnx.state(anew))
         for a, b in zip(kept.recurrent_layers, anew.recurrent_layers, strict=True):
             assert not np.any(np.isclose(a.kernel[...], b.kernel[...]))
 
@@ -130,6 +131,23 @@ def test_the_layers_and_their_order(ours, resnet):
     assert sizes == [(16, 7), (7, 7)]
 
 
+def test_a_name_alone_is_a_layer(ours, foreign):
+    one = make_recurrent(ours, "fc7")
+    assert one.converted == ("fc7",)
+    assert nnx.graphdef(one) == nnx.graphdef(make_recurrent(ours, ["fc7"]))
+    assert make_recurrent(foreign, "head.inner").converted == ("head.inner",)
+    with pytest.raises(InputError, match=r"layers \['fc9'\] of Tiny"):
+        make_recurrent(ours, "fc9")
+
+
+def test_dropout_of_a_foreign_network_stands_before_its_output_layer(foreign):
+    new = stack_recurrent(foreign, hidden=5, dropout=0.5, output_layer="head.out")
+    kinds = [type(layer).__name__ for layer in new.network.head.out.layers]
+    assert kinds == ["RecurrentSlot", "DropoutSlot", "Linear"]
+    with pytest.raises(InputError, match="`dropout` needs output_layer="):
+        per_frame(foreign, dropout=0.5)
+
+
 def test_the_output_layer(ours, foreign):
     kept = make_recurrent(ours, rngs=nnx.Rngs(1))
     np.testing.assert_array_equal(kept.backbone.fc8.kernel[...], ours.fc8.kernel[...])
@@ -155,7 +173,7 @@ def test_a_foreign_network_keeps_its_names(foreign):
         foreign, ["neck.layers.0"], "gru", extra=1, output_layer="head.out", rngs=nnx.Rngs(1)
     )
     assert isinstance(new, FoldedModel)
-    assert new.slots == ("neck.layers.0", "head.out.layers.0")
+    assert (new.converted, new.extra_slot) == (("neck.layers.0",), "head.out.layers.0")
     flat = _flat(new)
     old = _flat(foreign)
     np.testing.assert_array_equal(
@@ -179,14 +197,14 @@ BAD = [
     ("ours", {"layers": ["conv"]}, r"expected some of"),
     ("ours", {"layers": []}, r"expected some of"),
     ("ours", {"layers": ["fc6", "fc6"]}, "once"),
-    ("ours", {"output_layer": "fc7"}, "output_layer is 'fc7'; that of Tiny is 'fc8'"),
+    ("ours", {"output_layer": "fc7"}, "output_layer is 'fc7'; the output layer of Tiny is 'fc8'"),
     ("ours", {"cell": "elman"}, "unknown cell 'elman'"),
     ("ours", {"init": "imagenet"}, "init is 'imagenet'; expected 'pretrained' or 'random'"),
     ("ours", {"readout": "relu"}, "readout is 'relu'; expected 'kept' or None"),
     ("ours", {"extra": -1}, "extra is -1"),
     ("ours", {"outputs": 0}, "outputs is 0"),
     ("resnet", {"layers": ["layer1.0.conv3"]}, r"expected some of \['layer2.0.conv3'\]"),
-    ("foreign", {}, "name the layers of Foreign .* of: .*neck.layers.0"),
+    ("foreign", {}, "name the layers of Foreign .*: .*neck.layers.0"),
     ("foreign", {"layers": ["fc6"]}, "Foreign has no layer 'fc6'"),
     ("foreign", {"layers": ["neck"]}, "'neck' is a Sequential; only linear layers"),
     ("foreign", {"layers": ["convs.0"]}, "'convs.0' is a Conv; only linear layers"),
@@ -212,14 +230,14 @@ def test_bad_stacks(ours, foreign):
     rngs = nnx.Rngs(1)
     for arguments, message in [
         ({"hidden": 0}, "1 layers of hidden size 0"),
-        ({"hidden": 4, "layers": 0}, "0 layers of hidden size 4"),
+        ({"hidden": 4, "depth": 0}, "0 layers of hidden size 4"),
         ({"hidden": 4, "outputs": 0}, "outputs is 0"),
     ]:
         with pytest.raises(InputError, match=message):
             stack_recurrent(ours, "gru", **arguments, rngs=rngs)
     with pytest.raises(InputError, match="a traditional recurrent layer needs output_layer="):
         stack_recurrent(foreign, "gru", 4, rngs=rngs)
-    with pytest.raises(InputError, match="outputs` needs output_layer="):
+    with pytest.raises(InputError, match="`outputs` or `dropout` needs output_layer="):
         per_frame(foreign, 4, rngs=rngs)
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.action.datasets import embedded_actions
@@ -21,12 +22,14 @@ from prernn_jax.data.action.loader import eval_loader, normalise
 from prernn_jax.data.drawn.actions import EmbeddedConfig
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import flat_parameters, save_parameters
-from prernn_jax.files.models import load_model
+from prernn_jax.files.models import load
 from prernn_jax.metrics import sequence_scores, top1
 from train.action.__main__ import main
 from train.action.config import action_preset, paper
 from train.fuse import main as fuse_main
 from train.run.scores import read_scores
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"train": 32, "validation": 10, "test": 20, "static_train": 64, "static_validation": 16}
@@ -39,12 +42,18 @@ SHORT += ["--epochs=2", "--batch_size=16"]
 def place(tmp_path_factory):
     """A folder in which a short run has been made under the name `first`."""
     folder = tmp_path_factory.mktemp("action")
-    main(flags(folder, "--name=first"))
+    main(flags(folder, "--name=first", "--film=2"))
     return folder
 
 
 def flags(folder, *more):
-    return [*SHORT, f"--workdir={folder / 'runs'}", f"--cache_dir={folder / 'data'}", *more]
+    return [
+        *SHORT,
+        "--film=0",
+        f"--workdir={folder / 'runs'}",
+        f"--cache_dir={folder / 'data'}",
+        *more,
+    ]
 
 
 def start(arguments, **options):
@@ -70,14 +79,23 @@ def test_a_run_leaves_everything(place):
     assert [line["kind"] for line in lines] == ["train", "validation"] * 2 + ["test"]
     assert lines[0]["rate"] > lines[2]["rate"]
     assert np.sum(summary["confusion"]) == 20
+    with Image.open(run / "film.gif") as film:
+        assert film.n_frames == 2 * 3  # videos and steps
     for picture in ("curves.png", "confusion.png"):
         assert cv2.imread(str(run / picture)).std() > 10
     assert list((run / "tensorboard").glob("events*"))
     assert (run / "checkpoints" / "4").is_dir()
 
 
+def test_the_run_can_be_exported(place):
+    pytest.importorskip("torch")
+    from exported_alike import assert_exported_alike
+
+    assert_exported_alike(place / "runs" / "first", place / "first.pth")
+
+
 def test_the_saved_model_gives_the_same_result(place):
-    model = load_model(place / "runs" / "first" / "model.safetensors")
+    model = load(place / "runs" / "first" / "model.safetensors")
     model.eval()
     data = embedded_actions(place / "data", EmbeddedConfig(**SIZES))
     scores, labels = [], []
@@ -162,10 +180,10 @@ def test_both_streams_together(place, tmp_path, capsys):
         (["--devices=3"], "batch_size=16 cannot be split over 3"),
         (["--devices=64"], "this machine has"),
         (["--epochs=0"], "--epochs=0: expected 1 or more"),
-        (["--data=ucf101", "--preset=embedded"], "needs --data_dir"),
-        (["--data=ucf101", "--preset=embedded", "--data_dir=/nowhere"], "/nowhere"),
-        (["--data_dir=/tmp"], "--data_dir belongs to real data"),
-        (["--data=ucf101", "--data_dir=/nowhere"], "give --weights"),
+        (["--data=ucf101", "--preset=embedded"], "needs --source"),
+        (["--data=ucf101", "--preset=embedded", "--source=/nowhere"], "/nowhere"),
+        (["--source=/tmp"], "--source belongs to real data"),
+        (["--data=ucf101", "--source=/nowhere"], "give --weights"),
         (["--weights=/nowhere.safetensors"], "nowhere.safetensors"),
         (["--name=first", "--resume", "--cell=lstm"], "cell was 'gru' and is 'lstm'"),
         (["--name=nothing", "--resume"], "there is no run"),
@@ -234,7 +252,7 @@ def test_two_real_clips_of_ucf101_are_learned(place, shared_data, tmp_path):
     (weights,) = (place / "runs" / "pretrained").glob("temporal-*")
 
     main([
-        "--data=ucf101", "--preset=embedded", f"--data_dir={source}", f"--weights={weights}",
+        "--data=ucf101", "--preset=embedded", f"--source={source}", f"--weights={weights}",
         f"--cache_dir={place / 'data'}", f"--workdir={place / 'runs'}", "--name=two",
         "--crop=64", "--steps=8", "--epochs=120", "--batch_size=2", "--batch_norm=train",
         "--checkpoint_every=120",

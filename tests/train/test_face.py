@@ -21,9 +21,11 @@ from prernn_jax.data.face.vw300 import FOLDER
 from prernn_jax.data.prepare import main as prepare
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import build, flat_shapes, load_pretrained, save_parameters
-from prernn_jax.files.models import load_model
+from prernn_jax.files.models import load
 from train.face.__main__ import main
 from train.face.config import face_preset, paper
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"train": 16, "validation": 6, "test": 10, "static_train": 64, "static_validation": 16}
@@ -37,12 +39,18 @@ SHORT += ["--epochs=2", "--batch_size=8", "--cell=vrnn", "--layers", "fc6"]
 def place(tmp_path_factory):
     """A folder in which a short run has been made under the name `first`."""
     folder = tmp_path_factory.mktemp("face")
-    main(flags(folder, "--name=first"))
+    main(flags(folder, "--name=first", "--film=2"))
     return folder
 
 
 def flags(folder, *more):
-    return [*SHORT, f"--workdir={folder / 'runs'}", f"--cache_dir={folder / 'data'}", *more]
+    return [
+        *SHORT,
+        "--film=0",
+        f"--workdir={folder / 'runs'}",
+        f"--cache_dir={folder / 'data'}",
+        *more,
+    ]
 
 
 def read(folder, name, file):
@@ -68,11 +76,18 @@ def test_a_run_leaves_everything(place):
         assert cv2.imread(str(run / picture)).std() > 10
     with Image.open(run / "film.gif") as film:
         assert film.n_frames == 7
-        assert film.size == (640, 320)  # eight videos, four in a row
+        assert film.size == (320, 344)  # two videos, with memory above without, a header
+
+
+def test_the_run_can_be_exported(place):
+    pytest.importorskip("torch")
+    from exported_alike import assert_exported_alike
+
+    assert_exported_alike(place / "runs" / "first", place / "first.pth")
 
 
 def test_the_saved_model_gives_the_same_result(place):
-    model = load_model(place / "runs" / "first" / "model.safetensors")
+    model = load(place / "runs" / "first" / "model.safetensors")
     data = embedded_faces(place / "data", EmbeddedFacesConfig(**SIZES))
     predicted, true = [], []
     for batch in face_eval_loader(data.splits["test"], batch_size=8, steps=4, size=24):
@@ -127,11 +142,11 @@ def test_stage_one_of_other_width_and_label(place, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--data=300vw", "--preset=embedded"], "--data=300vw needs --data_dir"),
-        (["--data=300vw", "--preset=embedded", "--data_dir=/nowhere"], "/nowhere"),
-        (["--data_dir=/tmp"], "--data_dir belongs to real data"),
+        (["--data=300vw", "--preset=embedded"], "--data=300vw needs --source"),
+        (["--data=300vw", "--preset=embedded", "--source=/nowhere"], "/nowhere"),
+        (["--source=/tmp"], "--source belongs to real data"),
         (["--boxes=/tmp/boxes.json"], "--boxes belongs to real data"),
-        (["--data=300vw", "--data_dir=/nowhere"], "give --weights"),
+        (["--data=300vw", "--source=/nowhere"], "give --weights"),
         (["--weights=/nowhere.safetensors"], "nowhere.safetensors"),
         (["--steps=0"], "--steps=0: expected 1 or more"),
         (["--layers", "fc9"], "layers .*fc9.* expected some of"),
@@ -187,7 +202,7 @@ def test_a_moving_real_face_in_300vws_layout_is_learned(place, shared_data, tmp_
     assert prepare([*there, "--workers=1", "--allow-missing"]) == 0
     (weights,) = (place / "runs" / "pretrained").glob("face-*.safetensors")
     main([
-        "--data=300vw", "--preset=embedded", f"--data_dir={source}", f"--weights={weights}",
+        "--data=300vw", "--preset=embedded", f"--source={source}", f"--weights={weights}",
         f"--cache_dir={place / 'data'}", f"--workdir={place / 'runs'}", "--name=real", "--size=24",
         "--steps=4", "--cell=vrnn", "--layers", "fc7", "--epochs=60", "--batch_size=5",
         "--checkpoint_every=60",

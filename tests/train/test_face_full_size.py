@@ -16,7 +16,7 @@ from train.face.task import OUTPUTS, face_task
 from train.run.backbone import RGB, Backbone, expecting
 from train.run.stage_two import surgery_call
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 
 def test_two_steps_on_random_data():

@@ -18,15 +18,17 @@ from prernn_jax.data.drawn.actions import EmbeddedConfig
 from prernn_jax.data.drawn.gestures import EmbeddedGesturesConfig
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import flat_parameters, save_parameters
-from prernn_jax.files.models import apply_surgery, load_model, save_model
+from prernn_jax.files.models import apply_surgery, load, save
 from train.action.config import ActionConfig
 from train.face.__main__ import main as train_face
+from train.finished import held_out_batches, open_run
 from train.gates import main
-from train.gesture.__main__ import SPORTS1M
+from train.gesture.application import SPORTS1M
 from train.gesture.config import GestureConfig
 from train.run.backbone import RGB, Backbone, expecting
-from train.run.finished import held_out_batches, open_run
-from train.run.stage_two import settings_of
+from train.run.config import settings_of
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def leave_run(path, config, backbone, surgery):
     (path / "config.json").write_text(json.dumps(settings_of(config)))
     (path / "summary.json").write_text("{}")
     model = apply_surgery(backbone.model, surgery, rngs=nnx.Rngs(0))
-    save_model(path / "model.safetensors", model, backbone.metadata, surgery)
+    save(path / "model.safetensors", model)
 
 
 @pytest.mark.parametrize(("split", "frames"), [("test", 10 * 7), ("validation", 6 * 7)])
@@ -67,7 +69,7 @@ def test_a_run_is_counted(place, split, frames, capsys):
     assert (found["model"], found["cell"], found["set"]) == ("pre", "lstm", split)
     assert found["thresholds"] == {"below": 0.1, "above": 0.9}
     opened = open_run(run)
-    model = load_model(run / "model.safetensors")
+    model = load(run / "model.safetensors")
     values = {}
     for batch in held_out_batches(opened, split, 8):
         clips = model.backbone.preprocess.normalise(batch["clips"])
@@ -102,7 +104,7 @@ def test_a_traditional_run_of_action(tmp_path):
     arguments = {"stage_sizes": (1,), "width": 2, "num_outputs": 3}
     metadata = {"architecture": "resnet", "arguments": json.dumps(arguments)}
     backbone = Backbone(drawn(lambda: ResNet(**arguments, rngs=nnx.Rngs(0))), metadata, "")
-    stacked = {"function": "stack_recurrent", "cell": "gru", "hidden": 5, "layers": 2, "outputs": 3}
+    stacked = {"function": "stack_recurrent", "cell": "gru", "hidden": 5, "depth": 2, "outputs": 3}
     leave_run(tmp_path / "run", config, expecting(backbone, RGB), stacked)
     main([str(tmp_path / "run")])
     layers = json.loads((tmp_path / "run" / "gates.json").read_text())["layers"]
@@ -135,7 +137,7 @@ def test_a_run_of_gesture(tmp_path):
     ("more", "message"),
     [
         (["--batch_size=0"], "--batch_size=0: expected 1 or more"),
-        (["--data_dir=/nowhere"], "--data_dir belongs to real data"),
+        (["--source=/nowhere"], "--source belongs to real data"),
     ],
 )
 def test_bad_flags(place, more, message):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 from small_videos import numbered_pictures, write_video
 
 from prernn_jax.backbones.c3d import C3D
@@ -16,17 +17,20 @@ from prernn_jax.data.drawn.gesture_builder import embedded_gestures
 from prernn_jax.data.drawn.gestures import EmbeddedGesturesConfig
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import flat_parameters, save_parameters
-from prernn_jax.files.models import apply_surgery, load_model
+from prernn_jax.files.models import apply_surgery, load
 from prernn_jax.metrics import sequence_scores, top1
 from train.engine.devices import make_mesh, set_up, split
 from train.engine.optim import reduction, sgd
-from train.gesture.__main__ import SPORTS1M, main
+from train.gesture.__main__ import main
+from train.gesture.application import SPORTS1M
 from train.gesture.config import GestureConfig, gesture_preset, paper
 from train.gesture.task import gesture_test_batches
 from train.run.backbone import Backbone
 from train.run.classification import classification_task
 from train.run.scores import read_scores
 from train.run.stage_two import surgery_call
+
+pytestmark = pytest.mark.slow
 
 SIZES = {"train": 24, "validation": 6, "test": 12, "pose_train": 28, "pose_validation": 14}
 SHORT = [f"--embedded.{name}={size}" for name, size in SIZES.items()]
@@ -37,12 +41,18 @@ SHORT += ["--pretraining.epochs=1", "--pretraining.batch_size=14", "--epochs=2",
 def place(tmp_path_factory):
     """A folder in which a short run has been made under the name `first`."""
     folder = tmp_path_factory.mktemp("gesture")
-    main(flags(folder, "--name=first"))
+    main(flags(folder, "--name=first", "--film=2"))
     return folder
 
 
 def flags(folder, *more):
-    return [*SHORT, f"--workdir={folder / 'runs'}", f"--cache_dir={folder / 'data'}", *more]
+    return [
+        *SHORT,
+        "--film=0",
+        f"--workdir={folder / 'runs'}",
+        f"--cache_dir={folder / 'data'}",
+        *more,
+    ]
 
 
 def read(folder, name, file="summary.json"):
@@ -56,6 +66,8 @@ def test_a_run_leaves_everything(place):
     assert np.sum(summary["confusion"]) == 12
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["train", "validation"] * 2 + ["test"]
+    with Image.open(run / "film.gif") as film:
+        assert film.n_frames == 2 * 6  # videos and steps
     for picture in ("curves.png", "confusion.png"):
         assert cv2.imread(str(run / picture)).std() > 10
     for name in ("test", "validation"):
@@ -65,8 +77,15 @@ def test_a_run_leaves_everything(place):
         assert top1(scores.scores, scores.labels) == metrics["video_top1"]
 
 
+def test_the_run_can_be_exported(place):
+    pytest.importorskip("torch")
+    from exported_alike import assert_exported_alike
+
+    assert_exported_alike(place / "runs" / "first", place / "first.pth")
+
+
 def test_the_saved_model_gives_the_same_result(place):
-    model = load_model(place / "runs" / "first" / "model.safetensors")
+    model = load(place / "runs" / "first" / "model.safetensors")
     assert model.converted == ("fc6", "fc7")
     data = embedded_gestures(place / "data", EmbeddedGesturesConfig(**SIZES))
     batches = gesture_test_batches(
@@ -104,11 +123,11 @@ def test_the_plateau_ends_a_run_early(place):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--data_dir=/tmp"], "--data_dir belongs to real data"),
+        (["--source=/tmp"], "--source belongs to real data"),
         (["--modality=color"], "the embedded gestures are depth"),
-        (["--data=nvgesture", "--preset=embedded"], "needs --data_dir"),
-        (["--data=nvgesture", "--preset=embedded", "--data_dir=/nowhere"], "/nowhere"),
-        (["--data=nvgesture", "--data_dir=/nowhere"], "give --weights"),
+        (["--data=nvgesture", "--preset=embedded"], "needs --source"),
+        (["--data=nvgesture", "--preset=embedded", "--source=/nowhere"], "/nowhere"),
+        (["--data=nvgesture", "--source=/nowhere"], "give --weights"),
         (["--clip_length=5"], "pre-trained on clips of 4"),
         (["--stride=0"], "--stride=0: expected 1 or more"),
         (["--stride=10"], "has 28 frames; a clip of 4 with a stride of 10 needs 31"),
@@ -136,7 +155,7 @@ def weights(tmp_path):
 
 def test_weights_of_three_channels_take_depth(place, weights):
     main(flags(place, f"--weights={weights}", "--crop=16", "--epochs=1", "--name=rgb"))
-    model = load_model(place / "runs" / "rgb" / "model.safetensors")
+    model = load(place / "runs" / "rgb" / "model.safetensors")
     assert model.backbone.conv1a.in_features == 3
     assert model.backbone.preprocess.to_json() == SPORTS1M.to_json()
     with pytest.raises(InputError, match=r"fc6 takes .* give the --crop"):
@@ -156,7 +175,7 @@ def test_real_recordings(place, shared_data, tmp_path):
     source = shared_data / "nvgesture"
     (weights,) = (place / "runs" / "pretrained").glob("depth-*")
     main([
-        "--data=nvgesture", "--preset=embedded", f"--data_dir={source}", f"--weights={weights}",
+        "--data=nvgesture", "--preset=embedded", f"--source={source}", f"--weights={weights}",
         "--lists", *mini_lists(source, tmp_path, 2),
         f"--cache_dir={place / 'data'}", f"--workdir={place / 'runs'}", "--name=real",
         "--epochs=1", "--batch_size=2", "--model=feedforward",
@@ -178,12 +197,12 @@ def test_flow_of_colour_videos(place, weights, tmp_path):
     for part, take, label in zip(("train", "test"), takes, (2, 25), strict=True):
         line = f"path:./Video_data/{take} color:sk_color:2:11 label:{label}\n"
         (tmp_path / f"{part}.lst").write_text(line)
-    more = ["--data=nvgesture", "--preset=embedded", f"--data_dir={tmp_path}", "--stride=1",
+    more = ["--data=nvgesture", "--preset=embedded", f"--source={tmp_path}", "--stride=1",
             "--lists", str(tmp_path / "train.lst"), str(tmp_path / "test.lst"), "--crop=16",
             "--epochs=1", "--batch_size=1", f"--weights={weights}", "--name=flow"]  # fmt: skip
     main(flags(place, *more, "--modality=flow"))
     model = place / "runs" / "flow" / "model.safetensors"
-    assert load_model(model).backbone.conv1a.in_features == 2
+    assert load(model).backbone.conv1a.in_features == 2
     for_flow = tmp_path / "flow.safetensors"
     sizes = {"width": 2, "hidden": 4, "image_size": 16, "clip_length": 4, "in_channels": 2}
     arrays = flat_parameters(C3D(**sizes, rngs=nnx.Rngs(0)))
@@ -205,7 +224,7 @@ def test_faulty_lists_name_file_and_line(place, tmp_path, text, message):
         (tmp_path / f"{name}.lst").write_text(text + "\n")
     lists = [str(tmp_path / f"{name}.lst") for name in ("train", "test")]
     with pytest.raises(InputError, match=message):
-        main(flags(place, "--data=nvgesture", "--preset=embedded", f"--data_dir={tmp_path}",
+        main(flags(place, "--data=nvgesture", "--preset=embedded", f"--source={tmp_path}",
                    "--lists", *lists))  # fmt: skip
 
 
@@ -221,7 +240,7 @@ def test_the_paper_preset_is_the_papers():
     assert gesture_preset({}) == GestureConfig()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_paper_preset_at_full_size():
     """The whole C3D with fc6 and fc7 recurrent: two steps on random clips of the paper's size."""
     config = paper()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import reference_files as files
 import torch
+from flax import nnx
 from random_model import random_model
 
 from prernn_jax import surgery
@@ -27,15 +28,12 @@ def folder(tmp_path, monkeypatch):
 
 
 def _commands():
-    text = re.search(r"```bash\n(.*?)```", DOCS.read_text(), re.DOTALL).group(1)
-    return [line.split()[3:] for line in text.strip().splitlines()]
+    text = re.search(r"```bash\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL).group(1)
+    return [line.split()[2:] for line in text.strip().splitlines()]
 
 
 def _write_everything(folder):
     """Small files under the names of the published ones."""
-    import json
-
-    from flax import nnx
 
     torch.save(files.vgg16().state_dict(), "vgg16-397923af.pth")
     torch.save(files.resnet50().state_dict(), "resnet50-0676ba61.pth")
@@ -52,14 +50,12 @@ def _write_everything(folder):
     (folder / "sport1m_train16_128_mean.binaryproto").write_bytes(files.blob(mean, "fork"))
     (folder / "runs" / "spatial").mkdir(parents=True)
     arguments = {"width": 2, "hidden": 5, "image_size": 32}
-    call = {"function": "make_recurrent", "layers": ["fc7"], "cell": "gru", "outputs": 4}
     model = random_model(
         lambda: surgery.make_recurrent(
             VGG16(**arguments, rngs=nnx.Rngs(0)), ["fc7"], "gru", outputs=4, rngs=nnx.Rngs(1)
         )
     )
-    metadata = {"architecture": "vgg16", "arguments": json.dumps(arguments)}
-    saved_model.save_model(folder / "runs/spatial/model.safetensors", model, metadata, call)
+    saved_model.save(folder / "runs/spatial/model.safetensors", model)
 
 
 def test_the_commands_of_the_page(folder, capsys):
@@ -86,6 +82,54 @@ def test_the_commands_of_the_page(folder, capsys):
     assert '"channels": "flow"' in metadata["preprocessing"]
     assert run(["verify", "resnet50-flow.safetensors", "--against", "resnet50-0676ba61.pth"]) == 2
     assert "flow-init" in capsys.readouterr().err
+
+
+def test_the_table_of_the_page(folder, capsys):
+    text = re.search(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL).group(1)
+    (folder / "rules.toml").write_text(text, encoding="utf-8")
+    plain = files.vgg16().state_dict()
+    torch.save(plain, "plain.pth")
+    run(["convert", "plain.pth", "--arch", "vgg16", "--out", "plain"])
+    layers = {key.rpartition(".")[0]: None for key in plain}
+    trunk = [f"trunk.{s}.{i}" for s, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)]
+    names = dict(zip(layers, [*trunk, "top.6", "top.7", "top.8"], strict=True))
+    other = {"history.loss": torch.ones(3)}
+    for key, tensor in plain.items():
+        layer, _, part = key.rpartition(".")
+        other[f"{names[layer]}.{part[0]}"] = tensor
+    torch.save(other, "x.pth")
+    convert = ["convert", "x.pth", "--arch", "vgg16", "--out", "y", "--table", "rules.toml"]
+    assert run(convert) == 0
+    assert "left out (curves of the training): history.loss" in capsys.readouterr().out
+    expected, found = read_parameters("plain")[0], read_parameters("y")[0]
+    assert found.keys() == expected.keys()
+    assert all(array.tobytes() == found[name].tobytes() for name, array in expected.items())
+    assert run(["verify", "y", "--against", "x.pth"]) == 0
+    assert run(["export", "y", "--out", "back.pth"]) == 0
+    back = torch.load("back.pth", weights_only=True)
+    assert all(torch.equal(back[key], other[key]) for key in back)
+    capsys.readouterr()
+
+
+def test_flow_init_of_every_backbone(folder, capsys):
+    from prernn_jax.backbones.compact_vgg import CompactVGG
+    from prernn_jax.files.backbones import flat_parameters, load_pretrained
+
+    model = random_model(lambda: CompactVGG(image_size=16, rngs=nnx.Rngs(0)))
+    save_parameters(
+        "compact", flat_parameters(model),
+        {"architecture": "compact_vgg", "arguments": '{"image_size": 16}'},
+    )  # fmt: skip
+    torch.save(files.vgg16().state_dict(), "x.pth")
+    run(["convert", "x.pth", "--arch", "vgg16", "--out", "vgg"])
+    for name, size in (("compact", 16), ("vgg", 64)):
+        assert run(["flow-init", name, "--channels", "4", "--out", f"{name}-flow"]) == 0
+        flow = load_pretrained(f"{name}-flow")
+        assert flow.preprocess.to_json() != "{}"
+        still = np.full((1, size, size, 4), 144, np.uint8)
+        np.testing.assert_array_equal(flow.preprocess.normalise(still), np.ones(still.shape))
+        assert flow(flow.preprocess.normalise(still)).shape[0] == 1
+    capsys.readouterr()
 
 
 def test_convert_prints_its_table(folder, capsys):
@@ -147,7 +191,7 @@ def test_unknown_options_and_flow_channels(folder, capsys):
     assert run(["flow-init", "y", "--channels", "7", "--out", "z"]) == 2
     assert "expected 2L" in capsys.readouterr().err
     assert run(["flow-init", "x.pth", "--out", "z"]) == 2
-    assert "weights_port convert" in capsys.readouterr().err
+    assert "prernn port convert" in capsys.readouterr().err
 
 
 def test_a_killed_conversion_leaves_no_half_file(folder):

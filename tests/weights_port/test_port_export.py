@@ -87,7 +87,7 @@ MODELS = [
     ("vgg16", {"function": "make_recurrent", "cell": "gru", "outputs": 4}),
     ("vgg16", {"function": "make_recurrent", "layers": ["fc7"], "cell": "vrnn"}),
     ("vgg16", {"function": "make_recurrent", "layers": ["fc6"], "cell": "lstm", "shared": True}),
-    ("vgg16", {"function": "stack_recurrent", "cell": "lstm", "hidden": 7, "layers": 2}),
+    ("vgg16", {"function": "stack_recurrent", "cell": "lstm", "hidden": 7, "depth": 2}),
     ("c3d", {"function": "make_recurrent", "cell": "gru_cho", "extra": 1, "readout": None}),
     ("resnet", {"function": "make_recurrent", "cell": "lstm", "outputs": 4}),
     ("resnet", {"function": "make_recurrent", "cell": "gru", "shared": True, "extra": 1}),
@@ -114,8 +114,7 @@ def _run_folder(folder, arch, call):
     model = random_model(
         lambda: function(cls(**arguments, rngs=nnx.Rngs(0)), **rest, rngs=nnx.Rngs(0))
     )
-    metadata = {"architecture": arch, "arguments": json.dumps(arguments)}
-    saved_model.save_model(folder / "model.safetensors", model, metadata, call)
+    saved_model.save(folder / "model.safetensors", model)
     return model
 
 

@@ -8,13 +8,13 @@ import reference_files as files
 import torch
 
 from prernn_jax.files.backbones import load_pretrained, read_parameters
-from weights_port import mapping, torch_networks
-from weights_port.convert import ARCHITECTURES, convert
+from weights_port import torch_networks
+from weights_port.convert import convert
 from weights_port.export import export
 from weights_port.parity import example_inputs, parity
-from weights_port.verify import verify_arrays
+from weights_port.verify import recorded_moves, verify_arrays
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 CASES = {
     "vgg16 torch": (torch_networks.build_vgg16, {}, None),
@@ -48,8 +48,7 @@ def test_full_size(tmp_path, case):
     published = {"vgg16": 138_357_544, "c3d": 79_991_015, "resnet50": 25_610_152}[arch]
     if case != "resnet50 caffe":  # whose conv1 has a bias
         assert sum(a.size for a in read_parameters(out)[0].values()) == published
-    table = ARCHITECTURES[arch].layout(metadata["layout"])
-    moves = mapping.assign(table, source.arrays).moves
+    moves = recorded_moves(out, metadata)
     for name, x in example_inputs(load_pretrained(out), metadata, None).items():
         rows = parity(load_pretrained(out), metadata, source, moves, x)
         worst = max(row.relative for row in rows)

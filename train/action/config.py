@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from prernn_jax.data.action.loader import Stream
 from prernn_jax.data.drawn.actions import EmbeddedConfig
@@ -35,7 +35,7 @@ class ActionConfig(RunConfig):
 
     Attributes:
         stream: RGB frames, or stacks of optical flow.
-        data: `embedded` is generated here; the others are read from --data_dir.
+        data: `embedded` is generated here; the others are read from --source.
         embedded: Size and difficulty of the embedded data.
         split: Which of the three official splits.
         flow: Algorithm of the optical flow; `none` spares it where only --stream=spatial is
@@ -46,6 +46,9 @@ class ActionConfig(RunConfig):
         windows: Sequences into which a test video is divided.
         pretraining: Stage one.
     """
+
+    application: ClassVar[str] = "action"
+    positive: ClassVar[tuple[str, ...]] = ("steps", "stack", "crop", "windows")
 
     stream: Stream = "temporal"
     data: Literal["embedded", "ucf101", "hmdb51"] = "embedded"
@@ -63,7 +66,7 @@ class ActionConfig(RunConfig):
 
 
 def paper(stream: Stream) -> ActionConfig:
-    """SPEC section 1. What the paper does not say there is listed in docs/decisions.md."""
+    """The paper's settings (docs/paper.md); docs/decisions.md lists what the paper leaves open."""
     return ActionConfig(
         stream=stream,
         preset="paper",

@@ -1,6 +1,12 @@
-"""Checkpoints of a run: the whole training state and the loader's position, by orbax."""
+"""Checkpoints of a run: the whole training state and the loader's position, by orbax.
+
+Beside each checkpoint stands a digest of its files. A damaged one is put aside and the one before
+it is used: a changed byte in a checkpoint otherwise ends in a traceback of the library, or restores
+other values without a word.
+"""
 
 import base64
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +15,9 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import write_text
 
+from .log import say
 from .step import TrainState
 
 
@@ -62,6 +70,19 @@ class Checkpoints:
                 f"could not write the checkpoint of step {step} to {self.folder}: {reason}; "
                 f"{self._survivor()}"
             ) from error
+        try:
+            write_text(self._digest_file(step), _digest(self.folder / str(step)))
+        except OSError as error:
+            raise InputError(
+                f"could not write the digest of the checkpoint of step {step} to {self.folder}: "
+                f"{error.strerror}; make room and go on with --resume"
+            ) from error
+        for old in self.folder.glob("*.sha256"):
+            if not (self.folder / old.stem).is_dir():
+                old.unlink(missing_ok=True)
+
+    def _digest_file(self, step: int) -> Path:
+        return self.folder / f"{step}.sha256"
 
     def _survivor(self) -> str:
         self._manager.reload()
@@ -70,19 +91,59 @@ class Checkpoints:
         return f"that of step {self.latest} is intact: make room and go on with --resume"
 
     def restore(self, state: TrainState) -> tuple[TrainState, Any]:
-        """Reads the newest checkpoint.
+        """Reads the newest checkpoint that is not damaged, and puts damaged ones aside.
 
         Args:
             state: A state of the same structure; its arrays say shapes, types and devices.
 
         Returns:
             The state and the loader's state as `save` got them.
+
+        Raises:
+            InputError: All are damaged, or they do not fit the state.
         """
+        first: Exception | None = None
+        while (step := self.latest) is not None:
+            try:
+                self._check(step)
+                return self._restore(step, state)
+            except (InputError, OSError, ValueError, KeyError, TypeError) as error:
+                first = first or error
+                self._put_aside(step, error)
+        raise InputError(
+            f"no checkpoint in {self.folder} can be read: {_first_line(first)}; leave --resume out "
+            "to start anew (the folder of this run is kept under another name)"
+        ) from first
+
+    def _check(self, step: int) -> None:
+        file = self._digest_file(step)
+        # A run that was killed between the two files, or an older version, has left no digest.
+        if file.is_file() and file.read_text(encoding="utf-8") != _digest(self.folder / str(step)):
+            raise InputError("its files are not those that were written")
+
+    def _put_aside(self, step: int, error: Exception) -> None:
+        aside = self.folder.with_name(f"{self.folder.name}-damaged")
+        aside.mkdir(exist_ok=True)
+        target = aside / str(step)
+        number = 1
+        while target.exists():
+            number += 1
+            target = aside / f"{step}-{number}"
+        (self.folder / str(step)).rename(target)
+        self._digest_file(step).unlink(missing_ok=True)
+        self._manager.reload()
+        rest = "there is no earlier one" if self.latest is None else f"step {self.latest} is used"
+        say(
+            f"the checkpoint of step {step} is damaged ({_first_line(error)}); it is moved to "
+            f"{target}; {rest}"
+        )
+
+    def _restore(self, step: int, state: TrainState) -> tuple[TrainState, Any]:
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, state._asdict())
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(shapes), loader=ocp.args.JsonRestore()
         )
-        found = self._manager.restore(self.latest, args=items)
+        found = self._manager.restore(step, args=items)
         loader_state = found.loader
         if set(loader_state) == {"base64"}:
             loader_state = base64.b64decode(loader_state["base64"])
@@ -92,3 +153,17 @@ class Checkpoints:
     def close(self) -> None:
         """Ends the manager's threads."""
         self._manager.close()
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 of the names and contents of all files of a folder."""
+    whole = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with file.open("rb") as content:
+            inner = hashlib.file_digest(content, "sha256").hexdigest()
+        whole.update(f"{file.relative_to(folder).as_posix()} {inner}\n".encode())
+    return whole.hexdigest()
+
+
+def _first_line(error: Exception | None) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

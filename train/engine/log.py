@@ -35,10 +35,11 @@ class MetricsLog:
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         self.path = folder / "metrics.jsonl"
-        old = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [line for line in old if _step_of(line) <= step and '"kind": "test"' not in line]
+        old = self.path.read_bytes() if self.path.exists() else b""
+        lines = old.decode(errors="replace").splitlines()  # a damaged line is dropped, no more
+        kept = [line for line in lines if _step_of(line) <= step and '"kind": "test"' not in line]
         write_text(self.path, "".join(line + "\n" for line in kept))
-        self._file = self.path.open("a")
+        self._file = self.path.open("a", encoding="utf-8")
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
@@ -51,7 +52,7 @@ class MetricsLog:
 
     def read(self, kind: str) -> list[dict[str, Any]]:
         """All lines of a kind, oldest first."""
-        lines = (json.loads(line) for line in self.path.read_text().splitlines())
+        lines = (json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines())
         return [line for line in lines if line["kind"] == kind]
 
     def close(self) -> None:
@@ -62,8 +63,9 @@ class MetricsLog:
 
 def _step_of(line: str) -> float:
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError):  # the half line that a kill leaves
+        found = json.loads(line)
+        return float(found["step"]) if isinstance(found["kind"], str) else math.inf
+    except (ValueError, KeyError, TypeError, RecursionError):  # the half line that a kill leaves
         return math.inf
 
 

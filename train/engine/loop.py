@@ -71,7 +71,7 @@ class Plan:
     """What the loop goes through.
 
     Attributes:
-        name: Of this stage, for the screen.
+        name: What this stage is called on the screen.
         epochs: Passes over the training set.
         batch_size: Sequences a step.
         rate: State and epochs done -> learning rate, to report it.
@@ -130,7 +130,8 @@ def fit(
     total = plan.epochs * per_epoch
     done = int(state.step)
     clock, whole = Clock(), Clock()
-    begin, epoch_loss = done, 0.0
+    begin, epoch_loss = done, _loss_before(log, done, done - done % per_epoch)
+    say(f"{plan.name}: {plan.epochs} epochs of {per_epoch} steps")
     pending: list[Any] = []
     waited = 0.0
     with watched_signals() as interrupt, Bar(plan.name, total, done).shown() as bar:
@@ -160,13 +161,25 @@ def fit(
             bar.update(done, f"loss {values['loss']:.4f}  {values['sequences_per_s']:.1f} seq/s")
             if end_of_epoch:
                 left = (total - done) / whole.rate(done - begin, keep=True)
-                note = f"loss {epoch_loss / per_epoch:.4f}  {left:.0f} s left"
                 last = done == total or plan.ended(state)
-                _end_epoch(state, loader, plan, note, done, log, checkpoints, last)
+                loss = epoch_loss / per_epoch
+                _end_epoch(state, loader, plan, loss, left, log, checkpoints, last)
                 clock, epoch_loss = Clock(), 0.0
             if interrupt.signal:
                 _leave(interrupt, state, loader, checkpoints, done)
     return state
+
+
+def _loss_before(log: MetricsLog | None, done: int, start: int) -> float:
+    """The sum of the losses of the steps from `start` to `done`, which an earlier process took."""
+    if log is None or done == start:
+        return 0.0
+    total, before = 0.0, start
+    for line in log.read("train"):
+        if start < line["step"] <= done:
+            total += line["loss"] * (line["step"] - before)
+            before = line["step"]
+    return total
 
 
 def _read(
@@ -205,20 +218,22 @@ def _end_epoch(
     state: TrainState,
     loader: Batches,
     plan: Plan,
-    note: str,
-    done: int,
+    loss: float,
+    left: float,
     log: MetricsLog | None,
     checkpoints: Checkpoints | None,
     last: bool,
 ) -> None:
+    done = int(state.step)
     epoch = done // loader.batches_per_epoch
-    line = f"{plan.name}  epoch {epoch}/{plan.epochs}  {note}"
+    line = f"epoch {epoch}/{plan.epochs}  loss {loss:.4f}"
     every = plan.validate_every
     if plan.validate is not None and every and epoch % every == 0:
         found = dict(plan.validate(state))
-        line += "  validation:" + "".join(f" {name} {value:.4f}" for name, value in found.items())
+        two = list(found.items())[:2]  # the log has them all
+        line += "  validation" + "".join(f" {name} {value:.4f}" for name, value in two)
         if log is not None:
             log.write(done, "validation", {"epoch": float(epoch), **found})
-    say(line)
+    say(f"{line}  {left:.0f} s left")
     if checkpoints is not None and (epoch % plan.checkpoint_every == 0 or last):
         checkpoints.save(state, loader.get_state())

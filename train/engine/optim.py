@@ -1,5 +1,6 @@
-"""Learning-rate schedules and the optimiser (SPEC section 1)."""
+"""Learning-rate schedules and the optimiser (docs/paper.md, "Training")."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,19 @@ class Schedule:
     patience: int = 40
     stop: float = 0.0
 
+    def check(self) -> None:
+        """Raises an InputError for values that give no learning rate."""
+        for name in ("base", "every", "factor", "patience"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise InputError(f"--schedule.{name}={value}: expected more than 0")
+        for name in ("hold", "warmup", "stop"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise InputError(f"--schedule.{name}={value}: expected 0 or more")
+        if self.factor >= 1:
+            raise InputError(f"--schedule.factor={self.factor}: expected less than 1")
+
     def rate(self, epoch: Array | float, epochs: float) -> Array:
         """The rate when `epoch` epochs, possibly not a whole number, are done of `epochs`.
 
@@ -60,7 +74,7 @@ class Schedule:
         return rate
 
 
-# SPEC section 1. "halving" with hold 0: 10 epochs at the base rate, 10 at half of it, ...
+# docs/paper.md, "Training". "halving" with hold 0: 10 epochs at the base rate, 10 at half of it.
 SPATIAL = Schedule(3e-4)
 TEMPORAL = Schedule(1e-2)
 # "Constant for 10 epochs, then x0.5 after each further 5": 15 epochs at the base rate, 5 at half.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from prernn_jax.data.drawn.faces import EmbeddedFacesConfig
 from prernn_jax.data.face.loader import FaceAugmentation
@@ -40,7 +40,7 @@ class FaceConfig(RunConfig):
     """Sequential face alignment: 68 landmarks in every frame of a video.
 
     Attributes:
-        data: `embedded` is generated here; `300vw` is read from --data_dir.
+        data: `embedded` is generated here; `300vw` is read from --source.
         box: Where a frame of real data is cut out: around its true landmarks, or around those of
             the frame before, as a tracker has it.
         enlarge: Side of that square, in parts of the longer side of the landmarks' box.
@@ -49,9 +49,11 @@ class FaceConfig(RunConfig):
         steps: Consecutive frames T of a sequence.
         size: Side of the network's input in pixels.
         augmentation: How training sequences vary.
-        film: Test videos shown in `film.gif`.
         pretraining: Stage one.
     """
+
+    application: ClassVar[str] = "face"
+    positive: ClassVar[tuple[str, ...]] = ("steps", "size", "batch_size")
 
     data: Literal["embedded", "300vw"] = "embedded"
     box: BoxSource = "truth"
@@ -61,7 +63,6 @@ class FaceConfig(RunConfig):
     steps: int = 10
     size: int = 48
     augmentation: FaceAugmentation = _VARIED
-    film: int = 8
     layers: tuple[str, ...] = ("fc6",)
     epochs: int = 60
     schedule: Schedule = _EMBEDDED
@@ -71,7 +72,7 @@ class FaceConfig(RunConfig):
 
 
 def paper() -> FaceConfig:
-    """SPEC section 1. What the paper does not say there is listed in docs/faces.md."""
+    """The paper's settings (docs/paper.md); docs/faces.md lists what the paper leaves open."""
     return FaceConfig(
         preset="paper",
         data="300vw",

@@ -1,58 +1,65 @@
-"""A short film of test videos with the predicted and the true landmarks drawn."""
+"""The film of test faces: landmarks found with memory and, below them, in each frame alone."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from prernn_jax.data.face.landmarks import draw_landmarks
-from prernn_jax.files.atomic import replacing
+from prernn_jax.data.face.metrics import nme
 
-_TRUE, _PREDICTED = (90, 220, 90), (255, 70, 70)
+_TRUE, _FOUND, _TEXT = (86, 220, 250), (255, 140, 0), (255, 255, 255)
+_HEADER = 24  # pixels
 
 
 def film_frames(
     clips: Sequence[NDArray[np.uint8]],
-    predicted: Sequence[NDArray[Any]],
     landmarks: Sequence[NDArray[Any]],
+    found: Sequence[Sequence[NDArray[Any]]],
+    names: Sequence[str],
     *,
     side: int = 160,
-    columns: int = 4,
 ) -> list[NDArray[np.uint8]]:
-    """Videos side by side, true landmarks green and predicted ones red.
+    """Videos side by side with the true and the predicted landmarks, one row a prediction.
 
     Args:
-        clips: Of each video the frames (N, S, S, 3); a shorter one stays at its last frame.
-        predicted: Of each video (N, 68, 2), in coordinates of the box.
-        landmarks: The true ones.
-        side: Of one video's picture.
-        columns: Videos in a row.
+        clips: The frames (N, S, S, 3) of each video; a shorter one stays at its last frame.
+        landmarks: The true landmarks (N, 68, 2) of each video, in coordinates of the box.
+        found: For each row the predicted landmarks of each video.
+        names: What each row is called.
+        side: Side of a video's picture in pixels.
     """
-    longest = max(map(len, clips))
-    columns = min(columns, len(clips))
-    rows = -(-len(clips) // columns)
+    height, width = _HEADER + len(found) * side, max(len(clips), 2) * side
     sheets = []
-    for time in range(longest):
-        sheet = np.zeros((rows * side, columns * side, 3), np.uint8)
-        for place, (clip, found, true) in enumerate(zip(clips, predicted, landmarks, strict=True)):
-            step = min(time, len(clip) - 1)
-            tile = cv2.resize(clip[step], (side, side), interpolation=cv2.INTER_CUBIC)
-            tile = np.asarray(tile, np.uint8)
-            draw_landmarks(tile, true[step], _TRUE)
-            draw_landmarks(tile, found[step], _PREDICTED)
-            row, column = divmod(place, columns)
-            sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = tile
+    for time in range(max(map(len, clips))):
+        sheet = np.zeros((height, width, 3), np.uint8)
+        for text, colour, left in (("true", _TRUE, 6), ("predicted", _FOUND, 50)):
+            _write(sheet, text, (left, 16), colour)
+        _write(sheet, "error in % of the eye distance", (130, 16), _TEXT)
+        for row, (name, predicted) in enumerate(zip(names, found, strict=True)):
+            for column, (clip, true, points) in enumerate(
+                zip(clips, landmarks, predicted, strict=True)
+            ):
+                step = min(time, len(clip) - 1)
+                tile = np.asarray(
+                    cv2.resize(clip[step], (side, side), interpolation=cv2.INTER_CUBIC), np.uint8
+                )
+                draw_landmarks(tile, true[step], _TRUE)
+                draw_landmarks(tile, points[step], _FOUND)
+                error = float(nme(points[step][None], true[step][None], "outer_eye")[0])
+                _write(tile, f"{100 * error:.1f}%", (4, side - 6), _TEXT)
+                if column == 0:
+                    _write(tile, name, (4, 14), _TEXT)
+                top, left = _HEADER + row * side, column * side
+                sheet[top : top + side, left : left + side] = tile
         sheets.append(sheet)
     return sheets
 
 
-def write_film(path: Path, frames: Sequence[NDArray[np.uint8]], *, milliseconds: int = 200) -> None:
-    """Writes frames (H, W, 3) as an animated GIF that runs for ever."""
-    first, *rest = [Image.fromarray(frame).quantize(64) for frame in frames]
-    how = {"save_all": True, "append_images": rest, "duration": milliseconds, "loop": 0}
-    with replacing(path) as temporary:
-        first.save(temporary, "GIF", **how)
+def _write(picture: NDArray[np.uint8], text: str, place: tuple[int, int], colour: Any) -> None:
+    for thickness, shade in ((3, (0, 0, 0)), (1, colour)):  # a dark edge keeps it readable
+        cv2.putText(
+            picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, shade, thickness, cv2.LINE_AA
+        )

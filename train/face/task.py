@@ -23,7 +23,7 @@ from .config import FaceConfig
 OUTPUTS = 2 * POINTS
 
 
-def points(outputs: Array) -> Array:
+def points(outputs: Any) -> Any:
     """A network's outputs (..., 2 P) as points (..., P, 2): x, y, x, y, ..."""
     return outputs.reshape(*outputs.shape[:-1], -1, 2)
 

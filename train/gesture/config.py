@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from prernn_jax.data.drawn.gestures import EmbeddedGesturesConfig
 from prernn_jax.data.gesture.datasets import Modality
@@ -32,7 +32,7 @@ class GestureConfig(RunConfig):
     """Recognition of dynamic hand gestures.
 
     Attributes:
-        data: `embedded` is generated here, NVGesture is read from --data_dir.
+        data: `embedded` is generated here, NVGesture is read from --source.
         modality: Depth, colour, or the optical flow of colour; embedded gestures are depth.
         embedded: Size and difficulty of the embedded data.
         lists: NVGesture: lists to train and to test on in place of the official ones.
@@ -43,6 +43,9 @@ class GestureConfig(RunConfig):
         crop: Side of the network's input in pixels.
         pretraining: Stage one.
     """
+
+    application: ClassVar[str] = "gesture"
+    positive: ClassVar[tuple[str, ...]] = ("steps", "clip_length", "stride", "crop")
 
     data: Literal["embedded", "nvgesture"] = "embedded"
     modality: Modality = "depth"
@@ -60,7 +63,7 @@ class GestureConfig(RunConfig):
 
 
 def paper() -> GestureConfig:
-    """SPEC section 1. What the paper does not say there is listed in docs/decisions.md."""
+    """The paper's settings (docs/paper.md); docs/decisions.md lists what the paper leaves open."""
     return GestureConfig(
         preset="paper",
         data="nvgesture",

@@ -68,7 +68,7 @@ def read_weights(path: Path, kind: type, port: str, otherwise: Preprocessing) ->
     Args:
         path: The file.
         kind: The class that the application needs.
-        port: Its name for `prernn-port convert --arch`.
+        port: Its name for `prernn port convert --arch`.
         otherwise: How its input is normalised where the file does not say it.
 
     Raises:
@@ -78,7 +78,7 @@ def read_weights(path: Path, kind: type, port: str, otherwise: Preprocessing) ->
     if not isinstance(backbone.model, kind):
         raise InputError(
             f"--weights {path} holds a {backbone.metadata.get('architecture')}; this application "
-            f"needs a {kind.__name__} (prernn-port convert FILE --arch {port})"
+            f"needs a {kind.__name__} (prernn port convert FILE --arch {port})"
         )
     return backbone if hasattr(backbone.model, "preprocess") else expecting(backbone, otherwise)
 

@@ -1,5 +1,6 @@
-"""What a run that classifies videos says at its end: files and one line."""
+"""Classification of sequences: the task, its metrics over videos, and the report of a run."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -7,17 +8,21 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from prernn_jax.data.action.datasets import ActionData
-from prernn_jax.data.gesture.datasets import GestureData
-from prernn_jax.metrics import confusion_matrix, sequence_nll, sequence_scores, top1, video_scores
+from prernn_jax.metrics import (
+    are_right,
+    confusion_matrix,
+    sequence_nll,
+    sequence_scores,
+    top1,
+    video_scores,
+)
 from prernn_jax.preprocess import Preprocessing
 
-from ..action.config import ActionConfig
 from ..engine.log import say
 from ..engine.loop import Predictions
 from ..engine.step import Batch, Metrics, Task
-from ..gesture.config import GestureConfig
 from .figures import confusion_figure
+from .film import classification_film
 from .folder import RunFolder
 from .scores import Scores, Set, write_scores
 from .stage_two import Outcome, write_summary
@@ -35,7 +40,7 @@ def classification_task(preprocess: Preprocessing) -> Task:
 
     def loss(outputs: Array, batch: Batch) -> tuple[Array, Metrics]:
         labels = batch["labels"]
-        right = jnp.argmax(sequence_scores(outputs, batch["lengths"]), axis=-1) == labels
+        right = are_right(sequence_scores(outputs, batch["lengths"]), labels)
         nll = sequence_nll(outputs, labels, batch["lengths"])
         return jnp.mean(nll), {"clip_top1": jnp.mean(right.astype(jnp.float32))}
 
@@ -78,11 +83,12 @@ def measure(found: Predictions) -> dict[str, float]:
 def report_videos(
     folder: RunFolder,
     name: str,
-    config: ActionConfig | GestureConfig,
-    data: ActionData | GestureData,
+    config: Any,
+    data: Any,
     split: str,
     outcome: Outcome,
     began: float,
+    pictures: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
 ) -> dict[str, Any]:
     """Keeps the videos' scores, draws the confusion matrix, writes `summary.json`, says the result.
 
@@ -94,6 +100,7 @@ def report_videos(
         split: The official split; empty where there is but one.
         outcome: Of the run; its metrics are those of `train.run.classification.measure`.
         began: `time.perf_counter()` at the start of the run.
+        pictures: See `classification_film`.
 
     Returns:
         What is in the summary.
@@ -121,6 +128,11 @@ def report_videos(
     counts, top1 = confusion_matrix(scores, labels), outcome.metrics["video_top1"]
     title = f"{name}: video top-1 {100 * top1:.1f}%"
     confusion_figure(folder.path / "confusion.png", counts, data.classes, title)
+    if config.film:
+        film = folder.path / "film.gif"
+        classification_film(
+            film, outcome.sample, outcome.model, data.classes, pictures, config.film
+        )
     chance = 1 / len(data.classes)
     facts = {"chance": chance, "confusion": counts.tolist()}
     summary = write_summary(folder, outcome, began, facts)

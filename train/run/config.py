@@ -1,8 +1,10 @@
 """What the configurations of all three applications share, and the checks of it."""
 
-from dataclasses import dataclass
+import json
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -18,15 +20,19 @@ class Pretraining:
     """Stage one: the compact CNN on single frames or clips of the embedded data.
 
     Attributes:
-        batch_size: Frames or clips a step.
-        learning_rate: First rate, falling along a cosine.
-        seed: Of its weights and its order of samples; the same CNN serves runs of any --seed.
+        batch_size: Frames or clips in a step.
+        learning_rate: The first learning rate; it falls along a cosine.
+        seed: Seed of the weights and of the order of samples. The same CNN serves runs of any
+            --seed.
     """
 
     batch_size: int = 32
     learning_rate: float = 0.05
     seed: int = 0
 
+
+Source = Annotated[Path | None, tyro.conf.arg(aliases=["--data_dir"])]
+"""The folder of official files; --data_dir is its name of version 0.1."""
 
 _COSINE = Schedule(0.05, "cosine")
 
@@ -36,45 +42,60 @@ class RunConfig:
     """Everything about a run that does not depend on the application.
 
     Attributes:
-        preset: The defaults of all other flags: `embedded` for a laptop, `paper` for the paper's
-            settings (supplementary material). Without it, that which belongs to --data.
-        data_dir: Folder with the official files of real data.
-        cache_dir: Where prepared data are kept; ~/.cache/prernn_jax when not given.
-        model: `pre`: the CNN's own last layers made recurrent. `pre_sih`: one input-to-hidden map
-            for all gates. `traditional`: new recurrent layers on top. `feedforward`: no recurrence.
-        cell: Of the recurrent layers.
-        layers: Names of the layers that become recurrent; all that can when none is named.
-        init: Input-to-hidden weights of `pre` and `pre_sih`: kept or drawn anew.
-        readout: `kept`: a converted layer hands on what the CNN's activation makes of its hidden
-            state. `none`: the hidden state itself.
-        extra: Further random recurrent layers behind the converted ones (Table 2).
-        stacked: Recurrent layers of `traditional`.
-        hidden: Their hidden size; without it, the one with as many new weights as `pre`.
-        weights: A pre-trained network (from `prernn-port convert`, or stage one of another run);
-            without it, stage one trains a compact CNN on embedded data.
+        preset: Where the defaults of all other flags come from: `embedded` suits a laptop, `paper`
+            has the paper's settings. Without it, --data decides.
+        source: Folder with the official files of a real data set.
+        cache_dir: Folder for prepared data; ~/.cache/prernn_jax by default.
+        model: `pre`: the CNN's own last layers become recurrent. `pre_sih`: the same with one
+            input-to-hidden map for all gates. `traditional`: new recurrent layers on top.
+            `feedforward`: no recurrence.
+        cell: The cell of the recurrent layers.
+        layers: Names of the layers that become recurrent; by default all that can.
+        init: Input-to-hidden weights of `pre` and `pre_sih`: keep the pre-trained ones or draw
+            new ones.
+        readout: `kept`: a converted layer hands on its hidden state through the CNN's own
+            activation. `none`: it hands on the hidden state itself.
+        extra: Number of further random recurrent layers behind the converted ones.
+        stacked: Number of recurrent layers of `traditional`; by default as many as `pre`
+            converts.
+        hidden: Hidden size of `traditional`; by default the one with as many new weights as `pre`.
+        weights: A pre-trained network, made by `prernn port convert` or by stage one of another
+            run. Without it, stage one trains a compact CNN on embedded data.
         epochs: Passes over the training set.
-        batch_size: Sequences a step, over all devices.
-        schedule: Learning rate over the epochs.
-        momentum: Of SGD.
-        weight_decay: Added to the gradient, times the parameter.
-        clip_norm: Largest global norm of a gradient.
-        dropout: Share of the output layer's inputs dropped in training.
-        batch_norm: In training, use the batch's statistics or the stored ones.
-        freeze: Regular expressions: parameters whose whole name one matches are not trained.
-        precision: Of activations and products; parameters and loss are float32.
-        seed: Of new weights, the order of samples and augmentation.
-        workdir: Where runs and the CNN of stage one are kept.
-        name: Of this run's folder in workdir; made from the settings when not given.
-        devices: Over how many devices a batch is split.
-        workers: Processes that read and augment; 0 for threads of this one.
+        batch_size: Sequences in a step, over all devices.
+        schedule: The learning rate over the epochs.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay; added to the gradient, times the parameter.
+        clip_norm: Largest global norm of a gradient; None for no clipping.
+        dropout: Share of the output layer's inputs that training drops.
+        batch_norm: Statistics that batch normalisation uses in training: those of the batch
+            (`train`) or the stored ones (`frozen`).
+        freeze: Regular expression; parameters whose whole name matches are not trained.
+        precision: Precision of activations and products; parameters and loss are float32.
+        seed: Seed of new weights, of the order of samples and of augmentation.
+        workdir: Folder for runs and for the CNN of stage one.
+        name: Name of the run's folder in workdir; by default made from the settings.
+        devices: Number of devices that share a batch.
+        workers: Processes that read and augment; 0 for threads of this process.
         checkpoint_every: Epochs from one checkpoint to the next.
-        validate_every: Epochs from one look at the validation set to the next; 0 for none but the
-            last, behind the training.
+        validate_every: Epochs from one validation to the next; 0 for one at the end only.
+        film: Number of test videos in `film.gif`; 0 for no film.
         resume: Go on from the last checkpoint.
+        verbose: List every parameter, not only the layers.
     """
 
+    application: ClassVar[str]
+    positive: ClassVar[tuple[str, ...]] = ()
+    """Further fields that must be 1 or more."""
+    common: ClassVar[tuple[str, ...]] = (
+        "preset", "source", "cache_dir", "model", "cell", "layers", "weights", "epochs",
+        "batch_size", "freeze", "precision", "seed", "workdir", "name", "devices", "workers",
+        "resume",
+    )  # fmt: skip
+    """What --help lists; --help-all lists everything."""
+
     preset: Literal["embedded", "paper"] = "embedded"
-    data_dir: Path | None = None
+    source: Source = None
     cache_dir: Path | None = None
     model: Literal["pre", "pre_sih", "traditional", "feedforward"] = "pre"
     cell: Literal["vrnn", "lstm", "gru"] = "gru"
@@ -82,7 +103,7 @@ class RunConfig:
     init: Literal["pretrained", "random"] = "pretrained"
     readout: Literal["kept", "none"] = "kept"
     extra: int = 0
-    stacked: int = 1
+    stacked: int | None = None
     hidden: int | None = None
     weights: Path | None = None
     epochs: int = 1
@@ -102,7 +123,15 @@ class RunConfig:
     workers: int = 0
     checkpoint_every: int = 1
     validate_every: int = 1
+    film: int = 4
     resume: bool = False
+    verbose: bool = False
+
+
+def settings_of(config: RunConfig) -> dict[str, Any]:
+    """A configuration as JSON values, with the name of its application, for the run's folder."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
+    return {"application": config.application, **settings}
 
 
 def run_name(config: RunConfig, *kind: str) -> str:
@@ -116,7 +145,7 @@ def run_name(config: RunConfig, *kind: str) -> str:
     if config.model != "feedforward":
         parts += [config.cell, *config.layers]
     if config.model == "traditional":
-        if config.stacked > 1:
+        if config.stacked is not None:
             parts.append(f"{config.stacked}layers")
         if config.hidden is not None:
             parts.append(f"hidden{config.hidden}")
@@ -129,23 +158,26 @@ def run_name(config: RunConfig, *kind: str) -> str:
     return config.name or "-".join([*parts, f"seed{config.seed}"])
 
 
-def check_run(config: RunConfig, *at_least_one: str) -> None:
-    """Raises an InputError for values that no run can have.
-
-    Args:
-        config: Of the run.
-        at_least_one: Further fields that must be 1 or more.
-    """
-    for name in ("epochs", "checkpoint_every", "stacked", *at_least_one):
-        if getattr(config, name) < 1:
-            raise InputError(f"--{name}={getattr(config, name)}: expected 1 or more")
+def check_run(config: RunConfig) -> None:
+    """Raises an InputError for values that no run of any application can have."""
+    for name in ("epochs", "checkpoint_every", "stacked", "hidden", *config.positive):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name}={value}: expected 1 or more")
+    config.schedule.check()
+    if not 0 <= config.momentum < 1:
+        raise InputError(f"--momentum={config.momentum}: expected 0 or more and less than 1")
+    if not 0 <= config.weight_decay < math.inf:
+        raise InputError(f"--weight_decay={config.weight_decay}: expected 0 or more")
+    if config.clip_norm is not None and not 0 < config.clip_norm < math.inf:
+        raise InputError(
+            f"--clip_norm={config.clip_norm}: expected more than 0, or None for no clipping"
+        )
     if not 0 <= config.seed < 2**32:
         raise InputError(f"--seed={config.seed}: expected 0 to {2**32 - 1}")
-    for name in ("workers", "extra", "validate_every"):
+    for name in ("workers", "extra", "validate_every", "film"):
         if getattr(config, name) < 0:
             raise InputError(f"--{name}={getattr(config, name)}: expected 0 or more")
-    if config.hidden is not None and config.hidden < 1:
-        raise InputError(f"--hidden={config.hidden}: expected 1 or more")
     if not 0 <= config.dropout < 1:
         raise InputError(f"--dropout={config.dropout}: expected 0 or more and less than 1")
     converted = config.model in ("pre", "pre_sih")
@@ -155,7 +187,7 @@ def check_run(config: RunConfig, *at_least_one: str) -> None:
         )
     if not converted and (config.extra or config.readout != "kept"):
         raise InputError(f"--extra and --readout have no meaning with --model={config.model}")
-    if config.model != "traditional" and (config.hidden is not None or config.stacked != 1):
+    if config.model != "traditional" and (config.hidden, config.stacked) != (None, None):
         raise InputError(
             f"--hidden and --stacked belong to --model=traditional, not to {config.model}"
         )
@@ -172,17 +204,21 @@ def check_start(
         pretraining: Its stage one.
         network: The paper's network.
         file: A file that `prernn-port` could convert to it.
-        arch: Its name for `prernn-port convert --arch`.
+        arch: Its name for `prernn port convert --arch`.
     """
+    if not 0 < pretraining.learning_rate < math.inf:
+        raise InputError(
+            f"--pretraining.learning_rate={pretraining.learning_rate}: expected more than 0"
+        )
     if not 0 <= pretraining.seed < 2**32:
         raise InputError(f"--pretraining.seed={pretraining.seed}: expected 0 to {2**32 - 1}")
-    if data == "embedded" and config.data_dir is not None:
-        raise InputError("--data_dir belongs to real data; embedded data lie in --cache_dir")
-    if data != "embedded" and config.data_dir is None:
-        raise InputError(f"--data={data} needs --data_dir, the official layout")
+    if data == "embedded" and config.source is not None:
+        raise InputError("--source belongs to real data; embedded data lie in --cache_dir")
+    if data != "embedded" and config.source is None:
+        raise InputError(f"--data={data} needs --source, the official layout")
     if config.preset == "paper" and config.weights is None:
         raise InputError(
-            f"--preset=paper starts from a pre-trained {network}: give --weights (prernn-port "
+            f"--preset=paper starts from a pre-trained {network}: give --weights (prernn port "
             f"convert {file} --arch {arch} --out {arch}.safetensors), or --preset=embedded for "
             "the compact network"
         )

@@ -49,21 +49,39 @@ def parameter_table(
     frozen: Mapping[str, Array],
     before: Mapping[str, Array],
     source: str,
+    *,
+    verbose: bool = False,
 ) -> Table:
-    """Name, shape, count, trained or frozen, and origin of every parameter."""
+    """What is trained and where it comes from.
+
+    Args:
+        params: The trained parameters by dotted name.
+        frozen: The others.
+        before: The pre-trained network's parameters by dotted name.
+        source: What to call that network.
+        verbose: One row for each parameter; otherwise one for each layer or stage of layers.
+    """
     everything = {**params, **frozen}
     total = sum(value.size for value in everything.values())
     trained = sum(value.size for value in params.values())
     table = Table(
         title=f"{total:,} parameters, {trained:,} of them trained", title_justify="left", box=None
     )
-    for column in ("name", "shape", "count", "state", "from"):
-        table.add_column(column, justify="right" if column == "count" else "left", no_wrap=True)
+    for column in ("name", "shape" if verbose else "arrays", "count", "state", "from"):
+        justify: Any = "right" if column in ("arrays", "count") else "left"
+        table.add_column(column, justify=justify, no_wrap=True)
+    groups: dict[str, list[str]] = {}
     for name in sorted(everything):
-        value = everything[name]
-        state = "trained" if name in params else "frozen"
-        shape = " x ".join(map(str, value.shape))
-        table.add_row(name, shape, f"{value.size:,}", state, origin(name, value, before, source))
+        group = name if verbose else ".".join(name.split(".")[:2])
+        groups.setdefault(group, []).append(name)
+    for group, names in groups.items():
+        values = [everything[name] for name in names]
+        states = {"trained" if name in params else "frozen" for name in names}
+        origins = {origin(name, everything[name], before, source): None for name in names}
+        shape = " x ".join(map(str, values[0].shape)) if verbose else str(len(names))
+        count = f"{sum(value.size for value in values):,}"
+        table.add_row(group, shape, count, "some frozen" if len(states) > 1 else states.pop(),
+                      "; ".join(origins))  # fmt: skip
     return table
 
 
@@ -102,19 +120,26 @@ def learning_curves(
 
 
 def confusion_figure(path: Path, counts: NDArray[Any], classes: Sequence[str], title: str) -> None:
-    """Draws a confusion matrix (K, K), rows the true class, each scaled to 1, as a PNG."""
+    """Draws a confusion matrix (K, K) of counts, rows the true class, as a PNG."""
     size = max(4.0, 0.28 * len(classes) + 2.5)
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
     share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    image = axes.imshow(share, vmin=0, vmax=1, cmap="viridis")
+    image = axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
+    if len(classes) <= 40:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                shade = "white" if share[row, column] > 0.6 else "black"
+                axes.text(
+                    column, row, str(int(count)), color=shade, ha="center", va="center", size=6
+                )
     if len(classes) <= 60:
         axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
         axes.set_yticks(range(len(classes)), classes, fontsize=7)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title, fontsize=9)
-    figure.colorbar(image, fraction=0.04)
+    figure.colorbar(image, fraction=0.04, label="share of the true class")
     save_figure(figure, path)
 
 
@@ -129,7 +154,9 @@ def error_curves(path: Path, errors: Mapping[Any, NDArray[Any]], title: str) -> 
     figure = Figure(figsize=(5.0, 3.8), layout="constrained")
     axes = figure.subplots()
     # As far as all curves but their last frames reach; the threshold of the AUC is always shown.
-    reach = max(2 * THRESHOLD, *(float(np.quantile(e, 0.98)) for e in errors.values()))
+    # Frames without a finite error are failures at every place.
+    finite = [e[np.isfinite(e)] for e in errors.values()]
+    reach = max([2 * THRESHOLD, *(float(np.quantile(e, 0.98)) for e in finite if len(e))])
     places = np.linspace(0.0, reach, 400)
     for name, values in errors.items():
         label = f"{name}: AUC {auc(values):.3f}, failures {100 * failure_rate(values):.1f}%"

@@ -11,10 +11,10 @@ from filelock import FileLock, Timeout
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
 
-# What may differ on --resume: where things lie and how fast they go.
+# What may differ on --resume: where things lie, how fast they go, and what old runs do not say.
 _FREE = (
-    "resume", "workdir", "data_dir", "cache_dir", "devices", "workers",
-    "checkpoint_every", "validate_every",
+    "resume", "workdir", "source", "data_dir", "cache_dir", "devices", "workers",
+    "checkpoint_every", "validate_every", "application", "verbose",
 )  # fmt: skip
 
 
@@ -47,19 +47,28 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differences(path: Path, config: Mapping[str, Any]) -> list[str] | None:
-    """What is other in a configuration than in that of the run in a folder.
+    """How a configuration differs from that of the run in a folder.
 
     Args:
         path: The run's folder.
         config: JSON values. What may differ on --resume is left out.
 
     Returns:
-        One text a setting; None where there is no run.
+        One text for each setting; None where there is no run.
+
+    Raises:
+        InputError: The run's configuration cannot be read.
     """
     file = path / "config.json"
     if not file.is_file():
         return None
-    old, new = _flat(json.loads(file.read_text())), _flat(config)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {file} ({error}); give another --name") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{file} holds no configuration; give another --name")
+    old, new = _flat(found), _flat(config)
     return [
         f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
         for key in sorted({*old, *new})

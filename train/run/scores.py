@@ -117,6 +117,9 @@ def _fault(found: Scores, which: str) -> str:
         return f"video, scores, labels and classes have the shapes {shapes}"
     if not np.isfinite(found.scores).all():
         return "a score is not finite"
+    sums = found.scores.astype(np.float64).sum(axis=1)
+    if found.scores.min() < 0 or np.abs(sums - 1).max() > 1e-3:
+        return "the scores of a video are no probabilities (0 or more, with the sum 1)"
     if found.labels.min() < 0 or found.labels.max() >= classes:
         return f"a label is outside 0 to {classes - 1}"
     if len(np.unique(found.video)) < videos:

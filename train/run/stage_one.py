@@ -9,8 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from prernn_jax.data.action.loader import TrainLoader
-from prernn_jax.files.backbones import flat_parameters, save_parameters
-from prernn_jax.files.models import apply_surgery
+from prernn_jax.files.models import apply_surgery, save
 
 from ..engine.devices import set_up
 from ..engine.log import say
@@ -45,7 +44,7 @@ def kept_backbone(
         return read_backbone(path)._replace(source="stage one")
     backbone = make()
     make_folder(path.parent)
-    save_parameters(path, flat_parameters(backbone.model), backbone.metadata, overwrite=True)
+    save(path, backbone.model, overwrite=True)
     say(f"stage one: written to {path}")
     return backbone._replace(source="stage one", path=path)
 

@@ -1,20 +1,21 @@
 """Stage two of every application: the pre-trained CNN made recurrent, trained and tested."""
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from prernn_jax.budget import matched_hidden_for
+from prernn_jax.backbones.head import choose_layers
 from prernn_jax.data.action.loader import TrainLoader
 from prernn_jax.files.atomic import write_json
 from prernn_jax.files.backbones import flat_parameters
-from prernn_jax.files.models import apply_surgery, save_model
+from prernn_jax.files.models import apply_surgery, save
+from prernn_jax.new_weights import matched_hidden
+from prernn_jax.sequence import SequenceModel
 
 from ..engine.checkpoint import Checkpoints
 from ..engine.devices import set_up
@@ -29,7 +30,7 @@ from .folder import RunFolder
 
 
 def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[str, Any]:
-    """The function that makes the sequence model, and its arguments, as `save_model` takes them.
+    """The function that makes the sequence model, and its arguments, as `apply_surgery` takes them.
 
     Args:
         config: Says what is to become of the backbone.
@@ -37,18 +38,20 @@ def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[st
         outputs: Size K of the new output layer.
     """
     if config.model == "feedforward":
-        return {"function": "per_frame", "outputs": outputs}
+        return {"function": "per_frame", "outputs": outputs, "dropout": config.dropout}
     layers = config.layers or None
     if config.model == "traditional":
-        hidden = config.hidden or matched_hidden_for(
-            backbone.model, layers, config.cell, config.stacked, outputs
+        depth = config.stacked or len(choose_layers(backbone.model, layers))
+        hidden = config.hidden or matched_hidden(
+            backbone.model, layers, config.cell, depth=depth, outputs=outputs
         )
         return {
             "function": "stack_recurrent",
             "cell": config.cell,
             "hidden": hidden,
-            "layers": config.stacked,
+            "depth": depth,
             "outputs": outputs,
+            "dropout": config.dropout,
         }
     return {
         "function": "make_recurrent",
@@ -59,12 +62,13 @@ def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[st
         "extra": config.extra,
         "outputs": outputs,
         "readout": None if config.readout == "none" else config.readout,
+        "dropout": config.dropout,
     }
 
 
 @dataclass(frozen=True)
-class Application:
-    """What an application brings to a run.
+class Work:
+    """What stage two trains and tests.
 
     Attributes:
         task: Input, loss and predictions.
@@ -91,6 +95,8 @@ class Outcome(NamedTuple):
         metrics: Of the test set.
         validation: Predictions for the validation set; None where there is none.
         validation_metrics: Of the validation set.
+        model: The trained network, for evaluation.
+        sample: The first batch of the test set.
         surgery: The call that made the model, see `train.run.stage_two`.
         parameters: Number of the model's parameters.
         train_seconds: From the first step to the last, validation and compilation included.
@@ -100,19 +106,15 @@ class Outcome(NamedTuple):
     metrics: dict[str, float]
     validation: Predictions | None
     validation_metrics: dict[str, float]
+    model: SequenceModel
+    sample: Batch
     surgery: dict[str, Any]
     parameters: int
     train_seconds: float
 
 
-def settings_of(config: RunConfig) -> dict[str, Any]:
-    """A configuration as JSON values, for the run's folder."""
-    settings: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
-    return settings
-
-
 def train_and_test(
-    config: RunConfig, folder: RunFolder, backbone: Backbone, given: Application, mesh: Mesh
+    config: RunConfig, folder: RunFolder, backbone: Backbone, given: Work, mesh: Mesh
 ) -> Outcome:
     """Makes the backbone recurrent, trains all of it, tests it and saves the model.
 
@@ -120,13 +122,12 @@ def train_and_test(
         config: Of the run.
         folder: The run's; begun here, once all that the run needs is there.
         backbone: The pre-trained network; left as it was.
-        given: What the application brings; its loader is closed at the end.
+        given: What is trained and tested; its loader is closed at the end.
         mesh: Devices to train on.
     """
     # -------------------------------------------------------------------- made recurrent
     surgery = surgery_call(config, backbone, given.outputs)
     model = apply_surgery(backbone.model, surgery, rngs=nnx.Rngs(config.seed))
-    model.dropout = config.dropout
 
     # --------------------------------------------------------------- step and its state
     optimizer = sgd(
@@ -151,7 +152,8 @@ def train_and_test(
     folder.begin()
     state = training.state
     before = flat_parameters(backbone.model)
-    console.print(parameter_table(state.params, state.frozen, before, backbone.source))
+    arrays = (state.params, state.frozen, before)
+    console.print(parameter_table(*arrays, backbone.source, verbose=config.verbose))
     parameters = sum(value.size for value in {**state.params, **state.frozen}.values())
 
     # -------------------------------------------------------------------------- training
@@ -188,19 +190,15 @@ def train_and_test(
 
         # ------------------------------------------------------------------------- test
         found = predictions(state, "test")
+        sample = next(iter(given.held_out["test"]))
         metrics = dict(given.measure(found))
         validation, validation_metrics = None, dict[str, float]()
         if "validation" in given.held_out:
             validation = predictions(state, "validation")
             validation_metrics = dict(given.measure(validation))
         log.write(int(state.step), "test", metrics)
-        save_model(
-            folder.path / "model.safetensors",
-            training.model(state),
-            backbone.metadata,
-            surgery,
-            overwrite=True,
-        )
+        trained = training.model(state)
+        save(folder.path / "model.safetensors", trained, overwrite=True)
         curves = log.read("train"), log.read("validation")
         learning_curves(folder.path / "curves.png", *curves, given.curves)
     finally:
@@ -209,7 +207,15 @@ def train_and_test(
             log.close()
         checkpoints.close()
     return Outcome(
-        found, metrics, validation, validation_metrics, surgery, parameters, train_seconds
+        found,
+        metrics,
+        validation,
+        validation_metrics,
+        trained,
+        sample,
+        surgery,
+        parameters,
+        train_seconds,
     )
 
 

@@ -1,4 +1,4 @@
-"""The tables of the paper: `python -m train.tables --table=1`.
+"""The tables of the paper: `prernn tables --table=1`.
 
 Runs a table's structures, cells and seeds, each an ordinary training run with its own folder, and
 writes what came of it beside the paper's figures. A finished run is never run again.
@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import tyro
-
-from prernn_jax.command import run_command
+from prernn_jax.command import parse, run_command
 from prernn_jax.errors import RunStopped
 
 from ..engine.log import say
@@ -107,8 +105,21 @@ def run(config: TablesConfig) -> dict[str, Any]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line."""
-    description = str(__doc__).strip()
-    config = tyro.cli(TablesConfig, args=list(argv), description=description, use_underscores=True)
+    config = parse(
+        TablesConfig,
+        argv,
+        program="prernn tables",
+        description=(
+            "Runs a table's structures, cells and seeds and writes what came of it beside the "
+            "paper's figures. Each run is an ordinary training run with its own folder; the same "
+            "command goes on where it was interrupted."
+        ),
+        examples=(
+            "prernn tables --table=1 --quick",
+            "prernn tables --table=1",
+            "prernn tables --table=1 --data=300vw --source=DIR --weights=vgg16.safetensors",
+        ),
+    )
     try:
         run(config)
     except KeyboardInterrupt:

@@ -18,15 +18,14 @@ import jax
 from prernn_jax.errors import InputError, RunStopped
 from prernn_jax.processes import end_with_the_parent, keep_freed_memory, let_an_interrupt_in
 
-from ..action import __main__ as action
-from ..action.config import ActionConfig
+from ..applications import application_of
 from ..engine.devices import make_mesh
-from ..face import __main__ as face
-from ..face.config import FaceConfig
+from ..run.application import run
+from ..run.config import settings_of
 from ..run.folder import differences, make_folder
-from ..run.stage_two import settings_of
 
-Config = FaceConfig | ActionConfig
+Config = Any
+"""An `ActionConfig` or a `FaceConfig`."""
 
 
 class Done(NamedTuple):
@@ -66,7 +65,7 @@ def finished(job: Job) -> dict[str, Any] | None:
     file = job.folder / "summary.json"
     if differences(job.folder, settings_of(job.config)) != [] or not file.is_file():
         return None
-    summary: dict[str, Any] = json.loads(file.read_text())
+    summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return summary
 
 
@@ -76,12 +75,10 @@ def run_job(job: Job) -> Done:
     config = replace(job.config, resume=begun)
     logs = config.workdir / "logs"
     make_folder(logs)
-    with (logs / f"{config.name}.log").open("a") as log, contextlib.redirect_stdout(log):
+    file = logs / f"{config.name}.log"
+    with file.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         try:
-            if isinstance(config, FaceConfig):
-                face.run(config)
-            else:
-                action.run(config)
+            run(application_of(config), config)
             return Done(finished(job))
         except RunStopped as stopped:
             if stopped.status > 128:  # an interrupt: its checkpoint is written
@@ -92,10 +89,7 @@ def run_job(job: Job) -> Done:
 
 def _stage_one(config: Config) -> Path:
     mesh = make_mesh(config.devices, config.batch_size)
-    if isinstance(config, FaceConfig):
-        path = face.open_backbone(config, mesh).path
-    else:
-        path = action.open_backbone(config, mesh).path
+    path = application_of(config).open_backbone(config, mesh).path
     assert path is not None
     return path
 

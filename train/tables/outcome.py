@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..action.config import ActionConfig
-from ..face.config import FaceConfig
 from ..fuse import fused_top1
 from .claims import judge
 from .grid import Grid, Structure
@@ -100,7 +98,7 @@ def streams_of(found: Runs) -> dict[str, dict[str, float]]:
     streams: dict[str, dict[str, float]] = {}
     for seed, done in found.items():
         for job, outcome in done:
-            if isinstance(job.config, ActionConfig) and outcome.summary is not None:
+            if job.config.application == "action" and outcome.summary is not None:
                 top1 = float(outcome.summary["video_top1"])
                 streams.setdefault(job.config.stream, {})[str(seed)] = top1
     return streams
@@ -176,7 +174,7 @@ def settings_of_all(bases: Sequence[Config]) -> dict[str, Any]:
     first = bases[0]
     shared = {name: getattr(first, name) for name in names}
     shared["schedule"] = first.schedule.shape
-    if not isinstance(first, FaceConfig):
+    if first.application == "action":
         shared["stream_weights"] = list(STREAM_WEIGHTS)
     if first.data == "embedded":
         shared["training sequences"] = first.embedded.train
@@ -188,14 +186,14 @@ def command_of(config: TablesConfig) -> str:
     """The command that gives the table."""
     flags = [f"--table={config.table}"]
     if config.data != "embedded":
-        flags += [f"--data={config.data}", "--data_dir=DIR", "--weights=FILE"]
+        flags += [f"--data={config.data}", "--source=DIR", "--weights=FILE"]
     if config.seeds != TablesConfig(1).seeds:
         flags.append(f"--seeds={config.seeds}")
     if config.tune is not None:
         flags.append("--tune" if config.tune else "--no-tune")
     if config.quick:
         flags.append("--quick")
-    return " ".join(["python -m train.tables", *flags])
+    return " ".join(["prernn tables", *flags])
 
 
 def device_of(summaries: Sequence[Mapping[str, Any]]) -> str:

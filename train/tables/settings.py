@@ -11,6 +11,7 @@ from ..action.config import ActionConfig, action_preset
 from ..engine.optim import Schedule
 from ..engine.step import Precision
 from ..face.config import FaceConfig, face_preset
+from ..run.config import Source
 from .grid import Structure
 from .jobs import Config, Job
 
@@ -31,7 +32,7 @@ class TablesConfig:
         table: 1: hidden sizes. 2: hierarchy of recurrent layers. 3: structure and initialisation.
         data: `embedded`: a miniature on data generated here. Else the paper's own: 300vw for tables
             1 and 2, ucf101 or hmdb51 for table 3.
-        data_dir: Folder with the official files of real data.
+        source: Folder with the official files of real data.
         cache_dir: Where prepared data are kept; ~/.cache/prernn_jax when not given.
         weights: Real data: the pre-trained VGG16, or ResNet50 of both streams.
         seeds: How many training seeds.
@@ -50,7 +51,7 @@ class TablesConfig:
 
     table: Literal[1, 2, 3]
     data: Data = "embedded"
-    data_dir: Path | None = None
+    source: Source = None
     cache_dir: Path | None = None
     weights: Path | None = None
     seeds: int = 5
@@ -98,18 +99,18 @@ def check(config: TablesConfig) -> None:
     if config.data == "embedded":
         given = [
             f"--{name}"
-            for name in ("data_dir", "weights", "epochs", "batch_size")
+            for name in ("source", "weights", "epochs", "batch_size")
             if getattr(config, name) is not None
         ]
         if given:
             raise InputError(f"{', '.join(given)}: for real data, not for --data=embedded")
         return
     network = "vgg16" if config.faces else "resnet50"
-    for name in ("data_dir", "weights"):
+    for name in ("source", "weights"):
         if getattr(config, name) is None:
             raise InputError(
-                f"--data={config.data} needs --data_dir, the official layout, and --weights, "
-                f"a converted {network} (prernn-port convert FILE --arch {network})"
+                f"--data={config.data} needs --source, the official layout, and --weights, "
+                f"a converted {network} (prernn port convert FILE --arch {network})"
             )
     if config.tune:
         raise InputError(
@@ -130,7 +131,8 @@ def bases(config: TablesConfig) -> list[Config]:
 
 def _shared(config: TablesConfig, preset: Any, small: Any) -> Any:
     changes: dict[str, Any] = {
-        "data_dir": config.data_dir,
+        "film": 0,
+        "source": config.source,
         "cache_dir": config.cache_dir,
         "weights": config.weights,
         "devices": config.devices,
@@ -155,14 +157,13 @@ def _small_faces(quick: bool) -> dict[str, Any]:
         "epochs": 20 if quick else 40,
         "checkpoint_every": 40,
         "schedule": Schedule(0.1, "cosine"),
-        "film": 1,
         "embedded": faces,
         "pretraining": pretraining,
     }
 
 
 def _small_actions(quick: bool) -> dict[str, Any]:
-    # Few clips to train on, as in the laboratory: there pre-training matters most.
+    # Few clips to train on, because pre-training matters most where data are few.
     clips = replace(ActionConfig().embedded, train=160)
     pretraining = ActionConfig().pretraining
     if quick:
@@ -196,7 +197,7 @@ def jobs(
         if base.data == "embedded":
             changes["embedded"] = replace(base.embedded, seed=seed)
         before = [purpose] if purpose else []
-        stream = [] if isinstance(base, FaceConfig) else [base.stream]
+        stream = [] if base.application == "face" else [base.stream]
         parts = [*before, *stream, structure.key, f"rate{schedule.base:g}", f"seed{seed}"]
         made.append(Job(replace(base, **changes, name="-".join(parts))))
     return made

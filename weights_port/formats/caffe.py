@@ -1,104 +1,24 @@
 """Files of Caffe without Caffe: caffemodels (V2, V1 and V0 layers) and single blobs.
 
-Two numberings of a blob's fields are about, those of BVLC's Caffe and those of the C3D-v1.0 fork;
-which one a blob has is told by the wire type of its field 5 (bytes: BVLC's data; a number: the
-fork's width). The arrays are views of the mapped file.
+A blob's fields have one of two numberings: that of BVLC's Caffe or that of the C3D-v1.0 fork. The
+wire type of field 5 tells which (bytes: BVLC's data; a number: the fork's width). The arrays are
+views of the mapped file.
 """
 
-import mmap
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from prernn_jax.errors import InputError
-from weights_port.formats.source import Source
+from weights_port.formats.caffe_graph import V1_TYPES, Layer, make_graph
+from weights_port.formats.protobuf_wire import Damaged, Parts, TooMany, split
+from weights_port.formats.source import Source, map_file
 
-_MOST_FIELDS = 50_000  # small fields of one message; floats written one by one are more
-
-
-class Damaged(ValueError):
-    """The bytes are no protobuf message."""
-
-
-class TooMany(ValueError):
-    """The message has more small fields than can be looked at one by one."""
-
-
-class Parts(NamedTuple):
-    """A message taken apart.
-
-    Attributes:
-        pieces: By field number, the contents of the fields that were asked for.
-        rest: The other fields, a message of its own.
-    """
-
-    pieces: dict[int, list[memoryview]]
-    rest: bytes
-
-
-def split(message: memoryview, numbers: frozenset[int]) -> Parts:
-    """Takes the length-delimited fields with these numbers out of a message.
-
-    Raises:
-        Damaged: A field is unfinished, longer than the message, or of no known wire type.
-        TooMany: There are more small fields than can be looked at.
-    """
-    pieces: dict[int, list[memoryview]] = defaultdict(list)
-    rest = bytearray()
-    place = count = 0
-    while place < len(message):
-        start = place
-        tag, place = _varint(message, place)
-        number, wire = tag >> 3, tag & 7
-        if wire == 0:
-            _, place = _varint(message, place)
-        elif wire == 2:
-            length, place = _varint(message, place)
-            place += length
-        elif wire in (1, 5):
-            place += 8 if wire == 1 else 4
-        else:
-            raise Damaged(f"wire type {wire}")
-        if number == 0 or place > len(message):
-            raise Damaged("a field ends beyond its message")
-        if wire == 2 and number in numbers:
-            pieces[number].append(message[place - length : place])
-        else:
-            rest += message[start:place]
-            count += 1
-            if count > _MOST_FIELDS:
-                raise TooMany
-    return Parts(pieces, bytes(rest))
-
-
-def _varint(message: memoryview, place: int) -> tuple[int, int]:
-    """A number and the place after it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if place >= len(message):
-            raise Damaged("a number is cut off")
-        byte = message[place]
-        place += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, place
-    raise Damaged("a number of more than ten bytes")
-
-
+_MOST_ENDS = 1_000  # inputs and outputs of one layer
 _BVLC, _C3D = "BVLC", "C3D-v1.0"
-# Enumerated types of V1 layers that carry weights; 30 is the fork's (ARGMAX in BVLC, no weights).
-_TYPES = {4: "Convolution", 14: "InnerProduct", 30: "Convolution3D", 39: "Deconvolution"}
-
-
-class _Layer(NamedTuple):
-    version: str
-    name: str
-    kind: str
-    blobs: list[memoryview]
 
 
 def read_caffe(path: Path) -> Source:
@@ -109,17 +29,14 @@ def read_caffe(path: Path) -> Source:
     """
     from google.protobuf.message import DecodeError
 
-    try:
-        with open(path, "rb") as file:
-            view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    view = map_file(path)
     try:
         return _read(path, view)
     except (DecodeError, Damaged, TooMany) as error:
         raise InputError(
-            f"{path} is no weights file that is known here, or it is truncated: neither PyTorch, "
-            "nor safetensors, and as a Caffe file it does not parse; download it again"
+            f"{path} is no file of weights that is known here, or it is truncated: it is neither "
+            "PyTorch's, Keras's, numpy's, safetensors nor ONNX, and as a Caffe file it does not "
+            "parse. Convert it to one of these where it comes from"
         ) from error
 
 
@@ -139,37 +56,40 @@ def _read(path: Path, view: memoryview) -> Source:
             dialects.add(dialect)
     versions = "/".join(sorted({layer.version for layer in filled}))
     fork = f"{_C3D} Caffe" if _C3D in dialects else "BVLC Caffe"
-    types = {layer.name: layer.kind for layer in filled}
     notes = [f"{len(layers) - len(filled)} layers without weights"]
-    return Source(path, f"{fork}, {versions} layers", "caffe", arrays, notes, types=types)
+    kind = f"{fork}, {versions} layers"
+    return Source(path, kind, "caffe", arrays, notes, graph=make_graph(layers))
 
 
-def _layers(view: memoryview) -> list[_Layer]:
+def _layers(view: memoryview) -> list[Layer]:
     from weights_port.formats import caffe_schema as schema
 
-    net = _split(view, schema.OLD_LAYERS, schema.LAYERS)
+    net = split(view, schema.OLD_LAYERS, schema.LAYERS)
     schema.message("Net").FromString(net.rest)  # says whether it is a protobuf message at all
     layers = []
     for data in net.pieces[schema.OLD_LAYERS]:
-        old = _split(data, schema.OLD_V0, schema.OLD_BLOBS)
+        old = split(data, schema.OLD_V0, schema.OLD_BLOBS)
+        outer = schema.message("OldLayer").FromString(old.rest)
         if inner := old.pieces[schema.OLD_V0]:
-            v0 = _split(inner[-1], schema.V0_BLOBS)
+            v0 = split(inner[-1], schema.V0_BLOBS)
             head = schema.message("V0Layer").FromString(v0.rest)
-            blobs = v0.pieces[schema.V0_BLOBS]
-            layers.append(_Layer("V0", _text(head.name), _text(head.type), blobs))
+            layers.append(_layer("V0", _text(head.type), v0.pieces[schema.V0_BLOBS], head, outer))
         else:
-            head = schema.message("OldLayer").FromString(old.rest)
-            kind = _TYPES.get(head.type, f"type {head.type}")
-            layers.append(_Layer("V1", _text(head.name), kind, old.pieces[schema.OLD_BLOBS]))
+            kind = V1_TYPES.get(outer.type, f"type {outer.type}")
+            layers.append(_layer("V1", kind, old.pieces[schema.OLD_BLOBS], outer, outer))
     for data in net.pieces[schema.LAYERS]:
-        new = _split(data, schema.BLOBS)
+        new = split(data, schema.BLOBS)
         head = schema.message("Layer").FromString(new.rest)
-        layers.append(_Layer("V2", _text(head.name), _text(head.type), new.pieces[schema.BLOBS]))
+        layers.append(_layer("V2", _text(head.type), new.pieces[schema.BLOBS], head, head))
     return layers
 
 
-def _split(view: memoryview, *numbers: int) -> Parts:
-    return split(view, frozenset(numbers))
+def _layer(version: str, kind: str, blobs: list[memoryview], head: Any, ends: Any) -> Layer:
+    """A layer of a version; `ends` holds its bottoms and tops."""
+    if len(ends.bottom) + len(ends.top) > _MOST_ENDS:
+        raise Damaged(f"a layer with more than {_MOST_ENDS} inputs and outputs")
+    bottoms, tops = [[_text(name) for name in names] for names in (ends.bottom, ends.top)]
+    return Layer(version, _text(head.name), kind, blobs, bottoms, tops, head)
 
 
 def _single_blob(path: Path, view: memoryview, layers: int) -> Source:
@@ -189,7 +109,7 @@ def _blob(path: Path, key: str, view: memoryview) -> tuple[np.ndarray, str]:
     from weights_port.formats import caffe_schema as schema
 
     try:
-        parts = _split(view, schema.DATA, schema.FORK_DATA, schema.SHAPE, schema.DOUBLES)
+        parts = split(view, schema.DATA, schema.FORK_DATA, schema.SHAPE, schema.DOUBLES)
     except TooMany:  # floats one by one: protobuf collects them
         parts = Parts({}, bytes(view))
     head = schema.message("Blob").FromString(parts.rest)

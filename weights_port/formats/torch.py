@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from prernn_jax.errors import InputError
+from weights_port.formats.numpy_scalars import STAND_INS
 from weights_port.formats.source import Source
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "params")
-_PREFIXES = ("module.", "backbone.", "model.")
+_DEPTH = 8  # containers in containers that are looked into
 # In torch's message when a pickle names something that is not on its list of harmless types.
 _CODE = r"unsupported (global|class|operand)|unrecognized function|cannot instantiate"
 # What torch has been seen to raise on truncated and damaged files besides UnpicklingError.
@@ -36,7 +36,27 @@ def read_torch(path: Path, *, zipped: bool) -> Source:
         zipped: Whether it is of the zip format, which is mapped and not read.
 
     Raises:
-        InputError: Torch is missing, or the file is damaged, hostile or holds no state dict.
+        InputError: Torch is missing, or the file is damaged, wants to run code or holds no state
+            dict.
+    """
+    loaded = load_safely(path, zipped=zipped)
+    notes: list[str] = []
+    tensors = _tensors(path, _unwrapped(loaded, notes), notes)
+    arrays = {key: _to_numpy(path, key, tensor) for key, tensor in tensors.items()}
+    metadata = _metadata(loaded)
+    kind = "torch zip" if zipped else "torch legacy"
+    return Source(path, kind, "torch", arrays, notes, metadata)
+
+
+def load_safely(path: Path, *, zipped: bool) -> Any:
+    """What a file of PyTorch holds, read without running anything in it.
+
+    Args:
+        path: The file.
+        zipped: Whether it is of the zip format, which is mapped and not read.
+
+    Raises:
+        InputError: Torch is missing, or the file is damaged or wants to run code.
     """
     try:
         import torch
@@ -45,10 +65,8 @@ def read_torch(path: Path, *, zipped: bool) -> Source:
             f"{path} is a PyTorch file, and torch is not installed: "
             "pip install 'prernn-jax[torch]', or save it as .safetensors elsewhere"
         ) from error
-    if zipped and zipfile.is_zipfile(path) and not _is_torch_zip(path):
-        raise InputError(f"{path} is a zip archive, not weights; unpack it first")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(STAND_INS):
             warnings.simplefilter("ignore")  # about torch's own old storages
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
@@ -61,21 +79,7 @@ def read_torch(path: Path, *, zipped: bool) -> Source:
         raise InputError(_damaged(path, reason)) from error
     except _DAMAGE as error:
         raise InputError(_damaged(path, _reason(error))) from error
-    notes: list[str] = []
-    tensors = _tensors(path, _unwrapped(loaded, notes), notes)
-    tensors = _without_prefixes(path, tensors, notes)
-    arrays = {key: _to_numpy(path, key, tensor) for key, tensor in tensors.items()}
-    metadata = _metadata(loaded)
-    kind = "torch zip" if zipped else "torch legacy"
-    return Source(path, kind, "torch", arrays, notes, metadata)
-
-
-def _is_torch_zip(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return True  # torch's own message is better
+    return loaded
 
 
 def _reason(error: Exception) -> str:
@@ -93,28 +97,57 @@ def _damaged(path: Path, reason: str) -> str:
 
 
 def _unwrapped(loaded: Any, notes: list[str]) -> Any:
-    """The state dict inside the usual wrappers."""
-    for _ in range(len(_WRAPPERS)):
-        if not isinstance(loaded, Mapping):
+    """The state dict inside lists, tuples and dictionaries, where only one of their parts has it.
+
+    Where several parts hold tensors they stay, and their names become prefixes of the keys.
+    """
+    import torch
+
+    for _ in range(_DEPTH):
+        parts = _parts(loaded)
+        able = {name: part for name, part in parts.items() if _holds_tensors(part)}
+        if len(able) != 1 or isinstance(next(iter(able.values())), torch.Tensor):
             return loaded
-        name = next((n for n in _WRAPPERS if isinstance(loaded.get(n), Mapping)), None)
-        if name is None:
-            return loaded
+        ((name, loaded),) = able.items()
         notes.append(f"the state dict stands under {name!r}")
-        loaded = loaded[name]
+        others = [str(other) for other in parts if other != name]
+        if others:
+            notes.append(f"left out, no tensors: {', '.join(others[:8])}")
     return loaded
 
 
-def _tensors(path: Path, loaded: Any, notes: list[str]) -> dict[str, Any]:
+def _parts(loaded: Any) -> dict[Any, Any]:
+    """What a container holds, by name or by number; nothing where it is none."""
+    if isinstance(loaded, Mapping):
+        return dict(loaded)
+    return dict(enumerate(loaded)) if isinstance(loaded, list | tuple) else {}
+
+
+def _holds_tensors(value: Any) -> bool:
     import torch
 
+    level: list[Any] = [value]
+    seen: set[int] = set()
+    for _ in range(_DEPTH):
+        if any(isinstance(part, torch.Tensor) for part in level):
+            return True
+        # A pickle may hold one container a thousand times over: each is looked into once.
+        fresh = {id(part): part for part in level if id(part) not in seen}
+        seen |= fresh.keys()
+        level = [inner for part in fresh.values() for inner in _parts(part).values()]
+    return False
+
+
+def _tensors(path: Path, loaded: Any, notes: list[str]) -> dict[str, Any]:
+    """All tensors by their dotted names."""
     if not isinstance(loaded, Mapping):
         raise InputError(
             f"{path} holds a {type(loaded).__name__}, expected a state dict (tensors by name); "
             "save model.state_dict()"
         )
-    tensors = {str(k): v for k, v in loaded.items() if isinstance(v, torch.Tensor)}
-    others = [str(k) for k, v in loaded.items() if not isinstance(v, torch.Tensor)]
+    tensors: dict[str, Any] = {}
+    others: list[str] = []
+    _collect(loaded, "", tensors, others, set())
     if not tensors:
         raise InputError(
             f"{path} holds no tensors under its {len(others)} keys ({', '.join(others[:8])}); "
@@ -125,23 +158,21 @@ def _tensors(path: Path, loaded: Any, notes: list[str]) -> dict[str, Any]:
     return tensors
 
 
-def _without_prefixes(path: Path, tensors: dict[str, Any], notes: list[str]) -> dict[str, Any]:
-    """Keys without what DataParallel and recognisers put before them."""
-    stripped: set[str] = set()
-    result: dict[str, Any] = {}
-    for key, tensor in tensors.items():
-        name = key
-        while prefix := next((p for p in _PREFIXES if name.startswith(p)), None):
-            stripped.add(prefix)
-            name = name.removeprefix(prefix)
-        if name in result:
-            raise InputError(
-                f"{path} has {name!r} twice, under different prefixes; save one network only"
-            )
-        result[name] = tensor
-    if stripped:
-        notes.append(f"prefixes taken off the keys: {', '.join(sorted(stripped))}")
-    return result
+def _collect(
+    value: Any, prefix: str, tensors: dict[str, Any], others: list[str], seen: set[int]
+) -> None:
+    """Adds the tensors in a container under their dotted names, and the names of the rest."""
+    import torch
+
+    seen.add(id(value))
+    for name, part in _parts(value).items():
+        key = f"{prefix}{name}"
+        if isinstance(part, torch.Tensor):
+            tensors[key] = part
+        elif prefix.count(".") < _DEPTH and id(part) not in seen and _holds_tensors(part):
+            _collect(part, f"{key}.", tensors, others, seen)
+        else:
+            others.append(key)
 
 
 def _to_numpy(path: Path, key: str, tensor: Any) -> np.ndarray:

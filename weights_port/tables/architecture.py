@@ -3,13 +3,24 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prernn_jax.preprocess import Preprocessing
 from weights_port.mapping import Layout
 
 Shapes = Mapping[str, tuple[int, ...]]
+RGB = Preprocessing(
+    channels="rgb",
+    scale=1 / 255,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    resize=256,
+    crop=(224, 224),
+)
+BGR = Preprocessing(
+    channels="bgr", mean=(103.939, 116.779, 123.68), resize=256, crop=(224, 224), antialias=False
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,10 @@ class Architecture:
             shape is missing it takes the published network's.
         image_size: Of the published network, to which the layouts' preprocessing belongs.
         channels: Channels of the last feature map in units of `width`, for the first dense layer.
+        first: The kernel with which the network begins.
+        classifier: The output layer.
+        depth: The arguments that tell this network from its siblings; none where a name stands
+            for the whole family.
     """
 
     name: str
@@ -32,9 +47,12 @@ class Architecture:
     infer: Callable[[Shapes, Layout], dict[str, Any]]
     image_size: int
     channels: int
+    first: str
+    classifier: str
+    depth: Mapping[str, Any] = field(default_factory=dict)
 
     def layout(self, name: str) -> Layout | None:
-        """The layout of that name."""
+        """The layout of that name; the first, where siblings share it."""
         return next((layout for layout in self.layouts if layout.name == name), None)
 
 

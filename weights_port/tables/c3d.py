@@ -3,12 +3,10 @@
 from typing import Any
 
 from prernn_jax.preprocess import Preprocessing
-from weights_port.mapping import Layout
+from weights_port.mapping import Layout, Rows
 from weights_port.tables.architecture import Architecture, Shapes, axis, side
 
-Rows = dict[str, tuple[str | None, str]]
-
-_SPORTS1M = Preprocessing(
+SPORTS1M = Preprocessing(
     channels="bgr",
     mean=(90.0, 98.0, 102.0),
     resize=(128, 171),
@@ -47,7 +45,6 @@ _MMACTION_ROWS: Rows = {
     r"conv(?P<conv>[12]a|[345][ab])\.conv\.weight": ("conv{conv}.kernel", "conv3d"),
     r"conv(?P<conv>[12]a|[345][ab])\.conv\.bias": ("conv{conv}.bias", "same"),
     **_DENSE,
-    r"cls_head\..*": (None, "the head of a recogniser, not of the backbone"),
 }
 # fc6-1, fc7-1, fc8-1 in the Sports-1M prototxt, fc6, fc7, fc8 in the fine-tuning one.
 _CAFFE_ROWS: Rows = {
@@ -56,6 +53,20 @@ _CAFFE_ROWS: Rows = {
     r"fc6(-1)?\[0\]": ("fc6.kernel", "flatten"),
     r"fc(?P<fc>[78])(-1)?\[0\]": ("fc{fc}.kernel", "dense"),
     r"fc(?P<fc>[678])(-1)?\[1\]": ("fc{fc}.bias", "same"),
+}
+_NAMED_ROWS: Rows = {  # Caffe's layer names in a state dict
+    r"conv(?P<conv>[12]a|[345][ab])\.weight": ("conv{conv}.kernel", "conv3d"),
+    r"conv(?P<conv>[12]a|[345][ab])\.bias": ("conv{conv}.bias", "same"),
+    r"fc6(?:[-_]1)?\.weight": ("fc6.kernel", "flatten"),
+    r"fc(?P<fc>[78])(?:[-_]1)?\.weight": ("fc{fc}.kernel", "dense"),
+    r"fc(?P<fc>[678])(?:[-_]1)?\.bias": ("fc{fc}.bias", "same"),
+}
+_KERAS_ROWS: Rows = {
+    r"(?:.*/)?conv(?P<conv>[12]|[345][ab])/(?P<part>kernel|bias)(?::0)?": (
+        "conv{conv}.{part}",
+        "kept",
+    ),
+    r"(?:.*/)?fc(?P<fc>[678])/(?P<part>kernel|bias)(?::0)?": ("fc{fc}.{part}", "kept"),
 }
 LAYOUTS = (
     Layout(
@@ -66,6 +77,7 @@ LAYOUTS = (
         _C3D_PYTORCH,
         {"conv": _FIRST_TWO},
         fresh=_CLASSIFIER,
+        assumed=True,
         note="its author tested the input only by eye: whether RGB is right is not proven",
     ),
     Layout(
@@ -73,21 +85,32 @@ LAYOUTS = (
         "torch",
         "pytorch",
         _RECOGNITION_ROWS,
-        _SPORTS1M,
+        SPORTS1M,
         {"conv": _FEATURES, "fc": {"0": "6", "3": "7"}},
         fresh=_CLASSIFIER,
     ),
     Layout("mmaction2", "torch", "pytorch", _MMACTION_ROWS, _MMACTION, fresh=_CLASSIFIER),
-    Layout("caffe", "caffe", "caffe", _CAFFE_ROWS, _SPORTS1M, fresh=_CLASSIFIER),
+    Layout("caffe", "caffe", "caffe", _CAFFE_ROWS, SPORTS1M, fresh=_CLASSIFIER),
     Layout(
         "caffe-in-torch",
         "torch",
         "caffe",
         _C3D_PYTORCH_ROWS,
-        _SPORTS1M,
+        SPORTS1M,
         {"conv": _FIRST_TWO},
         fresh=_CLASSIFIER,
         note="c3d-pytorch's keys around Caffe's weights (BGR, Caffe's pooling)",
+    ),
+    Layout("caffe-names", "torch", "caffe", _NAMED_ROWS, SPORTS1M, fresh=_CLASSIFIER),
+    Layout(
+        "keras",
+        "any",
+        "pytorch",
+        _KERAS_ROWS,
+        SPORTS1M,
+        {"conv": _FIRST_TWO},
+        fresh=_CLASSIFIER,
+        note="the Keras port pads before its last pooling, which is PyTorch's padding",
     ),
 )
 
@@ -110,4 +133,4 @@ def infer(shapes: Shapes, layout: Layout) -> dict[str, Any]:
     }
 
 
-C3D = Architecture("c3d", "c3d", LAYOUTS, infer, image_size=112, channels=8)
+C3D = Architecture("c3d", "c3d", LAYOUTS, infer, 112, 8, "conv1a.kernel", "fc8")

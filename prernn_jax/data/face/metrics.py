@@ -1,4 +1,9 @@
-"""Metrics of landmarks: pure functions on arrays, one error a frame, pooled over frames."""
+"""Metrics of landmarks: pure functions on arrays, one error for each frame, pooled over frames.
+
+A prediction with a NaN or an infinity in it has infinite error: it fails at every threshold and
+adds nothing to the area under the curve, and means that include it are infinite. No frame is left
+out in silence.
+"""
 
 from typing import Literal, get_args
 
@@ -11,15 +16,40 @@ from prernn_jax.errors import InputError
 Normaliser = Literal["outer_eye", "pupil", "box_diagonal"]
 NORMALISERS: tuple[Normaliser, ...] = get_args(Normaliser)
 THRESHOLD = 0.08
-"""Of 300VW: up to this normalised error a frame is no failure."""
+"""A frame with a larger normalised error is a failure (the protocol of 300VW)."""
 
 Errors = NDArray[np.float64]
 
 
+def _away(predicted: ArrayLike, landmarks: ArrayLike) -> NDArray[np.float64]:
+    """The differences (N, P, 2), infinite in frames whose prediction is not finite."""
+    guess, true = np.asarray(predicted, np.float64), np.asarray(landmarks, np.float64)
+    if guess.shape != true.shape or true.ndim != 3 or 0 in true.shape:
+        raise InputError(
+            f"predicted landmarks of shape {guess.shape} and true ones of shape {true.shape}; "
+            "expected (N, P, 2) twice, at least one frame"
+        )
+    _check_finite(true)
+    diverged = ~np.isfinite(guess).all(axis=(1, 2), keepdims=True)
+    return np.where(diverged, np.inf, np.where(diverged, 0, guess) - true)
+
+
+def _check_finite(landmarks: NDArray[np.float64]) -> None:
+    bad = ~np.isfinite(landmarks).all(axis=(1, 2))
+    if bad.any():
+        raise InputError(
+            f"frame {int(np.argmax(bad))}: the true landmarks hold NaN or infinity; leave out "
+            "frames without annotation"
+        )
+
+
 def distances(predicted: ArrayLike, landmarks: ArrayLike) -> Errors:
-    """Mean distance of a frame's landmarks from the true ones: (N, 68, 2) twice -> (N,)."""
-    away = np.asarray(predicted, np.float64) - np.asarray(landmarks, np.float64)
-    mean: Errors = np.linalg.norm(away, axis=-1).mean(axis=-1)
+    """Mean distance of a frame's landmarks from the true ones: (N, 68, 2) twice -> (N,).
+
+    Raises:
+        InputError: There are no frames, the shapes differ, or a true landmark is not finite.
+    """
+    mean: Errors = np.linalg.norm(_away(predicted, landmarks), axis=-1).mean(axis=-1)
     return mean
 
 
@@ -33,9 +63,11 @@ def normaliser_lengths(landmarks: ArrayLike, normaliser: Normaliser) -> Errors:
             landmarks.
 
     Raises:
-        InputError: Unknown normaliser, or a frame in which that length is zero.
+        InputError: Unknown normaliser, a true landmark that is not finite, or a frame in which
+            that length is zero.
     """
     points = np.asarray(landmarks, np.float64)
+    _check_finite(points)
     if normaliser == "outer_eye":
         first, second = points[:, OUTER_EYES[0]], points[:, OUTER_EYES[1]]
     elif normaliser == "pupil":
@@ -58,32 +90,67 @@ def nme(predicted: ArrayLike, landmarks: ArrayLike, normaliser: Normaliser) -> E
 
 
 def cumulative_errors(errors: ArrayLike, thresholds: ArrayLike) -> Errors:
-    """Share of frames whose error is at most each threshold: (N,) and (M,) -> (M,)."""
-    rising = np.sort(np.asarray(errors, np.float64))
-    share: Errors = np.searchsorted(rising, np.asarray(thresholds), side="right") / len(rising)
+    """Share of frames whose error is at most each threshold: (N,) and (M,) -> (M,).
+
+    A frame with the error NaN or infinity is above every threshold.
+
+    Raises:
+        InputError: There are no frames, or a threshold is NaN.
+    """
+    values, places = _errors(errors), np.asarray(thresholds, np.float64)
+    if np.isnan(places).any():
+        raise InputError("a threshold is NaN; expected numbers")
+    rising = np.sort(values[np.isfinite(values)])
+    share: Errors = np.searchsorted(rising, places, side="right") / len(values)
     return share
 
 
 def auc(errors: ArrayLike, threshold: float = THRESHOLD) -> float:
-    """Area under the cumulative error curve from 0 to the threshold, over that of all frames right.
+    """Area under the cumulative error curve from 0 to the threshold, divided by the threshold.
 
-    Exact: a frame of error e adds threshold - e where that is positive.
+    It is 1 if all errors are 0. Exact: a frame of error e adds threshold - e where that is
+    positive. A frame with the error NaN or infinity adds nothing.
+
+    Raises:
+        InputError: There are no frames, or the threshold is not a positive number.
     """
-    return float(np.mean(np.maximum(threshold - np.asarray(errors, np.float64), 0)) / threshold)
+    _check_threshold(threshold)
+    return float(np.mean(np.maximum(threshold - _errors(errors), 0)) / threshold)
 
 
 def failure_rate(errors: ArrayLike, threshold: float = THRESHOLD) -> float:
-    """Share of frames whose error is above the threshold."""
-    return float(np.mean(np.asarray(errors) > threshold))
+    """Share of frames whose error is above the threshold, or NaN or infinite.
+
+    Raises:
+        InputError: There are no frames, or the threshold is not a positive number.
+    """
+    _check_threshold(threshold)
+    return float(np.mean(_errors(errors) > threshold))
+
+
+def _errors(errors: ArrayLike) -> Errors:
+    """Errors (N,), those that are not finite as infinity."""
+    values = np.asarray(errors, np.float64)
+    if values.ndim != 1 or not len(values):
+        raise InputError(f"errors of shape {values.shape}; expected (N,), at least one frame")
+    return np.where(np.isfinite(values), values, np.inf)
+
+
+def _check_threshold(threshold: float) -> None:
+    if not (np.isfinite(threshold) and threshold > 0):
+        raise InputError(f"threshold {threshold}; expected a finite number above 0")
 
 
 def vector_distance(predicted: ArrayLike, points: ArrayLike) -> float:
-    """The paper's loss (`losses.landmark_loss`), mean over frames: (N, P, 2) twice.
+    """The paper's loss (`prernn_jax.metrics.landmark_loss`), mean over frames: (N, P, 2) twice.
 
-    Of a frame it is the Euclidean distance between the vectors of all coordinates, in their unit.
+    In each frame it is the Euclidean distance between the vectors of all coordinates, in their
+    unit. It is infinite if the prediction of any frame is not finite.
+
+    Raises:
+        InputError: There are no frames, the shapes differ, or a true landmark is not finite.
     """
-    away = np.asarray(predicted, np.float64) - np.asarray(points, np.float64)
-    return float(np.linalg.norm(away, axis=(1, 2)).mean())
+    return float(np.linalg.norm(_away(predicted, points), axis=(1, 2)).mean())
 
 
 def landmark_metrics(predicted: ArrayLike, landmarks: ArrayLike) -> dict[str, float]:
@@ -95,6 +162,9 @@ def landmark_metrics(predicted: ArrayLike, landmarks: ArrayLike) -> dict[str, fl
 
     Returns:
         `loss`: `vector_distance`; and for each normaliser `nme_*`, `auc_*` and `failure_*`.
+
+    Raises:
+        InputError: There are no frames, or the true landmarks cannot be used.
     """
     found = {"loss": vector_distance(predicted, landmarks)}
     for normaliser in NORMALISERS:

@@ -16,6 +16,7 @@ from prernn_jax.data.face.metrics import (
     landmark_metrics,
     nme,
     normaliser_lengths,
+    vector_distance,
 )
 from prernn_jax.errors import InputError
 
@@ -95,3 +96,50 @@ def test_bad_input():
         normaliser_lengths(face(), "eyes")
     with pytest.raises(InputError, match=r"frame 1: .* outer_eye length is zero"):
         normaliser_lengths(np.concatenate([face(), np.zeros((1, POINTS, 2))]), "outer_eye")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_prediction_that_is_not_finite_is_a_failure(bad):
+    points = np.random.default_rng(0).normal(size=(4, POINTS, 2)) * 10 + 50
+    for broken in (np.s_[:3], np.s_[:3, 7], np.s_[:3, 0, 1]):
+        predicted = points.copy()
+        predicted[broken] = bad
+        for normaliser in NORMALISERS:
+            errors = nme(predicted, points, normaliser)
+            np.testing.assert_array_equal(errors, [np.inf, np.inf, np.inf, 0.0])
+            assert failure_rate(errors) == 0.75
+            assert auc(errors) == 0.25
+            np.testing.assert_array_equal(cumulative_errors(errors, [0.08, np.inf]), [0.25, 0.25])
+        assert vector_distance(predicted, points) == np.inf
+        found = landmark_metrics(predicted, points)
+        assert found["failure_pupil"] == 0.75
+        assert found["nme_pupil"] == found["loss"] == np.inf
+    assert landmark_metrics(np.full_like(points, bad), points)["failure_outer_eye"] == 1.0
+
+
+@given(errors_of_frames, st.sampled_from([np.nan, np.inf, -np.inf]), st.integers(1, 5))
+def test_frames_without_a_finite_error_count_against_every_metric(errors, bad, more):
+    broken = np.concatenate([errors, np.full(more, bad)])
+    share = len(errors) / len(broken)
+    assert auc(broken) == pytest.approx(share * auc(errors))
+    assert failure_rate(broken) == pytest.approx(1 - share * (1 - failure_rate(errors)))
+    np.testing.assert_allclose(
+        cumulative_errors(broken, [0.1, 9.0]), share * cumulative_errors(errors, [0.1, 9.0])
+    )
+
+
+def test_no_frames_and_true_landmarks_without_a_value_are_refused():
+    none = np.zeros((0, POINTS, 2))
+    for metric in (distances, vector_distance, landmark_metrics):
+        with pytest.raises(InputError, match="at least one frame"):
+            metric(none, none)
+    for metric in (auc, failure_rate, lambda errors: cumulative_errors(errors, [0.1])):
+        with pytest.raises(InputError, match="at least one frame"):
+            metric([])
+    hidden = face()
+    hidden[0, 30] = np.nan
+    with pytest.raises(InputError, match="frame 0: the true landmarks hold NaN"):
+        nme(face(), hidden, "outer_eye")
+    for metric in (auc, failure_rate):
+        with pytest.raises(InputError, match="above 0"):
+            metric([0.1], 0.0)

@@ -6,6 +6,7 @@ import shutil
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_task import BATCH, make_batch, make_model, start
@@ -88,6 +89,37 @@ def test_four_steps_are_two_a_kill_and_two(training, tmp_path):
     log.close()
 
 
+def test_the_loss_of_an_epoch_counts_the_steps_before_a_resume(training, tmp_path, capsys):
+    """An epoch whose steps all have the loss 1 has the loss 1, however it was interrupted."""
+    _, first, mesh = training
+
+    def step(state, batch):
+        return state._replace(step=state.step + 1), {
+            "loss": jnp.ones(()),
+            "grad_norm": jnp.ones(()),
+        }
+
+    def kill(batch):
+        if batch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    checkpoints, log = Checkpoints(tmp_path / "c"), MetricsLog(tmp_path)
+    with pytest.raises(RunStopped, match="step 3 is saved"):
+        fit(first(), step, Batches(kill), mesh, plan(2), log, checkpoints)
+    log.close()
+    state, position = checkpoints.restore(first())
+    batches = Batches()
+    batches.set_state(position)
+    log = MetricsLog(tmp_path, int(state.step))
+    capsys.readouterr()
+    fit(state, step, batches, mesh, plan(2), log, checkpoints)
+    log.close()
+    checkpoints.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "tiny: 2 epochs of 2 steps"
+    assert lines[1].startswith("epoch 2/2  loss 1.0000  0 s left")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_leaves(training, tmp_path, number):
     step, first, mesh = training
@@ -145,7 +177,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_so(training, small_disk
 
 def test_half_a_line_that_a_kill_left_is_dropped(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "kind": "train", "loss": 2.0}\n{"step": 2, "ki')
+    whole = b'{"step": 1, "kind": "train", "loss": 2.0}\n'
+    path.write_bytes(whole + b'\xff\x00\n7\n{"step": "x", "kind": 3}\n{"step": 2, "ki')
     log = MetricsLog(tmp_path, 5)
     log.write(6, "train", {"loss": 1.0})
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 6]

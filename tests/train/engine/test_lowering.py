@@ -17,6 +17,8 @@ from train.engine.step import create_state, make_train_step, take_apart
 from train.face.task import OUTPUTS, face_task
 from train.run.classification import classification_task
 
+pytestmark = pytest.mark.slow
+
 BATCH, STEPS = 3, 12  # more of both than unroll.py takes without a copy of U
 NORMALISE = Preprocessing(scale=1 / 255)
 LABELS = {"labels": np.zeros(BATCH, np.int32)}

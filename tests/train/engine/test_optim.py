@@ -1,4 +1,4 @@
-"""Learning rates of SPEC section 1 and the optimiser."""
+"""The paper's learning rates (docs/paper.md) and the optimiser."""
 
 import jax
 import jax.numpy as jnp

@@ -18,6 +18,8 @@ from train.engine.devices import (
 from train.engine.optim import split_frozen
 from train.engine.step import AXIS, make_eval_step
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -76,3 +76,11 @@ def test_no_permission(tmp_path):
         folder.parent.mkdir(mode=0o500)
     with pytest.raises(InputError, match="choose another --workdir"):
         RunFolder(folder, CONFIG, resume=False)
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"[1]", b"[" * 100_000])
+def test_a_damaged_configuration_is_named(tmp_path, content):
+    make(tmp_path)
+    (tmp_path / "run" / "config.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"config\.json"):
+        RunFolder(tmp_path / "run", {**CONFIG, "resume": True}, resume=True)

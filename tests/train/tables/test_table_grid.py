@@ -18,7 +18,7 @@ from train.tables.settings import (
     jobs,
 )
 
-REAL = {"data_dir": Path("videos"), "weights": Path("net.safetensors")}
+REAL = {"source": Path("videos"), "weights": Path("net.safetensors")}
 
 
 def places(table, width=4096, quick=False):
@@ -122,8 +122,8 @@ def test_real_data_are_run_with_the_papers_presets():
     [
         (TablesConfig(1, data="ucf101", **REAL), "expected --data=embedded or 300vw"),
         (TablesConfig(3, data="300vw", **REAL), "expected --data=embedded or ucf101 or hmdb51"),
-        (TablesConfig(1, data="300vw"), "prernn-port convert FILE --arch vgg16"),
-        (TablesConfig(3, data="ucf101", data_dir=Path("x")), "--arch resnet50"),
+        (TablesConfig(1, data="300vw"), "prernn port convert FILE --arch vgg16"),
+        (TablesConfig(3, data="ucf101", source=Path("x")), "--arch resnet50"),
         (TablesConfig(1, data="300vw", tune=True, **REAL), "300vw has no validation set"),
         (TablesConfig(1, data="300vw", quick=True, **REAL), "--quick is a small miniature"),
         (TablesConfig(1, weights=Path("x")), "--weights: for real data"),

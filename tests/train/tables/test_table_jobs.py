@@ -18,6 +18,8 @@ from train.engine.optim import Schedule
 from train.face.config import FaceConfig
 from train.tables.jobs import Job, finished, run_all, stage_one
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

@@ -9,9 +9,9 @@ import pytest
 from prernn_jax.errors import InputError
 from train.action.config import ActionConfig, action_preset
 from train.face.config import FaceConfig, face_preset
+from train.finished import read_settings
 from train.gesture.config import GestureConfig, gesture_preset
-from train.run.finished import read_settings
-from train.run.stage_two import settings_of
+from train.run.config import settings_of
 
 CONFIGS = {
     "action": ActionConfig(),
@@ -57,7 +57,11 @@ def test_a_whole_number_is_a_float_too_and_what_is_missing_has_its_default(tmp_p
         ({"schedule": {"base": "fast"}}, r"schedule\.base is 'fast'; expected float"),
         ({"schedule": {"speed": 1}}, "unknown setting 'schedule.speed'"),
         ({"schedule": 1}, "schedule is 1; expected Schedule"),
-        ({"speed": 1}, "does not hold the settings of a run of train.action"),
+        ({"speed": 1}, "unknown setting 'speed'"),
+        (
+            {"application": "faces"},
+            "\"application\" is 'faces'; expected one of action, face, gesture",
+        ),
     ],
 )
 def test_values_that_no_run_has(tmp_path, change, message):
@@ -68,7 +72,7 @@ def test_values_that_no_run_has(tmp_path, change, message):
 
 @pytest.mark.parametrize("values", [{}, [], {"steps": 4}])
 def test_no_settings(tmp_path, values):
-    with pytest.raises(InputError, match="does not hold the settings"):
+    with pytest.raises(InputError, match='"application" is None'):
         read_settings(write(tmp_path, values))
 
 

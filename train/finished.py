@@ -9,50 +9,41 @@ from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from prernn_jax.errors import InputError
-from prernn_jax.files.models import load_model
+from prernn_jax.files.models import load
 from prernn_jax.sequence import SequenceModel
 
-from ..action import __main__ as action
-from ..action import task as action_batches
-from ..action.config import ActionConfig
-from ..engine.step import Batch
-from ..face import __main__ as face
-from ..face import task as face_task
-from ..face.config import FaceConfig
-from ..gesture import __main__ as gesture
-from ..gesture import task as gesture_batches
-from ..gesture.config import GestureConfig
-
-AnyConfig = ActionConfig | FaceConfig | GestureConfig
+from .applications import APPLICATIONS, application_of
+from .engine.step import Batch
+from .run.config import RunConfig
 
 
-def read_settings(path: Path) -> AnyConfig:
-    """Reads the settings of a run of any application, told apart by their names.
+def read_settings(path: Path) -> RunConfig:
+    """Reads the settings of a run of any application.
 
     A setting that the file does not know, because the run is older than it, has its default.
 
     Raises:
-        InputError: There is no such file, it holds no configuration of these applications, or a
-            value in it is none that its field can have.
+        InputError: There is no such file, it does not say of which application it is, or a value
+            in it is none that its field can have.
     """
     try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path}: {error}") from None
-    kinds: tuple[type[AnyConfig], ...] = (ActionConfig, FaceConfig, GestureConfig)
-    names = set(values) if isinstance(values, dict) else set()
-    fitting = [kind for kind in kinds if names <= {field.name for field in fields(kind)}]
-    if len(fitting) != 1:
+    name = values.pop("application", None) if isinstance(values, dict) else None
+    if not isinstance(name, str) or name not in APPLICATIONS:
         raise InputError(
-            f"{path} does not hold the settings of a run of train.action, train.face or "
-            "train.gesture of this version"
+            f'{path}: "application" is {name!r}; expected one of {", ".join(APPLICATIONS)} (a run '
+            "of an older version does not say it: add that line to the file)"
         )
-    found: AnyConfig = _read(fitting[0], values, str(path), "")
+    if "data_dir" in values:  # its name before 0.2
+        values.setdefault("source", values.pop("data_dir"))
+    found: RunConfig = _read(APPLICATIONS[name].config, values, str(path), "")
     return found
 
 
 def _read(kind: Any, value: Any, where: str, name: str) -> Any:
-    """A JSON value as a field's type says; the inverse of `train.run.stage_two.settings_of`."""
+    """A JSON value as a field's type says; the inverse of `train.run.config.settings_of`."""
     arguments = get_args(kind)
     if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, Mapping):
         hints = get_type_hints(kind)
@@ -98,7 +89,7 @@ class FinishedRun(NamedTuple):
     """
 
     path: Path
-    config: AnyConfig
+    config: Any
     model: SequenceModel
 
 
@@ -121,7 +112,9 @@ def open_run(path: Path) -> FinishedRun:
         )
     # It is looked at on one device, whatever it was trained on.
     config = replace(read_settings(path / "config.json"), devices=1)
-    model = load_model(path / "model.safetensors")
+    model = load(path / "model.safetensors")
+    if not isinstance(model, SequenceModel):
+        raise InputError(f"{path / 'model.safetensors'} holds a backbone; expected a run's model")
     model.eval()
     return FinishedRun(path, config, model)
 
@@ -140,29 +133,14 @@ def held_out_batches(run: FinishedRun, split: HeldOut, batch_size: int) -> Itera
     Raises:
         InputError: There are no such data, or no such set of them.
     """
-    config = run.config
-    sizes = {"steps": config.steps, "batch_size": batch_size}
-    data: Any
-    if isinstance(config, FaceConfig):
-        face.check(config)
-        data = face.open_data(config)
-        source = _set_of(data.splits, split, config)
-        return face_task.test_batches(source, config, **sizes)
-    if isinstance(config, ActionConfig):
-        action.check(config)
-        data = action.open_data(config)
-        source = _set_of(data.splits, split, config)
-        return action_batches.test_batches(source, config.stream, config, **sizes)
-    gesture.check(config)
-    data = gesture.open_data(config)
-    _set_of(data.splits, split, config)
-    channels = run.model.backbone.conv1a.in_features
-    return gesture_batches.gesture_test_batches(
-        data, split, config, channels, stride=config.stride, **sizes
-    )
-
-
-def _set_of(splits: Any, name: str, config: AnyConfig) -> Any:
-    if name not in splits:
-        raise InputError(f"--set={name}: {config.data} has no such set, only {', '.join(splits)}")
-    return splits[name]
+    config = replace(run.config, batch_size=batch_size)
+    application = application_of(config)
+    application.check(config)
+    data = application.open_data(config)
+    if split not in data.splits:
+        raise InputError(
+            f"--set={split}: {config.data} has no such set, only {', '.join(data.splits)}"
+        )
+    first = getattr(run.model.backbone, "conv1a", None)  # only a C3D takes 1, 2 or 3 channels
+    channels = 3 if first is None else first.in_features
+    return application.held_out(config, data, split, channels)

@@ -1,0 +1,101 @@
+"""Checkpoints: a damaged one is noticed, put aside, and the one before it is used."""
+
+import jax
+import numpy as np
+import pytest
+from tiny_task import make_model, start
+
+from prernn_jax.errors import InputError
+from train.engine.checkpoint import Checkpoints
+
+
+@pytest.fixture(scope="module")
+def states():
+    """The state at step 1 and at step 2, which has other numbers."""
+    _, _, state = start(make_model())
+    first = state._replace(step=state.step + 1)
+    params = {name: value + 1 for name, value in state.params.items()}
+    return first, first._replace(step=first.step + 1, params=params)
+
+
+def saved(folder, states):
+    checkpoints = Checkpoints(folder)
+    for number, state in enumerate(states, start=1):
+        checkpoints.save(state, {"position": number})
+    return checkpoints
+
+
+def same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
+
+
+def files_of(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
+
+
+def test_a_whole_one_is_restored(tmp_path, states):
+    checkpoints = saved(tmp_path / "c", states)
+    state, position = checkpoints.restore(states[0])
+    same(state, states[1])
+    assert position == {"position": 2}
+    assert not (tmp_path / "c-damaged").exists()
+    checkpoints.close()
+
+
+def test_any_changed_byte_is_noticed(tmp_path, states, capsys):
+    """Each file in turn; the older checkpoint is used, and neither is lost."""
+    rng = np.random.default_rng(0)
+    count = len(files_of_a_checkpoint(tmp_path / "look", states))
+    assert count > 3
+    for number in range(count):
+        folder = tmp_path / f"{number}" / "c"
+        folder.parent.mkdir()
+        checkpoints = saved(folder, states)
+        file = files_of(folder / "2")[number]
+        content = bytearray(file.read_bytes())
+        content[int(rng.integers(len(content)))] ^= 1 << int(rng.integers(8))
+        file.write_bytes(bytes(content))
+        state, position = checkpoints.restore(states[0])
+        same(state, states[0])
+        assert position == {"position": 1}
+        assert (folder.parent / "c-damaged" / "2").is_dir()
+        assert "step 2 is damaged" in " ".join(capsys.readouterr().out.split())
+        checkpoints.save(states[1], {"position": 2})  # the training comes to step 2 again
+        same(checkpoints.restore(states[0])[0], states[1])
+        checkpoints.close()
+
+
+def files_of_a_checkpoint(folder, states):
+    saved(folder, states).close()
+    return files_of(folder / "2")
+
+
+@pytest.mark.parametrize("how", ["truncated", "removed"])
+def test_a_missing_part_is_noticed(tmp_path, states, how):
+    checkpoints = saved(tmp_path / "c", states)
+    file = max(files_of(tmp_path / "c" / "2"), key=lambda path: path.stat().st_size)
+    if how == "removed":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-3])
+    same(checkpoints.restore(states[0])[0], states[0])
+    checkpoints.close()
+
+
+def test_without_any_whole_one_the_message_says_so(tmp_path, states):
+    checkpoints = saved(tmp_path / "c", states)
+    for step in (1, 2):
+        file = files_of(tmp_path / "c" / str(step))[0]
+        file.write_bytes(b"x" + file.read_bytes())
+    with pytest.raises(InputError, match=r"no checkpoint in .* can be read: its files are not"):
+        checkpoints.restore(states[0])
+    assert len(list((tmp_path / "c-damaged").iterdir())) == 2
+    checkpoints.close()
+
+
+def test_a_checkpoint_of_an_older_version_has_no_digest(tmp_path, states):
+    checkpoints = saved(tmp_path / "c", states)
+    for file in (tmp_path / "c").glob("*.sha256"):
+        file.unlink()
+    same(checkpoints.restore(states[0])[0], states[1])
+    checkpoints.close()

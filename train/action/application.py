@@ -1,0 +1,152 @@
+"""Action recognition as an application: checks, data, network, stage two, report."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+from numpy.typing import NDArray
+
+from prernn_jax.data.action.datasets import (
+    ActionData,
+    embedded_actions,
+    embedded_stills,
+    hmdb51,
+    ucf101,
+)
+from prernn_jax.data.action.loader import channels
+from prernn_jax.data.media.flow import dequantise, flow_to_color
+from prernn_jax.errors import InputError
+
+from ..engine.step import Batch
+from ..run.application import Application
+from ..run.backbone import Backbone, read_resnet
+from ..run.classification import classification_task, measure, report_videos
+from ..run.config import check_start
+from ..run.folder import RunFolder
+from ..run.stage_two import Outcome, Work
+from .config import ActionConfig, action_preset
+from .pretrain import compact_backbone
+from .task import test_batches, train_batches
+
+
+def open_data(config: ActionConfig) -> ActionData:
+    """The data set of a run; draws the embedded one, prepares a real one."""
+    if config.data == "embedded":
+        return embedded_actions(config.cache_dir, config.embedded)
+    read = {"ucf101": ucf101, "hmdb51": hmdb51}[config.data]
+    assert config.source is not None  # `check` has seen to it
+    return read(
+        config.source,
+        config.cache_dir,
+        split=config.split,
+        flow=config.flow,
+        stack=config.stack,
+        size=config.crop,
+    )
+
+
+def open_backbone(config: ActionConfig, mesh: Mesh) -> Backbone:
+    """The pre-trained network: that of --weights, or the compact one of stage one.
+
+    Raises:
+        InputError: The file is bad, or its network is another or takes other channels.
+    """
+    if config.weights is not None:
+        return read_resnet(config.weights, channels(config.stream, config.stack))
+    return compact_backbone(
+        config, config.stream, lambda: embedded_stills(config.cache_dir, config.embedded), mesh
+    )
+
+
+def check(config: ActionConfig) -> None:
+    """Raises an InputError for values that no run can have."""
+    check_start(config, config.data, config.pretraining, "ResNet50", "resnet50.pth", "resnet50")
+    if config.data != "embedded" and config.stream == "temporal" and config.flow == "none":
+        raise InputError("--stream=temporal needs --flow=dis or --flow=tvl1")
+    if config.weights is None and config.stack != config.embedded.stack:
+        raise InputError(
+            f"--stack={config.stack}: the embedded data are made for stacks of "
+            f"{config.embedded.stack}; give --embedded.stack={config.stack} too"
+        )
+
+
+def held_out(config: ActionConfig, data: ActionData, split: str, channels: int) -> Iterable[Batch]:
+    """The batches of a set, see `test_batches`."""
+    return test_batches(
+        data.splits[split],
+        config.stream,
+        config,
+        steps=config.steps,
+        batch_size=config.batch_size,
+    )
+
+
+def work(config: ActionConfig, data: ActionData, backbone: Backbone) -> Work:
+    """What stage two trains and tests."""
+    return Work(
+        task=classification_task(backbone.preprocess),
+        outputs=len(data.classes),
+        batches=train_batches(
+            data,
+            config.stream,
+            config,
+            steps=config.steps,
+            batch_size=config.batch_size,
+            seed=config.seed,
+        ),
+        held_out={
+            name: held_out(config, data, name, channels(config.stream, config.stack))
+            for name in data.splits
+            if name != "train"
+        },
+        measure=measure,
+        curves=["loss", "clip_top1"],
+    )
+
+
+def report(
+    folder: RunFolder,
+    name: str,
+    config: ActionConfig,
+    data: ActionData,
+    outcome: Outcome,
+    began: float,
+) -> dict[str, Any]:
+    """See `report_videos`."""
+    split = "" if config.data == "embedded" else str(config.split)
+    return report_videos(folder, name, config, data, split, outcome, began, pictures)
+
+
+def pictures(clips: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB frames as they are; of a stack of flow fields (x1, y1, x2, ...) the mean, in colour."""
+    if clips.shape[-1] == 3:
+        return clips
+    fields = dequantise(clips).reshape(*clips.shape[:-1], -1, 2)  # (N, T, H, W, L, 2)
+    return flow_to_color(fields.mean(axis=-2), full=4.0)
+
+
+ACTION = Application(
+    name="action",
+    description=(
+        "Action recognition with one stream of a two-stream network. Stage one gives a CNN that "
+        "knows single frames; its last layers become recurrent; stage two trains everything "
+        "together; then the test set."
+    ),
+    examples=(
+        "prernn train action --stream=temporal",
+        "prernn train action --stream=temporal --model=feedforward",
+        "prernn train action --data=ucf101 --source=DIR --weights=resnet50.safetensors",
+    ),
+    config=ActionConfig,
+    preset=action_preset,
+    deciding=("preset", "data", "stream"),
+    common=("stream", "data", "split", "flow"),
+    kind=lambda config: (config.data, config.stream),
+    check=check,
+    open_data=open_data,
+    open_backbone=open_backbone,
+    work=work,
+    held_out=held_out,
+    report=report,
+)

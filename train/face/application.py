@@ -1,0 +1,198 @@
+"""Sequential face alignment as an application: checks, data, network, stage two, report."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from prernn_jax.backbones.vgg import VGG16
+from prernn_jax.data.face.datasets import FaceData, embedded_face_stills, embedded_faces, vw300
+from prernn_jax.data.face.loader import FaceView, read_faces
+from prernn_jax.data.face.metrics import NORMALISERS, landmark_metrics, nme
+from prernn_jax.data.face.records import FaceBoxes, read_boxes
+from prernn_jax.data.records import RandomAccessSource
+from prernn_jax.errors import InputError
+from prernn_jax.files.backbones import read_parameters
+
+from ..engine.log import say
+from ..engine.loop import Predictions
+from ..engine.step import Batch
+from ..run.application import Application
+from ..run.backbone import RGB, Backbone, read_backbone, read_weights
+from ..run.config import check_start
+from ..run.figures import error_curves
+from ..run.film import step_outputs, write_film
+from ..run.folder import RunFolder
+from ..run.stage_two import Outcome, Work, write_summary
+from .config import FaceConfig, face_preset
+from .film import film_frames
+from .pretrain import compact_backbone
+from .task import (
+    OUTPUTS,
+    face_task,
+    frames_of,
+    measure,
+    points,
+    test_batches,
+    train_batches,
+)
+
+_FILM_FRAMES = 60
+
+
+def open_data(config: FaceConfig) -> FaceData:
+    """The data set of a run; draws the embedded one, prepares a real one."""
+    if config.data == "embedded":
+        return embedded_faces(config.cache_dir, config.embedded)
+    assert config.source is not None  # `check` has seen to it
+    given = None if config.boxes is None else read_boxes(config.boxes)
+    boxes = FaceBoxes(config.box, config.enlarge, given)
+    return vw300(config.source, config.cache_dir, boxes=boxes, size=config.size)
+
+
+def open_backbone(config: FaceConfig, mesh: Mesh) -> Backbone:
+    """The pre-trained network: that of --weights, or the compact one of stage one.
+
+    Raises:
+        InputError: The file is bad, or its network is another or takes pictures of another size.
+    """
+    if config.weights is None:
+        return compact_backbone(
+            config, lambda: embedded_face_stills(config.cache_dir, config.embedded), mesh
+        )
+    if read_parameters(config.weights)[1].get("architecture") == "compact_vgg":
+        backbone, size = read_backbone(config.weights), 48
+    else:
+        backbone, size = read_weights(config.weights, VGG16, "vgg16", RGB), 224
+    size = json.loads(backbone.metadata.get("arguments", "{}")).get("image_size", size)
+    if size != config.size:
+        raise InputError(
+            f"--weights {config.weights} takes pictures of {size} pixels; give --size={size} "
+            f"in place of {config.size}"
+        )
+    return backbone
+
+
+def check(config: FaceConfig) -> None:
+    """Raises an InputError for values that no run can have."""
+    check_start(config, config.data, config.pretraining, "VGG16", "vgg16.pth", "vgg16")
+    if config.pretraining.hidden < 1:
+        raise InputError(f"--pretraining.hidden={config.pretraining.hidden}: expected 1 or more")
+    if config.data == "embedded" and config.boxes is not None:
+        raise InputError("--boxes belongs to real data; the embedded faces have their own boxes")
+
+
+def brief(metrics: Mapping[str, Any]) -> str:
+    """The main metrics on one line."""
+    return (
+        f"loss {metrics['loss']:.4f}  NME outer eye {100 * metrics['nme_outer_eye']:.2f}%  "
+        f"pupil {100 * metrics['nme_pupil']:.2f}%  "
+        f"box diagonal {100 * metrics['nme_box_diagonal']:.2f}%  "
+        f"AUC {metrics['auc_outer_eye']:.4f}  failures {100 * metrics['failure_outer_eye']:.1f}%"
+    )
+
+
+def by_category(found: Predictions, source: RandomAccessSource) -> dict[str, dict[str, float]]:
+    """Metrics of each test category that the records name."""
+    video, predicted, landmarks = frames_of(found)
+    category = np.array([source[number]["category"] for number in range(len(source))])[video]
+    return {
+        str(name): landmark_metrics(predicted[category == name], landmarks[category == name])
+        for name in np.unique(category)
+        if name
+    }
+
+
+def make_film(outcome: Outcome, source: RandomAccessSource, config: FaceConfig) -> list[Any]:
+    """The pictures of a film of the first test videos, at most _FILM_FRAMES frames each."""
+    video, predicted, landmarks = frames_of(outcome.test)
+    shown = range(min(config.film, len(source)))
+    clips, parts = [], []
+    for number in shown:
+        mine = np.flatnonzero(video == number)[:_FILM_FRAMES]
+        clips.append(read_faces(source[number], 0, len(mine), config.size, FaceView())[0])
+        parts.append(mine)
+    alone = [points(step_outputs(outcome.model, clip[:, None])[0][:, 0]) for clip in clips]
+    rows: dict[str, list[Any]] = {
+        "with memory": [predicted[p] for p in parts],
+        "each frame alone": alone,
+    }
+    if not outcome.model.recurrent_layers:
+        del rows["with memory"]
+    return film_frames(clips, [landmarks[p] for p in parts], list(rows.values()), list(rows))
+
+
+def held_out(config: FaceConfig, data: FaceData, split: str, channels: int) -> Iterable[Batch]:
+    """The batches of a set, see `test_batches`."""
+    return test_batches(
+        data.splits[split], config, steps=config.steps, batch_size=config.batch_size
+    )
+
+
+def work(config: FaceConfig, data: FaceData, backbone: Backbone) -> Work:
+    """What stage two trains and tests."""
+    return Work(
+        task=face_task(backbone.preprocess),
+        outputs=OUTPUTS,
+        batches=train_batches(
+            data.splits["train"],
+            config,
+            steps=config.steps,
+            batch_size=config.batch_size,
+            seed=config.seed,
+        ),
+        held_out={name: held_out(config, data, name, 3) for name in data.splits if name != "train"},
+        measure=measure,
+        curves=["loss", "nme_outer_eye"],
+    )
+
+
+def report(
+    folder: RunFolder, name: str, config: FaceConfig, data: FaceData, outcome: Outcome, began: float
+) -> dict[str, Any]:
+    """Draws the error curves and the film, writes `summary.json` and prints the result.
+
+    Returns:
+        What is in the summary.
+    """
+    test = data.splits["test"]
+    _, predicted, landmarks = frames_of(outcome.test)
+    errors = {kind: nme(predicted, landmarks, kind) for kind in NORMALISERS}
+    error_curves(folder.path / "errors.png", errors, f"{name}, {len(predicted)} test frames")
+    if config.film:
+        write_film(folder.path / "film.gif", make_film(outcome, test, config))
+    categories = by_category(outcome.test, test)
+    facts = {"frames": len(predicted), "categories": categories}
+    summary = write_summary(folder, outcome, began, facts)
+    for category, metrics in categories.items():
+        say(f"test, category {category}: {brief(metrics)}")
+    say(f"test: {brief(summary)}  ({summary['seconds']:.0f} s; {folder.path})")
+    return summary
+
+
+FACE = Application(
+    name="face",
+    description=(
+        "Sequential face alignment: 68 landmarks in every frame of a video. Stage one gives a CNN "
+        "that knows single faces; fc6, fc7 or both become recurrent; stage two trains everything "
+        "together on sequences; then the test set."
+    ),
+    examples=(
+        "prernn train face",
+        "prernn train face --model=feedforward",
+        "prernn train face --data=300vw --source=DIR --weights=vgg16.safetensors",
+    ),
+    config=FaceConfig,
+    preset=face_preset,
+    deciding=("preset", "data"),
+    common=("data", "box", "enlarge", "boxes"),
+    kind=lambda config: (config.data,),
+    check=check,
+    open_data=open_data,
+    open_backbone=open_backbone,
+    work=work,
+    held_out=held_out,
+    report=report,
+)

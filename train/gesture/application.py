@@ -1,0 +1,177 @@
+"""Dynamic hand gestures as an application: checks, data, network, stage two, report."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from numpy.typing import NDArray
+
+from prernn_jax.backbones.c3d import C3D
+from prernn_jax.data.drawn.gesture_builder import embedded_gestures, embedded_poses
+from prernn_jax.data.gesture.datasets import GestureData, nvgesture
+from prernn_jax.data.media.flow import dequantise, flow_to_color
+from prernn_jax.errors import InputError
+from prernn_jax.preprocess import Preprocessing
+
+from ..engine.step import Batch
+from ..run.application import Application
+from ..run.backbone import Backbone, read_weights, with_channels
+from ..run.classification import classification_task, measure, report_videos
+from ..run.config import check_start
+from ..run.folder import RunFolder
+from ..run.stage_two import Outcome, Work
+from .config import GestureConfig, gesture_preset
+from .pretrain import compact_backbone
+from .task import gesture_test_batches, gesture_train_batches
+
+SPORTS1M = Preprocessing(channels="bgr", mean=(90.25, 97.66, 101.41))
+"""Means of Sports-1M's mean volume, where a file of weights does not bring it."""
+
+
+def open_data(config: GestureConfig) -> GestureData:
+    """The data set of a run; draws the embedded one, prepares the real one."""
+    if config.data == "embedded":
+        return embedded_gestures(config.cache_dir, config.embedded)
+    assert config.source is not None  # `check` has seen to it
+    return nvgesture(
+        config.source,
+        config.cache_dir,
+        modality=config.modality,
+        flow=config.flow if config.modality == "flow" else "none",
+        lists=config.lists,
+    )
+
+
+def read_c3d(config: GestureConfig) -> Backbone:
+    """The C3D that --weights names.
+
+    Raises:
+        InputError: The file is bad or holds another architecture, or its network does not take
+            clips of --clip_length and --crop.
+    """
+    assert config.weights is not None
+    backbone = read_weights(config.weights, C3D, "c3d", SPORTS1M)
+    model, side = backbone.model, config.crop
+    clips = jnp.zeros((1, config.clip_length, side, side, model.conv1a.in_features))
+    given = jax.eval_shape(model.trunk, clips).shape[1]
+    if given != model.fc6.in_features:
+        raise InputError(
+            f"--weights {config.weights}: fc6 takes {model.fc6.in_features} features, and clips of "
+            f"{config.clip_length} frames of {side}x{side} give {given}; give the --crop and "
+            "--clip_length that the network was made for"
+        )
+    return backbone
+
+
+def open_backbone(config: GestureConfig, mesh: Mesh) -> Backbone:
+    """The pre-trained network: that of --weights, or the compact one of stage one.
+
+    For flow it has two channels, made from its own where they are others.
+
+    Raises:
+        InputError: The file is bad, or its network is another or takes other clips.
+    """
+    if config.weights is not None:
+        backbone = read_c3d(config)
+    else:
+        backbone = compact_backbone(
+            config, lambda: embedded_poses(config.cache_dir, config.embedded), mesh
+        )
+    channels = backbone.model.conv1a.in_features
+    if config.modality == "flow":
+        return backbone if channels == 2 else with_channels(backbone, 2)
+    if channels not in (1, 3):
+        raise InputError(
+            f"--weights {config.weights} takes {channels} channels; --modality={config.modality} "
+            "needs a network for 1 or 3"
+        )
+    return backbone
+
+
+def check(config: GestureConfig) -> None:
+    """Raises an InputError for values that no run can have."""
+    check_start(config, config.data, config.pretraining, "C3D", "c3d.caffemodel", "c3d")
+    if config.data == "embedded" and config.modality != "depth":
+        raise InputError(f"--modality={config.modality}: the embedded gestures are depth")
+    if config.weights is None and config.clip_length != config.embedded.clip:
+        raise InputError(
+            f"--clip_length={config.clip_length}: the compact network is pre-trained on clips "
+            f"of {config.embedded.clip}; give --embedded.clip={config.clip_length} too"
+        )
+
+
+def _sizes(config: GestureConfig) -> dict[str, int]:
+    return {"steps": config.steps, "stride": config.stride, "batch_size": config.batch_size}
+
+
+def held_out(
+    config: GestureConfig, data: GestureData, split: str, channels: int
+) -> Iterable[Batch]:
+    """The batches of a set, see `gesture_test_batches`."""
+    return gesture_test_batches(data, split, config, channels, **_sizes(config))
+
+
+def work(config: GestureConfig, data: GestureData, backbone: Backbone) -> Work:
+    """What stage two trains and tests."""
+    channels = backbone.model.conv1a.in_features
+    return Work(
+        task=classification_task(backbone.preprocess),
+        outputs=len(data.classes),
+        batches=gesture_train_batches(data, config, channels, seed=config.seed, **_sizes(config)),
+        held_out={
+            name: held_out(config, data, name, channels) for name in data.splits if name != "train"
+        },
+        measure=measure,
+        curves=["loss", "clip_top1"],
+    )
+
+
+def report(
+    folder: RunFolder,
+    name: str,
+    config: GestureConfig,
+    data: GestureData,
+    outcome: Outcome,
+    began: float,
+) -> dict[str, Any]:
+    """See `report_videos`."""
+    split = " ".join(Path(file).name for file in config.lists or ())  # of the user's lists
+    return report_videos(folder, name, config, data, split, outcome, began, pictures)
+
+
+def pictures(clips: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The middle frame of each clip (N, T, L, H, W, C) in RGB; flow in colour."""
+    middle = clips[:, :, clips.shape[2] // 2]
+    if middle.shape[-1] == 2:
+        return flow_to_color(dequantise(middle), full=4.0)
+    return np.broadcast_to(middle, (*middle.shape[:-1], 3))
+
+
+GESTURE = Application(
+    name="gesture",
+    description=(
+        "Dynamic hand gestures. Stage one gives a C3D that knows single clips; its fully connected "
+        "layers become recurrent over the clips of a video; stage two trains everything together; "
+        "then the test set."
+    ),
+    examples=(
+        "prernn train gesture",
+        "prernn train gesture --model=feedforward",
+        "prernn train gesture --data=nvgesture --source=DIR --weights=c3d.safetensors",
+    ),
+    config=GestureConfig,
+    preset=gesture_preset,
+    deciding=("preset", "data"),
+    common=("data", "modality", "lists"),
+    kind=lambda config: (config.data, config.modality),
+    check=check,
+    open_data=open_data,
+    open_backbone=open_backbone,
+    work=work,
+    held_out=held_out,
+    report=report,
+)

@@ -1,0 +1,104 @@
+"""What an application is, and a run of it from its command line to its summary."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jax.sharding import Mesh
+
+from prernn_jax.command import parse
+
+from ..engine.devices import make_mesh
+from ..engine.log import say
+from ..engine.step import Batch
+from .backbone import Backbone
+from .config import check_run, run_name, settings_of
+from .folder import RunFolder
+from .stage_two import Outcome, Work, train_and_test
+
+
+@dataclass(frozen=True)
+class Application:
+    """One of the paper's applications.
+
+    Attributes:
+        name: `action`, `face` or `gesture`; `config.json` says it.
+        description: What the program does, for --help.
+        examples: Command lines for --help.
+        config: The class of its configurations.
+        preset: Takes those of the flags `deciding` that are given; returns the defaults of all.
+        deciding: Names of the flags that choose the preset.
+        common: Names of the flags that --help lists; --help-all lists all.
+        kind: Configuration -> what the name of a run begins with.
+        check: Raises an InputError for values that no run can have.
+        open_data: Opens the data set, whose `splits` maps the names of sets to records; draws the
+            embedded one and prepares a real one.
+        open_backbone: Opens the pre-trained network: that of --weights, or that of stage one.
+        work: Configuration, data and backbone -> what stage two trains and tests.
+        held_out: Configuration, data, name of a set and channels of the network's input -> the
+            batches of that set, every sequence once.
+        report: Writes figures, scores and `summary.json`; returns what is in the summary.
+    """
+
+    name: str
+    description: str
+    examples: Sequence[str]
+    config: type[Any]
+    preset: Callable[[dict[str, str]], Any]
+    deciding: Sequence[str]
+    common: Sequence[str]
+    kind: Callable[[Any], Sequence[str]]
+    check: Callable[[Any], None]
+    open_data: Callable[[Any], Any]
+    open_backbone: Callable[[Any, Mesh], Backbone]
+    work: Callable[[Any, Any, Backbone], Work]
+    held_out: Callable[[Any, Any, str, int], Iterable[Batch]]
+    report: Callable[[RunFolder, str, Any, Any, Outcome, float], dict[str, Any]]
+
+
+def run(application: Application, config: Any) -> dict[str, Any]:
+    """Trains and tests.
+
+    Args:
+        application: Which.
+        config: A configuration of its class.
+
+    Returns:
+        The test metrics and what else is in `summary.json`.
+
+    Raises:
+        InputError: Something that was given cannot be used; nothing of an earlier run is changed.
+        RunStopped: The run ended before its last step.
+    """
+    began = time.perf_counter()
+    mesh = make_mesh(config.devices, config.batch_size)
+    check_run(config)
+    application.check(config)
+    name = run_name(config, *application.kind(config))
+    with RunFolder(config.workdir / name, settings_of(config), resume=config.resume) as folder:
+        data = application.open_data(config)
+        say(f"data: {config.data}, {_sizes(data.splits)}")
+        backbone = application.open_backbone(config, mesh)
+        work = application.work(config, data, backbone)
+        outcome = train_and_test(config, folder, backbone, work, mesh)
+        return application.report(folder, name, config, data, outcome, began)
+
+
+def _sizes(splits: Mapping[str, Any]) -> str:
+    return ", ".join(f"{len(source)} {name}" for name, source in splits.items())
+
+
+def main(application: Application, argv: Sequence[str]) -> None:
+    """Runs an application's command line."""
+    config = parse(
+        application.config,
+        argv,
+        program=f"prernn train {application.name}",
+        description=application.description,
+        examples=application.examples,
+        preset=application.preset,
+        deciding=application.deciding,
+        common=[*application.common, *application.config.common],
+    )
+    run(application, config)
