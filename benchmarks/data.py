@@ -31,6 +31,7 @@ from prernn_jax.data.media.augment import TSN_AUGMENTATION, apply_view, draw_vie
 from prernn_jax.data.prepared.clip_files import ClipFiles, Recipe
 from prernn_jax.data.prepared.folder import prepare_files, prepared_path
 from prernn_jax.data.prepared.lists import Listed
+from prernn_jax.data.prepared.sources import INDEX, fingerprint
 from prernn_jax.data.records import RandomAccessSource, Record
 from prernn_jax.processes import keep_freed_memory
 
@@ -183,6 +184,8 @@ def opening(folder: Path, shared: Path, videos: int) -> None:
     for name in names:
         (source / "UCF-101" / f"{name}.avi").touch()
         os.link(one, target / f"{name}.array_record")
+    known = {n: fingerprint([source / "UCF-101" / f"{n}.avi"]) for n in names}
+    (target / INDEX).write_text(json.dumps(known))
     (target / "recipe.json").write_text(json.dumps(recipe.facts))
     classes = "\n".join(f"{k + 1} Class{k:02d}" for k in range(100))
     (lists / "classInd.txt").write_text(classes)

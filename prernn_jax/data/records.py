@@ -10,7 +10,7 @@ import functools
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -31,6 +31,14 @@ class RandomAccessSource(Protocol):
 
     def __getitem__(self, index: int) -> Record:
         """Returns one record."""
+
+
+@runtime_checkable
+class CountsFrames(Protocol):
+    """A source that knows how many frames a record has without reading the record."""
+
+    def frames_of(self, index: int) -> int:
+        """Returns the number of frames of one record."""
 
 
 def encode_picture(picture: NDArray[np.uint8], quality: int = 95) -> bytes:
@@ -112,6 +120,10 @@ class _KeepEncoded(tfds.decode.SkipDecoding):
         return serialized
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 class PreparedSplit:
     """A split that TFDS wrote, as a source of records; opened where and when it is read.
 
@@ -131,13 +143,46 @@ class PreparedSplit:
         keep = {name: _KeepEncoded() for name in PICTURES if name in builder.info.features}
         return builder.as_data_source(split=self._split, decoders=keep)
 
+    def _damaged(self, error: Exception) -> InputError:
+        what = "damaged" if self._folder.is_dir() else "gone"
+        return InputError(
+            f"the prepared data in {self._folder} are {what} ({_first_line(error)}); delete that "
+            "folder and start again: they are made anew"
+        )
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"_folder": self._folder, "_split": self._split}
+        return {name: value for name, value in self.__dict__.items() if name != "_source"}
 
     def __len__(self) -> int:
-        return len(self._source)
+        try:
+            return len(self._source)
+        except Exception as error:  # whatever TFDS and its readers raise: it is about these files
+            raise self._damaged(error) from error
 
     def __getitem__(self, index: int) -> Record:
-        record: Record = self._source[index]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        try:
+            record: Record = self._source[index]
+        except Exception as error:
+            raise self._damaged(error) from error
         # TFDS hands out texts as bytes; pictures come as arrays of them.
         return {k: v.decode() if isinstance(v, bytes) else v for k, v in record.items()}
+
+
+class EvenSplit(PreparedSplit):
+    """A prepared split whose records all have the same number of frames.
+
+    Args:
+        folder: As for `PreparedSplit`.
+        split: As for `PreparedSplit`.
+        frames: Of each record.
+    """
+
+    def __init__(self, folder: Path, split: str, frames: int) -> None:
+        super().__init__(folder, split)
+        self._frames = frames
+
+    def frames_of(self, index: int) -> int:
+        """Returns the number of frames of one record."""
+        return self._frames

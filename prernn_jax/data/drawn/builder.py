@@ -10,8 +10,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from prernn_jax.data.media.flow import one_thread
-from prernn_jax.data.prepared.folder import data_folder, prepare_once
-from prernn_jax.data.records import PreparedSplit, RandomAccessSource
+from prernn_jax.data.prepared.folder import data_folder, prepare_once, refuse_to_mix
+from prernn_jax.data.records import EvenSplit, PreparedSplit, RandomAccessSource
 
 _BLOCK = 64  # so many records are in memory at once
 
@@ -25,12 +25,14 @@ class DrawnConfig(tfds.core.BuilderConfig):
         counts: Split -> number of records.
         draw: Split and number -> the record.
         facts: What else the prepared data are to say of themselves.
+        frames: Of each record, where all have the same number.
     """
 
     features: Any = None
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     draw: Callable[[str, int], dict[str, Any]] | None = None
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    frames: int | None = None
 
 
 class DrawnBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -70,7 +72,7 @@ def drawn_splits(
         what: For the message to the user.
 
     Raises:
-        InputError: The folder cannot be written.
+        InputError: The folder cannot be written, or the data in it were drawn with other versions.
     """
     root = data_folder(data_dir)
 
@@ -78,4 +80,9 @@ def drawn_splits(
         return builder(data_dir=str(root), config=config, file_format="array_record")
 
     made = prepare_once(make, root, what)
-    return {name: PreparedSplit(Path(made.data_path), name) for name in made.info.splits}
+    folder = Path(made.data_path)
+    stored = made.info.metadata or {}
+    refuse_to_mix(folder, stored, dict(config.facts))
+    if config.frames is None:
+        return {name: PreparedSplit(folder, name) for name in made.info.splits}
+    return {name: EvenSplit(folder, name, config.frames) for name in made.info.splits}

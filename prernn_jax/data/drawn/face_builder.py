@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -54,5 +55,7 @@ def embedded_splits(
         features=face_features(),
         counts={name: settings.count(stream) for name, stream in _SPLITS[kind].items()},
         draw=functools.partial(make_record, settings, kind),
+        facts={"opencv": cv2.__version__},
+        frames=settings.frames if kind == "faces" else 1,
     )
     return drawn_splits(EmbeddedFaces, config, data_dir, f"the embedded {kind}")

@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import cv2
 import tensorflow_datasets as tfds
 
 from prernn_jax.data.drawn.builder import DrawnBuilder, DrawnConfig, drawn_splits
@@ -85,6 +86,7 @@ def _open(
         features=clip_features(classes),
         counts={name: settings.count(stream) for name, stream in _SPLITS[kind].items()},
         draw=functools.partial(make_record, settings, kind),
+        facts={"opencv": cv2.__version__},
     )
     splits = drawn_splits(EmbeddedGestures, config, data_dir, f"the embedded {kind}")
     return GestureData(classes, splits, "depth", GESTURE_MIRROR)

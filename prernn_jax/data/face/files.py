@@ -26,8 +26,9 @@ from prernn_jax.data.face.window import FaceWindow, face_window, move_points
 from prernn_jax.data.media.listing import PICTURES, is_video, not_too_deep, numbered_files
 from prernn_jax.data.media.video import read_frames, require_decoder
 from prernn_jax.data.prepared.folder import prepared_path, refuse_to_mix
-from prernn_jax.data.prepared.lists import Listed
+from prernn_jax.data.prepared.lists import SOME_FRAMES, Listed
 from prernn_jax.data.prepared.record_file import RecordFile, closing_record, record_writer
+from prernn_jax.data.prepared.sources import fingerprint
 from prernn_jax.data.records import Record, decode_picture, encode_picture
 from prernn_jax.errors import InputError
 
@@ -60,6 +61,14 @@ class FaceRecipe:
         """Everything that must be the same for all videos of a set."""
         return asdict(self)
 
+    def sources(self, item: Listed) -> list[Path]:
+        """Returns the files that a prepared video is made from: video or pictures, landmarks."""
+        video = item.video
+        pictures = [video]
+        if video.is_dir():
+            pictures = list(numbered_files(not_too_deep(video), PICTURES).values())
+        return [*pictures, *numbered_files(annotations(video), LANDMARK_FILES).values()]
+
     def require(self, items: Sequence[Listed]) -> None:
         """Checks that the packages are there; see `ListedFiles.prepare`."""
         if any(is_video(item.video) for item in items):
@@ -77,6 +86,8 @@ class FaceRecipe:
         """
         annot = annotations(item.video)
         files = set(numbered_files(annot, LANDMARK_FILES))
+        sources = self.sources(item)
+        source = fingerprint(sources) if sources and item.video.exists() else None
         landmarks, faults = read_annotations(annot)
         broken = broken_frames().get(item.name, frozenset())
         kept = {number: points for number, points in landmarks.items() if number not in broken}
@@ -114,6 +125,7 @@ class FaceRecipe:
                 "size": list(window.size),
                 "faulty": faults,
                 "notes": _notes(files, seen, broken),
+                "source": source,
                 **self.facts,
             }
             write(closing_record(facts))
@@ -192,11 +204,19 @@ class FaceFiles:
     def __len__(self) -> int:
         return len(self._listed)
 
-    def __getitem__(self, index: int) -> Record:
-        item = self._listed[index]
+    def frames_of(self, index: int) -> int:
+        """Returns the number of frames of one video; reads its closing record only."""
+        return int(self._open(self._listed[index]).facts["frames"])
+
+    def _open(self, item: Listed) -> RecordFile:
         path = prepared_path(self._folder, item)
         file = RecordFile(path)
         refuse_to_mix(path, file.facts, self._facts)
+        return file
+
+    def __getitem__(self, index: int) -> Record:
+        item = self._listed[index]
+        file = self._open(item)
         count, size = int(file.facts["frames"]), file.facts["size"]
         landmarks = np.frombuffer(file.read(count), np.float32).reshape(count, -1, 2)
         if self._boxes.given is None:
@@ -230,7 +250,7 @@ def frame_report(folder: Path, listed: Sequence[Listed]) -> tuple[dict[str, str]
         facts = RecordFile(path).facts
         if facts["faulty"]:
             more = f" (and {len(facts['faulty']) - 1} more files)" * (len(facts["faulty"]) > 1)
-            faulty[f"{item.name}, frames"] = f"left out: {facts['faulty'][0]}{more}"
+            faulty[f"{item.name}{SOME_FRAMES}"] = f"left out: {facts['faulty'][0]}{more}"
         if facts["notes"]:
             notes[item.name] = "; ".join(facts["notes"])
     return faulty, notes

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from prernn_jax.data.batches import Batch, EvalLoader, TrainLoader, eval_batches, train_batches
 from prernn_jax.data.face.landmarks import FLIP, POINTS, normalise_landmarks
-from prernn_jax.data.records import RandomAccessSource, Record, decode_picture
+from prernn_jax.data.records import CountsFrames, RandomAccessSource, Record, decode_picture
 from prernn_jax.errors import InputError
 
 
@@ -220,4 +220,6 @@ def _sample(record: Record, start: int, steps: int, size: int, view: FaceView) -
 
 
 def _frames(source: RandomAccessSource, video: int) -> int:
+    if isinstance(source, CountsFrames):
+        return source.frames_of(video)  # without reading any picture
     return len(source[video]["frames"])

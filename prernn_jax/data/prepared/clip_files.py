@@ -20,6 +20,7 @@ from prernn_jax.data.prepared.folder import prepared_path, read_facts, refuse_to
 from prernn_jax.data.prepared.listed_files import ListedFiles
 from prernn_jax.data.prepared.lists import Listed, Listing
 from prernn_jax.data.prepared.record_file import RecordFile, closing_record, record_writer
+from prernn_jax.data.prepared.sources import fingerprint
 from prernn_jax.data.records import Record, encode_picture
 from prernn_jax.errors import InputError
 
@@ -48,6 +49,10 @@ class Recipe:
         facts = asdict(self)
         return facts if self.flow == "none" else {**facts, "bound": BOUND, "opencv": OPENCV}
 
+    def sources(self, item: Listed) -> list[Path]:
+        """Returns the files that a prepared clip is made from."""
+        return [item.video]
+
     def require(self, items: Sequence[Listed]) -> None:
         """Checks that the packages are there; see `ListedFiles.prepare`."""
         require_decoder()
@@ -61,6 +66,8 @@ class Recipe:
                 while flow is wanted.
             OSError: The file cannot be written.
         """
+        require_decoder()
+        source = fingerprint(self.sources(item)) if item.video.is_file() else None
         with record_writer(target) as write:
             count = 0
             for pictures in _encoded(item, self):
@@ -70,7 +77,7 @@ class Recipe:
             if count < 2 and self.flow != "none":
                 raise InputError(f"the video {item.video} has 1 frame; optical flow needs 2")
             part = {"start": item.start, "stop": item.stop}
-            write(closing_record({"frames": count, **part, **self.facts}))
+            write(closing_record({"frames": count, "source": source, **part, **self.facts}))
 
 
 def _encoded(item: Listed, recipe: Recipe) -> Iterator[list[bytes]]:

@@ -1,7 +1,9 @@
 """A data set of videos between its official lists and the prepared files."""
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,11 +12,23 @@ from prernn_jax.data.prepared.folder import (
     locked,
     prepare_files,
     prepared_path,
+    read_facts,
+    refuse_to_mix,
     writable,
 )
-from prernn_jax.data.prepared.lists import Listed, Listing
+from prernn_jax.data.prepared.lists import SOME_FRAMES, Listed, Listing
+from prernn_jax.data.prepared.sources import (
+    INDEX,
+    Compared,
+    Fingerprint,
+    compare,
+    read_index,
+    stat_digest,
+)
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
+
+LEFT_OUT = "left_out.json"
 
 
 class Recipe(Protocol):
@@ -27,6 +41,9 @@ class Recipe(Protocol):
     @property
     def facts(self) -> dict[str, Any]:
         """Everything that must be the same for all files of a folder."""
+
+    def sources(self, item: Listed) -> list[Path]:
+        """Returns the files that a prepared file is made from."""
 
     def require(self, items: Sequence[Listed]) -> None:
         """Checks that the packages are there which the files need.
@@ -72,17 +89,53 @@ class ListedFiles:
         self.folder = self.root / name / recipe.key
         parts = {part: items[:limit] for part, items in listing.parts.items()}
         self.listing = Listing(listing.classes, parts, listing.official)
+        every = [item for items in parts.values() for item in items]
+        self._items = {item.name: item for item in every}
+        self._items |= {f"{item.name}{SOME_FRAMES}": item for item in every}
 
     def left_out(self) -> dict[str, str]:
-        """Returns the videos that an earlier preparation was allowed to leave out, and why."""
-        path = self.folder / "left_out.json"
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        """Returns the videos that an earlier preparation was allowed to leave out, and why.
+
+        A video that was absent and is there now, or has changed since, is not left out.
+        """
+        return {
+            name: entry["why"]
+            for name, entry in self._remembered().items()
+            if name in self._items and entry["stat"] == self._stat(name)
+        }
 
     def leave_out(self, faults: dict[str, str]) -> None:
-        """Remember videos without which this data set is to be used."""
+        """Remembers videos without which this data set is to be used."""
         with writable(self.root, self.name):
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(self.folder / "left_out.json", {**self.left_out(), **faults})
+            new = {name: {"why": why, "stat": self._stat(name)} for name, why in faults.items()}
+            write_json(self.folder / LEFT_OUT, {**self._remembered(), **new})
+
+    def _remembered(self) -> dict[str, dict[str, str]]:
+        path = self.folder / LEFT_OUT
+        if not path.is_file():
+            return {}
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return {
+                name: {"why": str(entry["why"]), "stat": str(entry["stat"])}
+                for name, entry in content.items()
+            }
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(
+                f"{path} is damaged or of an older version; delete it and prepare with "
+                "--allow-missing again"
+            ) from error
+
+    def _stat(self, name: str) -> str:
+        """Tells one state of a sample's files from another; empty where they are not there."""
+        item = self._items[name]
+        if item.fault is not None:
+            return ""
+        try:
+            return stat_digest(self.recipe.sources(item))
+        except (OSError, InputError):
+            return "unreadable"
 
     def usable(self) -> dict[str, list[Listed]]:
         """Returns the samples of each part that are there and not left out."""
@@ -120,15 +173,47 @@ class ListedFiles:
         elif missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise InputError(next(iter(missing.values())) + more)
-        every = {item.name: item for items in self.usable().values() for item in items}
-        if all(prepared_path(self.folder, item).is_file() for item in every.values()):
+        every = [item for items in self.usable().values() for item in items]
+        known = read_index(self.folder)
+        found = self._compare(every, known)
+        if not found.todo and not found.changed:
+            if {**known, **found.known} != known:
+                with suppress(OSError):  # it only saves time
+                    write_json(self.folder / INDEX, {**known, **found.known})
             return  # also where nothing can be written
-        self.recipe.require(list(every.values()))
+        self.recipe.require([*found.todo, *found.changed])
         with writable(self.root, self.name):
             self.root.mkdir(parents=True, exist_ok=True)
             lock = f".{self.name}-{self.recipe.key}.lock".replace("/", "-")
             with locked(self.root / lock):
-                for remains in self.folder.rglob(".*.tmp"):
+                for remains in self.folder.rglob(".*.tmp*"):
                     remains.unlink()
-                items, make = list(every.values()), self.recipe.write
-                prepare_files(self.folder, items, make, self.recipe.facts, workers, faults)
+                refuse_to_mix(self.folder, read_facts(self.folder), self.recipe.facts)
+                known = read_index(self.folder)
+                self._discard(self._compare(every, known).changed, known, len(every))
+                make, facts = self.recipe.write, self.recipe.facts
+                prepare_files(self.folder, every, make, facts, workers, faults)
+                write_json(self.folder / INDEX, {**known, **self._compare(every, known).known})
+
+    def _compare(self, items: Sequence[Listed], known: Mapping[str, Fingerprint]) -> Compared:
+        paths = {prepared_path(self.folder, item): item for item in items}
+        return compare(paths, self.recipe.sources, known)
+
+    def _discard(
+        self, changed: Sequence[Listed], known: dict[str, Fingerprint], total: int
+    ) -> None:
+        """Removes prepared files whose source is another one now, and what is known of them."""
+        if not changed:
+            return
+        first = changed[0].video
+        print(
+            f"{len(changed)} of {total} prepared videos of {self.name} were made from other files "
+            f"than those that are there now (first {first}); they are prepared again",
+            file=sys.stderr,
+            flush=True,
+        )
+        for item in changed:
+            known.pop(item.name, None)
+        write_json(self.folder / INDEX, known)  # first, so that it is never ahead of the files
+        for item in changed:
+            prepared_path(self.folder, item).unlink(missing_ok=True)

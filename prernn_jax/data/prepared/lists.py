@@ -8,6 +8,9 @@ from pathlib import Path
 from prernn_jax.data.media.listing import visible
 from prernn_jax.errors import InputError
 
+SOME_FRAMES = ", frames"
+"""Ends a video's name where a fault is one of some frames only and the video itself is used."""
+
 
 @dataclass(frozen=True)
 class Listed:

@@ -24,17 +24,31 @@ class RecordFile:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._reader = array_record_module.ArrayRecordReader(str(path), "readahead_buffer_size:0")
         count = self._reader.num_records()
         if count == 0:  # so the library reports an absent or a damaged file
-            raise InputError(
-                f"the prepared file {path} is absent or damaged; delete it and prepare it again"
-            )
-        self.facts: dict[str, Any] = json.loads(self.read(count - 1))
+            raise self._damaged()
+        try:
+            self.facts: dict[str, Any] = dict(json.loads(self.read(count - 1)))
+        except (ValueError, TypeError) as error:
+            raise self._damaged() from error
+
+    def _damaged(self) -> InputError:
+        return InputError(
+            f"the prepared file {self._path} is absent or damaged; delete it and prepare it again"
+        )
 
     def read(self, number: int) -> bytes:
-        """Returns one record."""
-        data: bytes = self._reader.read([number])[0]
+        """Returns one record.
+
+        Raises:
+            InputError: The record is damaged; the message names the file.
+        """
+        try:
+            data: bytes = self._reader.read([number])[0]
+        except (RuntimeError, IndexError, ValueError, OSError) as error:  # a checksum is wrong
+            raise self._damaged() from error
         return data
 
     def pictures(self, first: int, step: int, count: int) -> Sequence[bytes]:

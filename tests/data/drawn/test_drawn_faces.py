@@ -1,8 +1,11 @@
 """The embedded faces: the same for the same settings, different people, and noise that survives."""
 
+import itertools
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,8 +14,9 @@ from prernn_jax.data.drawn.face_shape import CHANNELS, draw_identity, draw_motio
 from prernn_jax.data.drawn.faces import SPLITS, EmbeddedFacesConfig, make_face
 from prernn_jax.data.face.datasets import embedded_face_stills, embedded_faces
 from prernn_jax.data.face.landmarks import GROUPS, OUTER_EYES, mirror
+from prernn_jax.data.face.loader import FaceAugmentation, face_eval_loader, face_train_loader
 from prernn_jax.data.face.records import check_record
-from prernn_jax.data.records import decode_picture
+from prernn_jax.data.records import PreparedSplit, decode_picture
 from prernn_jax.errors import InputError
 
 SMALL = EmbeddedFacesConfig(train=4, validation=2, test=3, static_train=6, static_validation=2)
@@ -166,3 +170,48 @@ def test_what_is_written_is_what_was_drawn(tmp_path: Path):
 def test_impossible_settings(change):
     with pytest.raises(InputError, match=r"embedded faces: .* expected"):
         replace(SMALL, **change)
+
+
+def damage(folder, split):
+    (path,) = folder.rglob(f"*-{split}.array_record*")
+    data = bytearray(path.read_bytes())
+    data[5000] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_flipped_bit_of_drawn_data_is_one_line(tmp_path, workers):
+    source = embedded_faces(tmp_path, SMALL).splits["train"]
+    damage(tmp_path, "train")
+    loader = face_train_loader(
+        source, batch_size=2, steps=3, size=32, augment=FaceAugmentation(), seed=0, workers=workers
+    )
+    with pytest.raises(InputError, match=r"faces-.* are damaged .*; delete that folder") as caught:
+        list(itertools.islice(loader, 4))
+    loader.close()
+    assert "\n" not in str(caught.value)
+
+
+def test_drawn_data_that_have_gone_are_one_line(tmp_path):
+    source = embedded_faces(tmp_path, SMALL).splits["validation"]
+    shutil.rmtree(tmp_path / "embedded_faces")
+    with pytest.raises(InputError, match=r"faces-.* are gone"):
+        source[0]
+
+
+def test_data_drawn_by_another_version_are_refused(tmp_path):
+    embedded_faces(tmp_path, SMALL)
+    (path,) = tmp_path.rglob("metadata.json")
+    path.write_text(path.read_text().replace(cv2.__version__, "1.2.3"))
+    with pytest.raises(InputError, match=r"was prepared with opencv 1\.2\.3, but .*: delete it"):
+        embedded_faces(tmp_path, SMALL)
+
+
+def test_frames_are_counted_without_reading_them(tmp_path, monkeypatch):
+    sequences, stills = embedded_faces(tmp_path, SMALL), embedded_face_stills(tmp_path, SMALL)
+    for data in (sequences, stills):
+        for source in data.splits.values():
+            counted = [source.frames_of(k) for k in range(len(source))]
+            assert counted == [len(source[k]["frames"]) for k in range(len(source))]
+    monkeypatch.setattr(PreparedSplit, "__getitem__", None)
+    assert len(face_eval_loader(stills.splits["train"], batch_size=2, steps=1, size=8)) == 3

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from small_videos import numbered_pictures, write_video
 
 from prernn_jax.data.action.datasets import ucf101
 from prernn_jax.data.prepare import main
-from prernn_jax.data.prepared import clip_files
+from prernn_jax.data.prepared import clip_files, sources
 from prernn_jax.data.prepared.clip_files import ClipFiles, Recipe
 from prernn_jax.data.prepared.folder import prepare_files, prepared_path
-from prernn_jax.data.prepared.lists import Listed
+from prernn_jax.data.prepared.listed_files import ListedFiles
+from prernn_jax.data.prepared.lists import Listed, Listing
+from prernn_jax.data.records import decode_picture
 from prernn_jax.errors import InputError
 
 pytest.importorskip("av")
@@ -52,6 +55,88 @@ def make_ucf101(
     return source
 
 
+def brightness(data) -> int:
+    return round((float(np.mean(decode_picture(data["frames"][0]))) - 10) / 5)
+
+
+def listed_files(folder: Path, items: list[Listed], **changes) -> ListedFiles:
+    listing = Listing(("a",), {"train": items}, {})
+    return ListedFiles("small", listing, folder, Recipe("none", 48, **changes))
+
+
+def first_frames(folder: Path, items: list[Listed]) -> list[int]:
+    """Prepares the videos and tells their first frames by their brightness."""
+    files = listed_files(folder, items)
+    files.prepare(workers=1)
+    source = ClipFiles(files.folder, files.usable()["train"], files.recipe)
+    return [brightness(source[k]) for k in range(len(source))]
+
+
+def from_frame(folder: Path, firsts: list[int]) -> list[Listed]:
+    return [
+        Listed(write_video(folder / f"a/{k}.avi", numbered_pictures(6 + n)[n:]), 0, f"a/{k}")
+        for k, n in enumerate(firsts)
+    ]
+
+
+def test_a_second_folder_of_the_same_names_is_not_served_by_the_first(tmp_path, capsys):
+    one, two = from_frame(tmp_path / "one", [0, 3]), from_frame(tmp_path / "two", [20, 30])
+    assert first_frames(tmp_path / "data", one) == [0, 3]
+    assert first_frames(tmp_path / "data", two) == [20, 30]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "other files" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("2 of 2 prepared videos of small were made from other files")
+
+
+def test_what_has_changed_is_prepared_again_and_nothing_else(tmp_path):
+    items = from_frame(tmp_path / "one", [0, 3])
+    assert first_frames(tmp_path / "data", items) == [0, 3]
+    folder = tmp_path / "data" / "small" / "none-48px-q95"
+    before = prepared_path(folder, items[0]).stat().st_mtime_ns
+    write_video(items[1].video, numbered_pictures(40)[30:])
+    for index in (folder / "sources.json", None):
+        if index is not None:
+            index.unlink()  # as after a kill: the prepared files say it themselves
+        assert first_frames(tmp_path / "data", items) == [0, 30]
+        assert prepared_path(folder, items[0]).stat().st_mtime_ns == before
+
+
+def test_a_source_that_moved_or_was_copied_is_not_prepared_again(tmp_path, monkeypatch):
+    items = from_frame(tmp_path / "one", [0, 3])
+    first_frames(tmp_path / "data", items)
+    (tmp_path / "one").rename(tmp_path / "other")
+    moved = [replace(i, video=tmp_path / "other" / f"{i.name}.avi") for i in items]
+    os.utime(moved[0].video, (1, 1))
+    monkeypatch.setattr(Recipe, "write", None)
+    assert first_frames(tmp_path / "data", moved) == [0, 3]
+    monkeypatch.setattr(sources, "content_digest", None)  # remembered: not read a second time
+    assert first_frames(tmp_path / "data", moved) == [0, 3]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"a/0": 3}', '{"a/0": {"path": 1}}'])
+def test_a_damaged_index_only_costs_time(tmp_path, content):
+    items = from_frame(tmp_path / "one", [0])
+    first_frames(tmp_path / "data", items)
+    (tmp_path / "data/small/none-48px-q95/sources.json").write_text(content)
+    assert first_frames(tmp_path / "data", items) == [0]
+
+
+def test_a_video_that_was_left_out_is_tried_again_when_it_has_changed(tmp_path):
+    items = from_frame(tmp_path / "one", [0, 3])
+    whole = items[1].video.read_bytes()
+    items[1].video.write_text("no video")
+    files, faults = listed_files(tmp_path / "data", items), {}
+    files.prepare(1, faults)
+    files.leave_out(faults)
+    assert list(files.left_out()) == ["a/1"]
+    assert first_frames(tmp_path / "data", items) == [0]
+    items[1].video.write_bytes(whole)
+    assert first_frames(tmp_path / "data", items) == [0, 3]
+    (files.folder / "left_out.json").write_text("{")
+    with pytest.raises(InputError, match=r"left_out.json is damaged or of an older version"):
+        first_frames(tmp_path / "data", items)
+
+
 def kill_this_process(item: Listed, target: Path) -> None:
     os._exit(1)
 
@@ -77,7 +162,7 @@ def test_an_interrupted_preparation_goes_on(tmp_path, number):
     options = ["ucf101", "--source", str(source), "--data-dir", str(data)]
     command = [sys.executable, "-m", "prernn_jax.data.prepare", *options, "--workers", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
-    while not list(data.rglob("*.array_record")):
+    while not list(data.rglob("[!.]*.array_record")):
         assert process.poll() is None
         time.sleep(0.02)
     if number == signal.SIGINT:
@@ -88,11 +173,11 @@ def test_an_interrupted_preparation_goes_on(tmp_path, number):
     if number == signal.SIGINT:
         assert process.returncode == 130
         assert error.splitlines()[-1].startswith("interrupted: what is finished stays")
-    before = {path: path.stat().st_mtime_ns for path in data.rglob("*.array_record")}
+    before = {path: path.stat().st_mtime_ns for path in data.rglob("[!.]*.array_record")}
     assert 1 <= len(before) < 30
     assert main([*options, "--limit", str(len(before) + 1), "--workers", "1"]) == 0
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
-    assert not list(data.rglob(".*.tmp"))
+    assert not list(data.rglob(".*.tmp*"))
 
 
 def test_flow_of_two_versions_of_opencv_is_not_mixed(tmp_path, monkeypatch):
@@ -133,7 +218,7 @@ def test_a_full_disk_is_explained_and_leaves_no_half_file(tmp_path, small_disk, 
     assert main(run) == 2
     assert "the disk is full" in (error := capsys.readouterr().err)
     assert "what is finished stays" in error
-    assert not list(small_disk.rglob(".*.tmp"))
+    assert not list(small_disk.rglob(".*.tmp*"))
     done = [path.stem for path in small_disk.rglob("*.array_record")]
     assert done == ["v_Noise_g01_c00"]
 
@@ -164,3 +249,31 @@ def test_prepared_data_may_lie_in_the_source(tmp_path):
     source = make_ucf101(tmp_path / "ucf101", 1)
     for _ in range(2):
         assert len(ucf101(source, source, short_side=48, workers=1).splits["test"]) == 1
+
+
+def test_no_flipped_bit_of_a_prepared_file_is_served(tmp_path):
+    items, rng = from_frame(tmp_path / "one", [0]), np.random.default_rng(0)
+    first_frames(tmp_path / "data", items)
+    path = prepared_path(tmp_path / "data/small/none-48px-q95", items[0])
+    whole = path.read_bytes()
+
+    def read() -> list[bytes]:
+        record = ClipFiles(path.parent.parent, items, Recipe("none", 48))[0]
+        return [record["frames"][k] for k in range(len(record["frames"]))]
+
+    truth, messages = read(), []
+    used = np.flatnonzero(np.frombuffer(whole, np.uint8))
+    for place in rng.choice(used, 100, replace=False):
+        data = bytearray(whole)
+        data[place] ^= 1 << rng.integers(8)
+        path.write_bytes(data)
+        try:
+            assert read() == truth  # what is altered is not read: an index, a spare copy
+        except InputError as error:
+            messages.append(str(error))
+    assert len(messages) > 50
+    assert all(f"{path} is absent or damaged; delete it" in message for message in messages)
+    assert not any("\n" in message for message in messages)
+    path.unlink()
+    with pytest.raises(InputError, match="absent or damaged"):
+        read()

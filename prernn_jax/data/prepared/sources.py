@@ -1,0 +1,133 @@
+"""What a prepared file was made from, so that it never stands for another video of the same name.
+
+Each prepared file says so itself. `sources.json` beside them says it for all, so that opening a
+data set opens none of them; it also remembers where a source has moved without a change.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prernn_jax.data.prepared.lists import Listed
+from prernn_jax.data.prepared.record_file import RecordFile
+from prernn_jax.errors import InputError
+
+INDEX = "sources.json"
+Fingerprint = Mapping[str, str]
+"""`path`, `stat` (a digest of names, sizes and times), `content` (a digest of what they hold)."""
+
+
+def stat_digest(files: Sequence[Path]) -> str:
+    """Returns a digest of names, sizes and modification times."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in files:
+        facts = path.stat()
+        digest.update(f"{path.name}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def content_digest(files: Sequence[Path]) -> str:
+    """Returns a digest of names and contents, without the endings that may be renamed."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+        digest.update(f"{path.stem}\0{content.hexdigest()}\0".encode())
+    return digest.hexdigest()
+
+
+def fingerprint(files: Sequence[Path]) -> Fingerprint:
+    """Returns what is remembered of the files that a prepared file is made from.
+
+    Raises:
+        InputError: One of them cannot be read.
+    """
+    try:
+        stat = stat_digest(files)
+        return {
+            "path": str(files[0].absolute()),
+            "stat": stat,
+            "content": content_digest(files),
+        }
+    except OSError as error:
+        raise InputError(f"{files[0]} cannot be read: {error}") from error
+
+
+@dataclass
+class Compared:
+    """Prepared files beside their sources.
+
+    Attributes:
+        todo: Samples that are not prepared.
+        changed: Samples whose prepared file was made from other files, or does not say from which.
+        known: Name -> fingerprint, of all the others.
+    """
+
+    todo: list[Listed] = field(default_factory=list)
+    changed: list[Listed] = field(default_factory=list)
+    known: dict[str, Fingerprint] = field(default_factory=dict)
+
+
+def compare(
+    items: Mapping[Path, Listed],
+    files_of: Callable[[Listed], list[Path]],
+    known: Mapping[str, Fingerprint],
+) -> Compared:
+    """Compares prepared files with their sources.
+
+    Contents are read only where name, size or time differ.
+
+    Args:
+        items: Prepared file, which need not be there, -> the sample.
+        files_of: Sample -> the files that it is made from.
+        known: Name -> fingerprint, as `sources.json` has it.
+    """
+    result = Compared()
+    for path, item in items.items():
+        if not path.is_file():
+            result.todo.append(item)
+            continue
+        made_from = known.get(item.name) or _stated(path)
+        now = _same(made_from, files_of(item)) if made_from else None
+        if now is None:
+            result.changed.append(item)
+        else:
+            result.known[item.name] = now
+    return result
+
+
+def _stated(path: Path) -> Fingerprint | None:
+    try:
+        source = RecordFile(path).facts.get("source")
+    except InputError:  # damaged
+        return None
+    return source if isinstance(source, dict) else None
+
+
+def _same(before: Fingerprint, files: Sequence[Path]) -> Fingerprint | None:
+    """The fingerprint of files that are what they were before, or None."""
+    if not files:
+        return None
+    try:
+        path, stat = str(files[0].absolute()), stat_digest(files)
+        if before.get("path") == path and before.get("stat") == stat:
+            return before
+        content = content_digest(files)
+    except OSError:  # preparing it again says what is wrong
+        return None
+    if content != before.get("content"):
+        return None
+    return {"path": path, "stat": stat, "content": content}
+
+
+def read_index(folder: Path) -> dict[str, Fingerprint]:
+    """Returns what `sources.json` knows; nothing if it is absent or damaged."""
+    try:
+        content = json.loads((folder / INDEX).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {name: value for name, value in content.items() if isinstance(value, dict)}
