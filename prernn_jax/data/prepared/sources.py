@@ -125,7 +125,7 @@ def _same(before: Fingerprint, files: Sequence[Path]) -> Fingerprint | None:
 def read_index(folder: Path) -> dict[str, Fingerprint]:
     """Returns what `sources.json` knows; nothing if it is absent or damaged."""
     try:
-        content = json.loads((folder / INDEX).read_text("utf-8"))
+        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     if not isinstance(content, dict):
