@@ -17,7 +17,7 @@ T = 4
 @hypothesis.given(
     st.sampled_from(CELLS),
     st.booleans(),
-    st.lists(st.integers(0, T), min_size=2, max_size=2),
+    st.lists(st.integers(1, T), min_size=2, max_size=2),
     st.sampled_from([np.nan, np.inf, -np.inf]),
     st.integers(0, 5),
 )
