@@ -4,15 +4,14 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prernn_jax.backbones.cross_modality import for_flow
+from prernn_jax.backbones.cross_modality import FLOW, for_flow
 from prernn_jax.backbones.resnet import ResNet
-from prernn_jax.data.action.loader import FLOW_SCALE, FLOW_ZERO, RGB_MEAN, RGB_STD
+from prernn_jax.data.action.loader import RGB_MEAN, RGB_STD
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import load_pretrained, read_parameters
 from prernn_jax.preprocess import Preprocessing
 
 RGB = Preprocessing(scale=1 / 255, mean=RGB_MEAN, std=RGB_STD)
-FLOW = Preprocessing(channels="flow", scale=1 / FLOW_SCALE, mean=(FLOW_ZERO / FLOW_SCALE,))
 
 
 class Backbone(NamedTuple):
