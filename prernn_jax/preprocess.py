@@ -9,6 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from prernn_jax.errors import InputError
+from prernn_jax.json_values import typed
+
+LARGEST = 2**15
+"""Pixels of a side of an image."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # by identity: it may hold an array
@@ -39,6 +43,24 @@ class Preprocessing:
     crop: tuple[int, int] | None = None
     antialias: bool = True
     mean_volume: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        faults = [
+            (self.channels not in ("rgb", "bgr", "flow"), "channels", "'rgb', 'bgr' or 'flow'"),
+            (not np.isfinite(self.scale) or self.scale == 0, "scale", "a number other than 0"),
+            (not self.mean or not np.isfinite(self.mean).all(), "mean", "finite numbers"),
+            (not self.std or not all(0 < s < np.inf for s in self.std), "std", "numbers above 0"),
+            (not _are_sizes(self.resize), "resize", f"1 to {LARGEST} pixels, or None"),
+            (not _are_sizes(self.crop), "crop", f"1 to {LARGEST} pixels, or None"),
+        ]
+        for wrong, name, expected in faults:
+            if wrong:
+                raise InputError(f"{name} is {getattr(self, name)!r}; expected {expected}")
+        volume = self.mean_volume
+        if volume is not None and (volume.ndim != 4 or not np.isfinite(volume).all()):
+            raise InputError(
+                f"the mean volume has shape {volume.shape}; expected (L, H, W, C), finite numbers"
+            )
 
     def __call__(self, frames: Any) -> jax.Array:
         """Frames (..., H, W, C), 0..255, RGB -> (..., h, w, C) float32 for the network.
@@ -131,11 +153,20 @@ class Preprocessing:
         """Reads what `to_json` wrote.
 
         Raises:
-            InputError: Not a JSON object, or fields that this version does not know.
+            InputError: Not a JSON object, fields that this version does not know, or values that
+                no image can be prepared with.
         """
         try:
             fields = json.loads(text)
-            fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-            return cls(**fields, mean_volume=mean_volume)
-        except (ValueError, TypeError, AttributeError) as error:
+            if not isinstance(fields, dict) or "mean_volume" in fields:
+                raise InputError("expected a JSON object of the fields of Preprocessing")
+            found: Preprocessing = typed(cls, fields, "its fields")
+            return dataclasses.replace(found, mean_volume=mean_volume)
+        except (ValueError, RecursionError) as error:
             raise InputError(f"the preprocessing in the metadata is unusable: {error}") from error
+
+
+def _are_sizes(sizes: int | tuple[int, int] | None) -> bool:
+    if sizes is None:
+        return True
+    return all(1 <= size <= LARGEST for size in (sizes if isinstance(sizes, tuple) else (sizes,)))

@@ -1,15 +1,14 @@
 """A finished run, opened again: its settings, its model and its held-out data."""
 
 import json
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple
 
 from prernn_jax.errors import InputError
 from prernn_jax.files.models import load
+from prernn_jax.json_values import typed
 from prernn_jax.sequence import SequenceModel
 
 from .applications import APPLICATIONS, application_of
@@ -38,42 +37,8 @@ def read_settings(path: Path) -> RunConfig:
         )
     if "data_dir" in values:  # its name before 0.2
         values.setdefault("source", values.pop("data_dir"))
-    found: RunConfig = _read(APPLICATIONS[name].config, values, str(path), "")
+    found: RunConfig = typed(APPLICATIONS[name].config, values, str(path))
     return found
-
-
-def _read(kind: Any, value: Any, where: str, name: str) -> Any:
-    """A JSON value as a field's type says; the inverse of `train.run.config.settings_of`."""
-    arguments = get_args(kind)
-    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, Mapping):
-        hints = get_type_hints(kind)
-        if unknown := sorted(set(value) - {field.name for field in fields(kind)}):
-            raise InputError(f"{where}: unknown setting {f'{name}.{unknown[0]}'.lstrip('.')!r}")
-        return kind(**{
-            key: _read(hints[key], part, where, f"{name}.{key}".lstrip("."))
-            for key, part in value.items()
-        })  # fmt: skip
-    if get_origin(kind) in (Union, UnionType):
-        for option in arguments:
-            with suppress(InputError):
-                return _read(option, value, where, name)
-    elif get_origin(kind) is tuple and isinstance(value, list):
-        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
-        if len(kinds) == len(value):
-            return tuple(_read(k, v, where, name) for k, v in zip(kinds, value, strict=True))
-    elif get_origin(kind) is Literal:
-        if value in arguments:
-            return value
-    elif kind is type(None) and value is None:
-        return None
-    elif kind is Path and isinstance(value, str):
-        return Path(value)
-    elif kind is float and type(value) in (int, float):
-        return float(value)
-    elif kind in (int, str, bool) and type(value) is kind:
-        return value
-    expected = kind.__name__ if isinstance(kind, type) and not arguments else str(kind)
-    raise InputError(f"{where}: {name} is {value!r}; expected {expected.replace('typing.', '')}")
 
 
 HeldOut = Literal["test", "validation"]

@@ -102,8 +102,7 @@ def convert(
         source = open_source(path)
         plan = make_plan(source, architecture, wishes, digest.result)
         used = {move.source: source.arrays[move.source] for move in plan.assignment.moves}
-        bad = [] if allow_nonfinite else nonfinite(used)
-        if bad:
+        if not allow_nonfinite and (bad := nonfinite(used)):
             raise InputError(
                 f"{path}: NaN or infinity in {', '.join(bad[:8])}; the file is damaged, or the "
                 "training had diverged. Give --allow-nonfinite to convert it all the same"
@@ -131,6 +130,7 @@ def convert(
             ),
             "left_out": json.dumps(plan.assignment.skipped),
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            **({"nonfinite": "allowed"} if allow_nonfinite else {}),
             "version": f"prernn-jax {importlib.metadata.version('prernn-jax')}",
         }
         safetensors.write_safely(

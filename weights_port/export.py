@@ -48,7 +48,7 @@ def export(path: Path, out: Path, *, overwrite: bool = False) -> list[str]:
         raise InputError("export needs torch: pip install 'prernn-jax[torch]'") from error
     sequence = "sequence" in metadata
     model = saved_model.build_model if sequence else backbones.build
-    wanted = backbones.flat_shapes(model(metadata, where=str(path)))
+    wanted = backbones.flat_shapes(model(metadata, where=str(path), arrays=len(arrays)))
     backbones.check_fit(arrays, wanted, where=str(path))
     state, layout = (sequence_state if sequence else _backbone)(arrays, metadata)
     kept = {key: metadata[key] for key in _KEPT if key in metadata} | {"layout": layout}

@@ -29,7 +29,7 @@ def flow_init(path: Path, channels: int, out: Path, *, overwrite: bool = False) 
         InputError: No converted backbone, an impossible number, or `out` cannot be written.
     """
     arrays, metadata = backbones.read_parameters(path)
-    model = backbones.build(metadata, where=str(path))
+    model = backbones.build(metadata, where=str(path), arrays=len(arrays))
     backbones.check_fit(
         {k: v for k, v in arrays.items() if not k.startswith("preprocessing.")},
         backbones.flat_shapes(model),

@@ -30,16 +30,25 @@ class Outgoing(NamedTuple):
         return self.view.size * self.dtype.itemsize
 
 
-def write_blocks(file: Any, arrays: Iterable[np.ndarray | Outgoing]) -> None:
-    """Writes block after block; while one is written, the next is put together."""
+def write_blocks(file: Any, arrays: Iterable[np.ndarray | Outgoing], digest: Any) -> None:
+    """Writes block after block; while one is written, the next is put together.
+
+    Args:
+        file: Open for writing.
+        arrays: In the order of the file.
+        digest: From `hashlib`; takes in all bytes that are written.
+    """
     buffers = itertools.cycle([np.empty(_BLOCK, np.uint8), np.empty(_BLOCK, np.uint8)])
-    with ThreadPoolExecutor(3) as pool:
-        written = pool.submit(int)
+    with ThreadPoolExecutor(4) as pool:
+        before = [pool.submit(int)]
         for array in arrays:
             for block in _blocks(array, buffers, pool):
-                written.result()
-                written = pool.submit(file.write, block.reshape(-1).view(np.uint8).data)
-        written.result()
+                for task in before:
+                    task.result()
+                content = block.reshape(-1).view(np.uint8).data
+                before = [pool.submit(file.write, content), pool.submit(digest.update, content)]
+        for task in before:
+            task.result()
 
 
 def _blocks(

@@ -10,6 +10,7 @@ The arrays carry the flat names of the network's variables (`conv1_1.kernel`,
 | `variant` | optional: the constructor's `variant`, where the weights' origin decides it |
 | `preprocessing` | optional: what these weights expect of images, see `preprocess.py` |
 | `sequence` | only in files of sequence models, see `models.py` |
+| `nonfinite` | optional: `allowed` where NaN and infinity among the weights are no fault |
 
 Whatever else the metadata say, such as where the weights come from, is kept with the network in
 its attribute `notes` and written again. Arrays whose name begins with `preprocessing.` belong to
@@ -29,6 +30,7 @@ from flax import nnx
 from prernn_jax.backbones.head import constructor_arguments
 from prernn_jax.errors import InputError
 from prernn_jax.files import safetensors
+from prernn_jax.files.described import check_values, checked_arguments, read_json_object
 from prernn_jax.preprocess import Preprocessing
 
 VOLUME = "preprocessing.mean_volume"
@@ -67,9 +69,19 @@ def read_parameters(
     """Arrays by flat name (read-only views of the mapped file) and metadata.
 
     Raises:
-        InputError: The file is missing, truncated, an HTML page or in another format.
+        InputError: The file is missing, truncated, an HTML page, in another format, or not as it
+            was written.
     """
     return safetensors.read(path)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The metadata of a file; its arrays are not read, so its digest is not checked.
+
+    Raises:
+        InputError: As for `read_parameters`.
+    """
+    return safetensors.read(path, check_digest=False)[1]
 
 
 def flat_parameters(model: nnx.Module) -> dict[str, jax.Array]:
@@ -93,7 +105,7 @@ def load_pretrained(path: str | os.PathLike[str]) -> nnx.Module:
         raise InputError(
             f"{path} holds a sequence model, not a backbone; read it with prernn_jax.load"
         )
-    model = build(metadata, where=str(path))
+    model = build(metadata, where=str(path), arrays=len(parameters))
     complete(model, model, parameters, metadata, where=str(path))
     return model
 
@@ -108,6 +120,8 @@ def complete(
 ) -> None:
     """Gives a model, as `build` left it, a file's arrays and its backbone the file's notes.
 
+    NaN and infinity are refused, unless the file was converted with `--allow-nonfinite`.
+
     Args:
         model: The backbone, or the sequence model around it.
         backbone: The backbone.
@@ -116,17 +130,32 @@ def complete(
         where: What to call the file in messages.
 
     Raises:
-        InputError: The arrays do not fit the model.
+        InputError: The arrays do not fit the model, a weight is not finite, or the preprocessing
+            cannot be used.
     """
     arrays = {name: array for name, array in parameters.items() if name != VOLUME}
-    fill(model, arrays, where=where)
     if "preprocessing" in metadata:
-        backbone.preprocess = Preprocessing.from_json(
-            metadata["preprocessing"], parameters.get(VOLUME)
-        )
+        backbone.preprocess = _preprocessing(metadata, parameters, backbone.in_channels, where)
+    if metadata.get("nonfinite") != "allowed":
+        check_values(arrays, where=where)
+    fill(model, arrays, where=where)
     notes = tuple((key, value) for key, value in metadata.items() if key not in _DESCRIBED)
     if notes:
         backbone.notes = notes
+
+
+def _preprocessing(
+    metadata: Mapping[str, str], parameters: Mapping[str, np.ndarray], channels: int, where: str
+) -> Preprocessing:
+    try:
+        found = Preprocessing.from_json(metadata["preprocessing"], parameters.get(VOLUME))
+        for name in ("mean", "std"):
+            values = getattr(found, name)
+            if len(values) not in (1, channels):
+                raise InputError(f"{name} has {len(values)} values for {channels} channels")
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    return found
 
 
 def describe(backbone: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -163,18 +192,31 @@ def describe(backbone: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     }
 
 
-def build(metadata: Mapping[str, str], *, where: str = "metadata") -> Any:
-    """The network that the metadata describe, with abstract arrays (shapes and dtypes only)."""
-    return build_abstract(constructor(metadata, where=where), where=where)
+def build(
+    metadata: Mapping[str, str], *, where: str = "metadata", arrays: int | None = None
+) -> Any:
+    """The network that the metadata describe, with abstract arrays (shapes and dtypes only).
+
+    Args:
+        metadata: Of a file.
+        where: What to call the file in messages.
+        arrays: How many arrays it holds; no network of more layers is built.
+
+    Raises:
+        InputError: The metadata name none of our networks, or no such network can be built.
+    """
+    return build_abstract(constructor(metadata, where=where, arrays=arrays), where=where)
 
 
 def constructor(
-    metadata: Mapping[str, str], *, where: str = "metadata"
+    metadata: Mapping[str, str], *, where: str = "metadata", arrays: int | None = None
 ) -> Callable[[], nnx.Module]:
     """A function that makes the network that the metadata describe, with fresh weights.
 
+    The arguments are those of `build`.
+
     Raises:
-        InputError: The metadata name none of our networks, or hold no valid JSON.
+        InputError: The metadata name none of our networks, or an argument cannot be its.
     """
     classes = _architectures()
     architecture = metadata.get("architecture")
@@ -184,10 +226,10 @@ def constructor(
             f"{', '.join(classes)}; was the file written by `prernn port convert`?"
         )
     arguments = read_json_object(metadata, "arguments", where=where)
-    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     if "variant" in metadata:
         arguments["variant"] = metadata["variant"]
-    return lambda: classes[architecture](**arguments)
+    given = checked_arguments(classes[architecture], arguments, arrays, where=where)
+    return lambda: classes[architecture](**given)
 
 
 def _architectures() -> dict[str, Any]:
@@ -204,23 +246,8 @@ def build_abstract(make: Callable[[], Any], *, where: str) -> Any:
     """What `make` makes, with abstract arrays; a wrong argument becomes an InputError."""
     try:
         return nnx.eval_shape(make)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{where}: no network can be built from the metadata: {error}") from error
-
-
-def read_json_object(metadata: Mapping[str, str], key: str, *, where: str) -> dict[str, Any]:
-    """The JSON object under a key of the metadata; {} where there is no such key.
-
-    Raises:
-        InputError: The text is not valid JSON, or not an object.
-    """
-    try:
-        value = json.loads(metadata.get(key, "{}"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: `{key}` in the metadata is not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{where}: `{key}` in the metadata must be a JSON object")
-    return value
 
 
 def fill(model: nnx.Module, parameters: Mapping[str, np.ndarray], *, where: str) -> None:

@@ -10,11 +10,12 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from flax import nnx
 
 from prernn_jax import surgery
 from prernn_jax.errors import InputError
-from prernn_jax.files import backbones
+from prernn_jax.files import backbones, described
 from prernn_jax.sequence import SequenceModel
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -48,7 +49,11 @@ def save(path: str | os.PathLike[str], model: Any, *, overwrite: bool = False) -
                 "it; make it with make_recurrent, stack_recurrent or per_frame"
             )
         metadata["sequence"] = model.made_by
-    parameters: dict[str, Any] = dict(backbones.flat_parameters(model))
+    parameters: dict[str, Any] = {
+        name: np.asarray(value) for name, value in backbones.flat_parameters(model).items()
+    }
+    if metadata.get("nonfinite") != "allowed":
+        described.check_values(parameters, where="the model")
     wanted = backbones.flat_shapes(_build(metadata, where="the model"))
     backbones.check_fit(parameters, wanted, where="the model was changed after it was made and")
     backbones.save_parameters(path, parameters | arrays, metadata, overwrite=overwrite)
@@ -66,19 +71,26 @@ def load(path: str | os.PathLike[str]) -> Any:
         InputError: The file is bad, does not say what it holds, or does not fit the model.
     """
     parameters, metadata = backbones.read_parameters(path)
-    model = _build(metadata, where=str(path))
+    model = _build(metadata, where=str(path), arrays=len(parameters))
     backbone = model.backbone if isinstance(model, SequenceModel) else model
     backbones.complete(model, backbone, parameters, metadata, where=str(path))
     return model
 
 
-def _build(metadata: Mapping[str, str], *, where: str) -> Any:
+def _build(metadata: Mapping[str, str], *, where: str, arrays: int | None = None) -> Any:
     build = build_model if "sequence" in metadata else backbones.build
-    return build(metadata, where=where)
+    return build(metadata, where=where, arrays=arrays)
 
 
-def build_model(metadata: Mapping[str, str], *, where: str = "metadata") -> SequenceModel:
+def build_model(
+    metadata: Mapping[str, str], *, where: str = "metadata", arrays: int | None = None
+) -> SequenceModel:
     """The sequence model that the metadata describe, with abstract arrays.
+
+    Args:
+        metadata: Of a file.
+        where: What to call the file in messages.
+        arrays: How many arrays it holds; no model of more layers is built.
 
     Raises:
         InputError: There is no `sequence` in the metadata, or no model can be built from it.
@@ -88,13 +100,16 @@ def build_model(metadata: Mapping[str, str], *, where: str = "metadata") -> Sequ
             f"{where}: no `sequence` in the metadata; the file holds a backbone, not a sequence "
             "model"
         )
-    call = backbones.read_json_object(metadata, "sequence", where=where)
-    if call.get("function") not in tuple(_FUNCTIONS):
+    call = _renamed(described.read_json_object(metadata, "sequence", where=where))
+    function = call.pop("function", None)
+    if function not in tuple(_FUNCTIONS):
         raise InputError(
-            f"{where}: `sequence` names the function {call.get('function')!r}; expected one of "
+            f"{where}: `sequence` names the function {function!r}; expected one of "
             f"{', '.join(_FUNCTIONS)}"
         )
-    backbone = backbones.constructor(metadata, where=where)
+    checked = described.checked_arguments(_FUNCTIONS[function], call, arrays, where=where)
+    call = {"function": function, **checked}
+    backbone = backbones.constructor(metadata, where=where, arrays=arrays)
     return backbones.build_abstract(lambda: apply_surgery(backbone(), call), where=where)
 
 
@@ -108,9 +123,14 @@ def apply_surgery(
         surgery: `function` and its arguments by name.
         rngs: Source of the new weights; seed 0 when None.
     """
-    arguments = dict(surgery)
+    arguments = _renamed(surgery)
     function = arguments.pop("function")
-    if function == "stack_recurrent" and "layers" in arguments:
-        arguments["depth"] = arguments.pop("layers")  # what older files call it
     model: SequenceModel = _FUNCTIONS[function](backbone, **arguments, rngs=rngs)
     return model
+
+
+def _renamed(call: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = dict(call)
+    if arguments.get("function") == "stack_recurrent" and "layers" in arguments:
+        arguments["depth"] = arguments.pop("layers")  # what older files call it
+    return arguments

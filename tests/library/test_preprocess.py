@@ -86,10 +86,36 @@ def test_round_trip():
     assert vars(new) == vars(old)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"gamma": 1}', "3"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"gamma": 1}', "3", '{"mean_volume": 3}', '{"mean": 3}', '{"antialias": 1}',
+     '{"mean": [NaN]}', '{"scale": Infinity}', '{"crop": [1, 2, 3]}', '{"mean": [1e999]}',
+     "[" * 100_000],
+)  # fmt: skip
 def test_bad_metadata(text):
     with pytest.raises(InputError, match="unusable"):
         Preprocessing.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"channels": "cmyk"}, "channels is 'cmyk'"),
+        ({"scale": 0.0}, "scale is 0.0"),
+        ({"mean": ()}, r"mean is \(\)"),
+        ({"mean": (0.0, float("nan"))}, "mean is .* expected finite"),
+        ({"std": (1.0, 0.0)}, "std is .* expected numbers above 0"),
+        ({"std": (-1.0,)}, "std is"),
+        ({"resize": 0}, "resize is 0; expected 1 to 32768 pixels"),
+        ({"crop": (5, -5)}, "crop is"),
+        ({"resize": 10**9}, "resize is"),
+        ({"mean_volume": np.zeros((3, 4))}, "expected"),
+        ({"mean_volume": np.full((1, 2, 2, 3), np.inf)}, "finite"),
+    ],
+)
+def test_values_that_no_image_can_be_prepared_with(values, message):
+    with pytest.raises(InputError, match=message):
+        Preprocessing(**values)
 
 
 def test_bad_frames():

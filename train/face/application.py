@@ -14,7 +14,7 @@ from prernn_jax.data.face.metrics import NORMALISERS, landmark_metrics, nme
 from prernn_jax.data.face.records import FaceBoxes, read_boxes
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.errors import InputError
-from prernn_jax.files.backbones import read_parameters
+from prernn_jax.files.backbones import read_metadata
 
 from ..engine.log import say
 from ..engine.loop import Predictions
@@ -62,7 +62,7 @@ def open_backbone(config: FaceConfig, mesh: Mesh) -> Backbone:
         return compact_backbone(
             config, lambda: embedded_face_stills(config.cache_dir, config.embedded), mesh
         )
-    if read_parameters(config.weights)[1].get("architecture") == "compact_vgg":
+    if read_metadata(config.weights).get("architecture") == "compact_vgg":
         backbone, size = read_backbone(config.weights), 48
     else:
         backbone, size = read_weights(config.weights, VGG16, "vgg16", RGB), 224

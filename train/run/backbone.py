@@ -8,7 +8,7 @@ from prernn_jax.backbones.cross_modality import FLOW, for_flow
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.data.action.loader import RGB_MEAN, RGB_STD
 from prernn_jax.errors import InputError
-from prernn_jax.files.backbones import load_pretrained, read_parameters
+from prernn_jax.files.backbones import load_pretrained, read_metadata
 from prernn_jax.preprocess import Preprocessing
 
 RGB = Preprocessing(scale=1 / 255, mean=RGB_MEAN, std=RGB_STD)
@@ -57,7 +57,7 @@ def read_backbone(path: Path) -> Backbone:
     Raises:
         InputError: The file is bad or holds no network that we know.
     """
-    _, metadata = read_parameters(path)
+    metadata = read_metadata(path)
     return Backbone(load_pretrained(path), metadata, path.name, path)
 
 

@@ -9,6 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from prernn_jax.data.action.loader import TrainLoader
+from prernn_jax.errors import InputError
 from prernn_jax.files.models import apply_surgery, save
 
 from ..engine.devices import set_up
@@ -24,7 +25,7 @@ from .folder import make_folder
 def kept_backbone(
     config: RunConfig, name: str, settings: Mapping[str, Any], make: Callable[[], Backbone]
 ) -> Backbone:
-    """The CNN of stage one: read where it is there, else made and written.
+    """The CNN of stage one: read where it is there and sound, else made and written.
 
     Args:
         config: Says where it is kept; its optimiser's settings count among those that decide.
@@ -40,8 +41,15 @@ def kept_backbone(
     key = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
     path = config.workdir / "pretrained" / f"{name}-{key}.safetensors"
     if path.is_file():
-        say(f"stage one: {path} is there and used")
-        return read_backbone(path)._replace(source="stage one")
+        try:
+            backbone = read_backbone(path)._replace(source="stage one")
+        except InputError as error:
+            aside = path.with_suffix(".damaged")
+            path.replace(aside)
+            say(f"stage one: {error}; it is moved to {aside} and trained anew")
+        else:
+            say(f"stage one: {path} is there and used")
+            return backbone
     backbone = make()
     make_folder(path.parent)
     save(path, backbone.model, overwrite=True)
