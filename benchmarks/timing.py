@@ -60,7 +60,7 @@ def ratio(seconds: Mapping[str, list[float]], theirs: str, ours: str) -> float:
 
 
 def report(case: str, seconds: Mapping[str, list[float]], **facts: Any) -> None:
-    """Prints one JSON line: median seconds of every side, and whatever else is given."""
+    """Prints one JSON line: the median seconds of each side and the given fields."""
     medians = {name: round(statistics.median(times), 4) for name, times in seconds.items()}
     facts = {
         name: round(value, 3) if isinstance(value, float) else value

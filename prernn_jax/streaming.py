@@ -151,7 +151,7 @@ class Stream:
         self._carry = jax.tree.map(lambda new, old: jnp.array(new, old.dtype), carry, self._carry)
 
     def reset(self) -> None:
-        """Begins all streams anew."""
+        """Sets the memory of all streams to its initial state."""
         self._carry = jax.tree.map(jnp.zeros_like, self._carry)
 
     def warm_up(self, frames: Any) -> None:

@@ -8,7 +8,7 @@ CELLS = ["vrnn", "lstm", "gru", "gru_cho"]
 B, T, F = 3, 5, 4
 
 
-def naive(cell, projected, kernel, carry=None, lengths=None, *, reverse=False):
+def naive(cell, projected, kernel, carry=None, lengths=None):
     """A plain scan, batch-major, for autodiff; padded steps by selection of inputs and states."""
     batch, steps, width = projected.shape
     gates, features, _ = kernel.shape
@@ -29,7 +29,7 @@ def naive(cell, projected, kernel, carry=None, lengths=None, *, reverse=False):
         after = tuple(jnp.where(m, a, b) for a, b in zip(after, carry, strict=True))
         return after, jnp.where(m, after[0], 0)
 
-    carry, y = jax.lax.scan(body, carry, (projected.swapaxes(0, 1), valid), reverse=reverse)
+    carry, y = jax.lax.scan(body, carry, (projected.swapaxes(0, 1), valid))
     return y.swapaxes(0, 1), carry
 
 

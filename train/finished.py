@@ -19,11 +19,11 @@ from .run.config import RunConfig
 def read_settings(path: Path) -> RunConfig:
     """Reads the settings of a run of any application.
 
-    A setting that the file does not know, because the run is older than it, has its default.
+    A setting that the file of an older run lacks gets its default.
 
     Raises:
-        InputError: There is no such file, it does not say of which application it is, or a value
-            in it is none that its field can have.
+        InputError: There is no such file, it does not name its application, or it holds a value
+            that its field cannot have.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -32,10 +32,10 @@ def read_settings(path: Path) -> RunConfig:
     name = values.pop("application", None) if isinstance(values, dict) else None
     if not isinstance(name, str) or name not in APPLICATIONS:
         raise InputError(
-            f'{path}: "application" is {name!r}; expected one of {", ".join(APPLICATIONS)} (a run '
-            "of an older version does not say it: add that line to the file)"
+            f'{path}: "application" is {name!r}; expected one of {", ".join(APPLICATIONS)} (the '
+            "file of an older run lacks it: add that line)"
         )
-    if "data_dir" in values:  # its name before 0.2
+    if "data_dir" in values:  # its former name
         values.setdefault("source", values.pop("data_dir"))
     found: RunConfig = typed(APPLICATIONS[name].config, values, str(path))
     return found
@@ -66,8 +66,8 @@ def open_run(path: Path) -> FinishedRun:
     """
     if not (path / "config.json").is_file():
         raise InputError(
-            f"{path} is no folder of a run: there is no config.json in it; give what train.face, "
-            "train.action or train.gesture left, such as runs/face/NAME"
+            f"{path} is not the folder of a run: it has no config.json; give a folder that prernn "
+            "train has written, such as runs/face/NAME"
         )
     missing = [n for n in ("model.safetensors", "summary.json") if not (path / n).is_file()]
     if missing:
@@ -75,7 +75,7 @@ def open_run(path: Path) -> FinishedRun:
             f"the run in {path} has not ended: there is no {' and no '.join(missing)}; finish it "
             "with --resume"
         )
-    # It is looked at on one device, whatever it was trained on.
+    # One device is enough to look at a run.
     config = replace(read_settings(path / "config.json"), devices=1)
     model = load(path / "model.safetensors")
     if not isinstance(model, SequenceModel):
@@ -89,7 +89,7 @@ def held_out_batches(run: FinishedRun, split: HeldOut, batch_size: int) -> Itera
 
     Args:
         run: The run.
-        split: Which set.
+        split: Name of the set.
         batch_size: Sequences B a batch.
 
     Returns:

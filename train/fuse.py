@@ -55,8 +55,8 @@ def fuse(streams: Sequence[Scores], weights: Sequence[float]) -> NDArray[np.floa
     """The weighted mean of the scores of several runs.
 
     Args:
-        streams: One of each run.
-        weights: One of each run, zero or more; only their ratios count.
+        streams: The scores of each run.
+        weights: One weight per run, zero or more; only their ratios count.
 
     Returns:
         (V, K), the videos in the order of the first run.
@@ -74,7 +74,7 @@ def _mean(scores: Sequence[NDArray[Any]], weights: Sequence[float]) -> NDArray[n
 
 
 def check_weights(weights: Sequence[float], runs: int) -> None:
-    """Raises an InputError for weights that so many runs cannot have."""
+    """Raises an InputError for weights that do not fit the number of runs."""
     given = "--weights " + " ".join(f"{weight:g}" for weight in weights)
     if len(weights) != runs:
         raise InputError(
@@ -92,7 +92,7 @@ def fused_top1(runs: Sequence[Path], weights: Sequence[float], which: Set = "tes
 
     Args:
         runs: Their folders.
-        weights: One of each run.
+        weights: One weight per run.
         which: Set of videos.
 
     Raises:

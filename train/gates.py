@@ -63,7 +63,7 @@ def make_counter(model: SequenceModel, precision: Precision) -> Callable[[Batch]
 
     Args:
         model: Left as it was.
-        precision: Of activations and products, as in the run's own evaluation.
+        precision: Precision of activations and products, as in the run's own evaluation.
     """
     graphdef, *states = nnx.split(model, nnx.Param, ...)
 

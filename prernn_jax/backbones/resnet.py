@@ -35,7 +35,7 @@ class Bottleneck(nnx.Module):
         features: Channels F of the first two convolutions; the block gives out 4 F.
         stride: Step of the block over the image.
         place: The convolution that makes the step: the `second` is the 3x3.
-        epsilon: Of the batch-norms.
+        epsilon: Constant added to the variance in the batch-norms.
         rngs: Source of the initial weights.
     """
 
@@ -83,7 +83,7 @@ class BasicBlock(nnx.Module):
         features: Channels F of both convolutions and of the output.
         stride: Step of the block over the image; the first convolution makes it.
         place: Not used: there is one place for the stride.
-        epsilon: Of the batch-norms.
+        epsilon: Constant added to the variance in the batch-norms.
         rngs: Source of the initial weights.
     """
 
@@ -152,7 +152,8 @@ class ResNet(nnx.Module):
         place: Which convolution of a bottleneck makes the stride; None: as `variant` says.
         pool: Padding of the max-pool, on `both` sides or at the `end`; None: as `variant` says.
         stem_bias: Whether conv1 has a bias; None: as `variant` says.
-        epsilon: Of the batch-norms: 1e-5 in PyTorch and Caffe, 1.001e-5 or 1e-3 in Keras.
+        epsilon: Constant added to the variance in the batch-norms: 1e-5 in PyTorch and
+            Caffe, 1.001e-5 or 1e-3 in Keras.
         rngs: Source of the initial weights; seed 0 when None.
 
     Raises:

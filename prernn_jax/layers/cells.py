@@ -92,7 +92,7 @@ def _gru_gates(
 
 
 def _gru_step(carry: Carry, projected: Sequence[Array], product: Product) -> Carry:
-    """GRU, h' = (1 - z) h + z n: z is how much is taken anew (Chung et al. 2014)."""
+    """GRU, h' = (1 - z) h + z n: z is the share of the new state (Chung et al. 2014)."""
     z, n, h = _gru_gates(carry, projected, product)
     return ((1 - z) * h + z * n,)
 

@@ -65,7 +65,7 @@ def valid_steps(lengths: Array, steps: int) -> Array:
 
 
 def without_padding(x: Array, valid: Array) -> Array:
-    """Sets padded steps to zero, whatever stands there: x (B, T, ...), valid (B, T).
+    """Sets padded steps to zero, even NaN: x (B, T, ...), valid (B, T).
 
     A product cannot do this, since 0 times NaN is NaN. The same holds for gradients, so the
     inputs of an operation must be masked and not only its results.

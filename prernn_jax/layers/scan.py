@@ -19,8 +19,6 @@ class How(NamedTuple):
     """What is fixed when the scan is traced."""
 
     cell: Cell
-    reverse: bool
-    unroll: int
     remat: bool
     dtype: Any  # of the outputs
 
@@ -82,7 +80,7 @@ def _loop(how: How, body: Callable, carry: Any, inputs: Any, *, back: bool = Fal
     if jax.tree.leaves(inputs)[0].shape[0] == 1:
         carry, out = body(carry, jax.tree.map(lambda x: x[0], inputs))
         return carry, jax.tree.map(lambda x: x[None], out)
-    return lax.scan(body, carry, inputs, reverse=how.reverse != back, unroll=how.unroll)
+    return lax.scan(body, carry, inputs, reverse=back)
 
 
 def _inputs(projected: Array, features: int, by_features: bool) -> Array:

@@ -8,8 +8,8 @@ Only the hidden-to-hidden weights U work inside the scan; what makes that fast:
 - The forward pass keeps the carries and the pre-activations; the backward pass runs the cell's
   own step on them again, element-wise, and has no product in it but the one with U transposed.
 - On a CPU a thin product is bound by how U lies in memory: the state is (F, B) there, and the
-  backward pass multiplies with a transposed copy of U, made once, unless there are so few steps or
-  sequences that the copy would cost more than it saves. A GPU needs neither: (B, F).
+  backward pass multiplies with a transposed copy of U, made once, unless steps or sequences are
+  so few that the copy would cost more than it saves. A GPU needs neither: (B, F).
 """
 
 from collections.abc import Callable
@@ -32,8 +32,6 @@ def unroll(
     carry: Carry | None = None,
     lengths: Array | None = None,
     *,
-    reverse: bool = False,
-    unroll: int = 1,
     remat: bool = False,
 ) -> tuple[Array, Carry]:
     """Runs `cell` over the time axis of `projected`.
@@ -50,9 +48,7 @@ def unroll(
         carry: Arrays (B, F), as many as the cell has; None for zeros.
         lengths: (B,) integers; steps at and beyond a sequence's length change neither state nor
             gradients, whatever stands there, and y is 0 there.
-        reverse: Go from the last step to the first.
-        unroll: Steps in one turn of the loop.
-        remat: Keep `projected` instead of the pre-activations and compute U v anew in the
+        remat: Keep `projected` instead of the pre-activations and compute U v again in the
             backward pass: less memory with shared or bfloat16 inputs, one more product a step.
 
     Returns:
@@ -63,7 +59,7 @@ def unroll(
         InputError: The shapes do not fit together.
     """
     carry, valid = _start(cell, projected, recurrent_kernel, carry, lengths)
-    how = How(cell, reverse, unroll, remat, projected.dtype)
+    how = How(cell, remat, projected.dtype)
     return _run(how, projected, recurrent_kernel, carry, valid)
 
 
@@ -86,7 +82,7 @@ def pre_activations(
         InputError: The shapes do not fit together.
     """
     carry, valid = _start(cell, projected, recurrent_kernel, carry, lengths)
-    how = How(cell, reverse=False, unroll=1, remat=False, dtype=projected.dtype)
+    how = How(cell, remat=False, dtype=projected.dtype)
     batch, steps, _ = projected.shape
     features = recurrent_kernel.shape[-1]
 

@@ -21,14 +21,14 @@ def assert_same(ours, theirs, **tolerance):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), ours, theirs)
 
 
-def compare_gradients(name, shared, lengths, *, reverse=False, seed=0, features=F, **options):
+def compare_gradients(name, shared, lengths, *, seed=0, features=F, **options):
     cell = get_cell(name)
     steps = options.pop("steps", T)
     batch = B if lengths is None else len(lengths)
     given, weights = problem(cell, shared, seed, batch, steps, features)
     lengths = None if lengths is None else jnp.asarray(lengths, jnp.int32)
-    ours = functools.partial(unroll, cell, reverse=reverse, **options)
-    theirs = functools.partial(naive, cell, reverse=reverse)
+    ours = functools.partial(unroll, cell, **options)
+    theirs = functools.partial(naive, cell)
     assert_same(*(gradient(run, weights, lengths)(*given) for run in (ours, theirs)))
 
 
@@ -40,17 +40,15 @@ def test_gradients_of_all_arguments(name, shared):
 
 
 @pytest.mark.parametrize(("name", "options", "lengths"), [
-    ("lstm", {"reverse": True}, None),
-    ("gru", {"reverse": True, "remat": True}, [1, 5, 4]),
-    ("lstm", {"unroll": 2, "remat": True}, None),
-    ("gru", {"unroll": 5}, [3, 2, 1]),
+    ("gru", {"remat": True}, [1, 5, 4]),
+    ("lstm", {"remat": True}, None),
     ("lstm", {"steps": 1}, None),
     ("gru", {"steps": 1, "remat": True}, [1, 0, 1]),
     ("lstm", {"features": 1}, None),
     # More steps and sequences than with U as it lies: its transposed copy is used.
     ("vrnn", {"steps": 9}, [9, 4, 0]),
     ("lstm", {"steps": 9}, [9, 4, 0]),
-    ("gru", {"steps": 9, "reverse": True}, [9, 4, 0]),
+    ("gru", {"steps": 9}, [9, 4, 0]),
     ("gru_cho", {"steps": 9, "remat": True}, None),
     ("lstm", {"steps": 9}, [9, 4]),  # as many steps, but two sequences
 ])  # fmt: skip
@@ -61,13 +59,13 @@ def test_gradients_with_options(name, options, lengths):
 
 @hypothesis.settings(max_examples=4, deadline=None, derandomize=True)
 @hypothesis.given(
-    st.sampled_from(CELLS), st.booleans(), st.booleans(), st.booleans(),
+    st.sampled_from(CELLS), st.booleans(), st.booleans(),
     st.lists(st.integers(0, 4), min_size=1, max_size=3), st.integers(1, 3), st.integers(0, 99),
 )  # fmt: skip
-def test_gradients_of_any_shape(name, shared, reverse, remat, lengths, features, seed):
+def test_gradients_of_any_shape(name, shared, remat, lengths, features, seed):
     with jax.enable_x64(True):
         compare_gradients(
-            name, shared, lengths, reverse=reverse, remat=remat, features=features, seed=seed,
+            name, shared, lengths, remat=remat, features=features, seed=seed,
             steps=4,
         )  # fmt: skip
 

@@ -1,6 +1,5 @@
 """The paper's preset of train.face at full size: VGG16 with PreRNN fc6 and fc7, two steps."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -21,8 +20,7 @@ pytestmark = pytest.mark.nightly
 
 def test_two_steps_on_random_data():
     config = replace(paper(), cell="vrnn", batch_size=1)  # the smallest of the three cells
-    metadata = {"architecture": "vgg16", "arguments": json.dumps({})}
-    backbone = expecting(Backbone(VGG16(rngs=nnx.Rngs(0)), metadata, "random"), RGB)
+    backbone = expecting(Backbone(VGG16(rngs=nnx.Rngs(0)), "random"), RGB)
     surgery = surgery_call(config, backbone, OUTPUTS)
     assert surgery["layers"] == ("fc6", "fc7")
     model = apply_surgery(backbone.model, surgery, rngs=nnx.Rngs(0))

@@ -197,8 +197,8 @@ def test_bad_folders(runs, tmp_path):
     ("changed", "message"),
     [
         ({"scores": np.full((VIDEOS, CLASSES), np.nan)}, "a score is not finite"),
-        ({"scores": np.full((VIDEOS, CLASSES), 1.0)}, "no probabilities"),
-        ({"scores": np.full((VIDEOS, CLASSES), [1.5, -0.5, 0.0, 0.0])}, "no probabilities"),
+        ({"scores": np.full((VIDEOS, CLASSES), 1.0)}, "not probabilities"),
+        ({"scores": np.full((VIDEOS, CLASSES), [1.5, -0.5, 0.0, 0.0])}, "not probabilities"),
         ({"scores": np.zeros((VIDEOS, CLASSES + 1))}, "have the shapes"),
         ({"labels": np.full(VIDEOS, CLASSES)}, "a label is outside 0 to 3"),
         ({"labels": np.zeros(VIDEOS)}, "are of the kinds U, f, f, U"),

@@ -17,7 +17,6 @@ from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.data.drawn.actions import EmbeddedConfig
 from prernn_jax.data.drawn.gestures import EmbeddedGesturesConfig
 from prernn_jax.errors import InputError
-from prernn_jax.files.backbones import flat_parameters, save_parameters
 from prernn_jax.files.models import apply_surgery, load, save
 from train.action.config import ActionConfig
 from train.face.__main__ import main as train_face
@@ -36,8 +35,7 @@ def place(tmp_path_factory):
     """A folder with a short run of face alignment, `lstm`, and the network it began with."""
     folder = tmp_path_factory.mktemp("gates")
     network = compact_vgg()
-    arrays = flat_parameters(network.model)
-    save_parameters(folder / "vgg.safetensors", arrays, network.metadata)
+    save(folder / "vgg.safetensors", network.model)
     flags = [*SHORT, "--epochs=1", f"--workdir={folder}", f"--cache_dir={folder / 'data'}"]
     flags += [f"--weights={folder / 'vgg.safetensors'}", "--name=lstm", "--cell=lstm"]
     train_face([*flags, "--layers", "fc6", "fc7"])
@@ -46,9 +44,8 @@ def place(tmp_path_factory):
 
 def compact_vgg():
     arguments = {"channels": (2, 4), "hidden": 16, "image_size": 24}
-    metadata = {"architecture": "compact_vgg", "arguments": json.dumps(arguments)}
     model = drawn(lambda: CompactVGG(**arguments, rngs=nnx.Rngs(0)))
-    return expecting(Backbone(model, metadata, ""), RGB)
+    return expecting(Backbone(model, ""), RGB)
 
 
 def leave_run(path, config, backbone, surgery):
@@ -102,8 +99,7 @@ def test_a_traditional_run_of_action(tmp_path):
         cache_dir=tmp_path / "data", batch_size=4,
     )  # fmt: skip
     arguments = {"stage_sizes": (1,), "width": 2, "num_outputs": 3}
-    metadata = {"architecture": "resnet", "arguments": json.dumps(arguments)}
-    backbone = Backbone(drawn(lambda: ResNet(**arguments, rngs=nnx.Rngs(0))), metadata, "")
+    backbone = Backbone(drawn(lambda: ResNet(**arguments, rngs=nnx.Rngs(0))), "")
     stacked = {"function": "stack_recurrent", "cell": "gru", "hidden": 5, "depth": 2, "outputs": 3}
     leave_run(tmp_path / "run", config, expecting(backbone, RGB), stacked)
     main([str(tmp_path / "run")])
@@ -123,8 +119,7 @@ def test_a_run_of_gesture(tmp_path):
         "num_outputs": 3, "width": 2, "hidden": 4, "clip_length": 4, "image_size": 16,
         "stage_sizes": (1, 1),
     }  # fmt: skip
-    metadata = {"architecture": "c3d", "arguments": json.dumps(arguments)}
-    backbone = Backbone(drawn(lambda: C3D(**arguments, rngs=nnx.Rngs(0))), metadata, "")
+    backbone = Backbone(drawn(lambda: C3D(**arguments, rngs=nnx.Rngs(0))), "")
     call = {"function": "make_recurrent", "layers": ["fc7"], "cell": "gru", "extra": 1}
     leave_run(tmp_path / "run", config, expecting(backbone, SPORTS1M), call | {"outputs": 3})
     main([str(tmp_path / "run"), "--set=validation"])
@@ -146,7 +141,7 @@ def test_bad_flags(place, more, message):
 
 
 def test_no_run(place):
-    with pytest.raises(InputError, match=r"is no folder of a run: there is no config\.json"):
+    with pytest.raises(InputError, match=r"is not the folder of a run: it has no config\.json"):
         main([str(place / "data")])
     broken = place / "broken"
     shutil.copytree(place / "lstm", broken)

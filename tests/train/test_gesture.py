@@ -246,7 +246,7 @@ def test_the_paper_preset_at_full_size():
     config = paper()
     model = C3D(clip_length=8, rngs=nnx.Rngs(0))
     model.preprocess = SPORTS1M
-    backbone = Backbone(model, {}, "random")
+    backbone = Backbone(model, "random")
     surgery = surgery_call(config, backbone, 25)
     sequence = apply_surgery(model, surgery, rngs=nnx.Rngs(0))
     assert sequence.converted == ("fc6", "fc7")

@@ -12,7 +12,7 @@ from prernn_jax.backbones.compact_vgg import CompactVGG
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.errors import InputError
 from prernn_jax.files import models
-from prernn_jax.files.backbones import flat_parameters, save_parameters
+from prernn_jax.files.backbones import save_parameters
 from prernn_jax.files.models import apply_surgery
 from train.action.config import ActionConfig
 from train.action.pretrain import STAGE_SIZES, WIDTH
@@ -27,10 +27,10 @@ from weights_port.export import export
 RESNET = {"stage_sizes": STAGE_SIZES, "width": WIDTH, "num_outputs": 9}
 # What stage one of the programs makes: the default runs' networks.
 NETWORKS = {
-    "spatial": ("resnet", ResNet, RESNET | {"in_channels": 3}, ActionConfig),
-    "temporal": ("resnet", ResNet, RESNET | {"in_channels": 10}, ActionConfig),
-    "depth": ("c3d", C3D, COMPACT | {"clip_length": 4, "image_size": 48}, GestureConfig),
-    "face": ("compact_vgg", CompactVGG, {"channels": CHANNELS, "hidden": 32}, FaceConfig),
+    "spatial": (ResNet, RESNET | {"in_channels": 3}, ActionConfig),
+    "temporal": (ResNet, RESNET | {"in_channels": 10}, ActionConfig),
+    "depth": (C3D, COMPACT | {"clip_length": 4, "image_size": 48}, GestureConfig),
+    "face": (CompactVGG, {"channels": CHANNELS, "hidden": 32}, FaceConfig),
 }
 RUNS = [
     {"model": "pre", "cell": "gru"},
@@ -45,10 +45,9 @@ RUNS = [
 
 
 def _network(name):
-    architecture, cls, arguments, config = NETWORKS[name]
-    metadata = {"architecture": architecture, "arguments": json.dumps(arguments)}
+    cls, arguments, config = NETWORKS[name]
     model = random_model(lambda: cls(**arguments, rngs=nnx.Rngs(0)))
-    return Backbone(model, metadata, "stage one"), config
+    return Backbone(model, "stage one"), config
 
 
 def _run(folder, name, settings):
@@ -76,7 +75,7 @@ def test_one_layer_made_recurrent(tmp_path, name, layers):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_networks_of_stage_one(tmp_path, name):
     backbone, _ = _network(name)
-    save_parameters(tmp_path / "x", flat_parameters(backbone.model), backbone.metadata)
+    models.save(tmp_path / "x", backbone.model)
     assert_backbone_alike(models.load(tmp_path / "x"), tmp_path / "x", tmp_path / "x.pth")
 
 

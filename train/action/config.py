@@ -37,7 +37,7 @@ class ActionConfig(RunConfig):
         stream: RGB frames, or stacks of optical flow.
         data: `embedded` is generated here; the others are read from --source.
         embedded: Size and difficulty of the embedded data.
-        split: Which of the three official splits.
+        split: Number of the official split: 1, 2 or 3.
         flow: Algorithm of the optical flow; `none` spares it where only --stream=spatial is
             trained.
         steps: Time steps T of a sequence.

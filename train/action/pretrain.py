@@ -1,6 +1,5 @@
 """Stage one of action recognition: a compact ResNet on frames, then on stacks of flow."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -24,7 +23,7 @@ STAGE_SIZES, WIDTH = (1, 1, 1), 16  # the compact ResNet for images of 64x64
 def compact_backbone(
     config: ActionConfig, stream: Stream, stills: Callable[[], ActionData], mesh: Mesh
 ) -> Backbone:
-    """The compact CNN of a stream: read when it is there, else trained and written.
+    """The compact CNN of a stream: read if its file is there, else trained and written.
 
     Args:
         config: Says how it is trained and where it is kept.
@@ -54,8 +53,7 @@ def compact_backbone(
 def _fresh(seed: int) -> Backbone:
     arguments: dict[str, Any] = {"stage_sizes": STAGE_SIZES, "width": WIDTH, "in_channels": 3}
     model = ResNet(**arguments, rngs=nnx.Rngs(seed))
-    metadata = {"architecture": "resnet", "arguments": json.dumps(arguments)}
-    return expecting(Backbone(model, metadata, ""), RGB)
+    return expecting(Backbone(model, ""), RGB)
 
 
 def _train(

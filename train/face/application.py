@@ -1,12 +1,12 @@
 """Sequential face alignment as an application: checks, data, network, stage two, report."""
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 
+from prernn_jax.backbones.compact_vgg import CompactVGG
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.data.face.datasets import FaceData, embedded_face_stills, embedded_faces, vw300
 from prernn_jax.data.face.loader import FaceView, read_faces
@@ -14,13 +14,12 @@ from prernn_jax.data.face.metrics import NORMALISERS, landmark_metrics, nme
 from prernn_jax.data.face.records import FaceBoxes, read_boxes
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.errors import InputError
-from prernn_jax.files.backbones import read_metadata
 
 from ..engine.log import say
 from ..engine.loop import Predictions
 from ..engine.step import Batch
 from ..run.application import Application
-from ..run.backbone import RGB, Backbone, read_backbone, read_weights
+from ..run.backbone import RGB, Backbone, read_weights
 from ..run.config import check_start
 from ..run.figures import error_curves
 from ..run.film import step_outputs, write_film
@@ -62,11 +61,8 @@ def open_backbone(config: FaceConfig, mesh: Mesh) -> Backbone:
         return compact_backbone(
             config, lambda: embedded_face_stills(config.cache_dir, config.embedded), mesh
         )
-    if read_metadata(config.weights).get("architecture") == "compact_vgg":
-        backbone, size = read_backbone(config.weights), 48
-    else:
-        backbone, size = read_weights(config.weights, VGG16, "vgg16", RGB), 224
-    size = json.loads(backbone.metadata.get("arguments", "{}")).get("image_size", size)
+    backbone = read_weights(config.weights, (CompactVGG, VGG16), "vgg16", RGB)
+    size = backbone.model.image_size
     if size != config.size:
         raise InputError(
             f"--weights {config.weights} takes pictures of {size} pixels; give --size={size} "

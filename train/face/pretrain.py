@@ -1,6 +1,5 @@
 """Stage one of face alignment: a compact VGG on single frames of other people."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -33,7 +32,7 @@ INPUT = Preprocessing(scale=1 / 255, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 def compact_backbone(config: FaceConfig, stills: Callable[[], FaceData], mesh: Mesh) -> Backbone:
-    """The compact CNN: read when it is there, else trained and written.
+    """The compact CNN: read if its file is there, else trained and written.
 
     Args:
         config: Says how it is trained and where it is kept.
@@ -54,8 +53,7 @@ def compact_backbone(config: FaceConfig, stills: Callable[[], FaceData], mesh: M
 
     def make() -> Backbone:
         model = CompactVGG(**arguments, rngs=nnx.Rngs(config.pretraining.seed))
-        metadata = {"architecture": "compact_vgg", "arguments": json.dumps(arguments)}
-        return _train(config, expecting(Backbone(model, metadata, ""), INPUT), stills(), mesh)
+        return _train(config, expecting(Backbone(model, ""), INPUT), stills(), mesh)
 
     return kept_backbone(config, "face", settings, make)
 

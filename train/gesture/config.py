@@ -39,7 +39,7 @@ class GestureConfig(RunConfig):
         flow: Algorithm of the optical flow, for --modality=flow.
         steps: Clips T of a video; they lie one after the other.
         clip_length: Frames L of a clip.
-        stride: Of so many frames of a video one is taken.
+        stride: One frame is taken of every `stride` frames of a video.
         crop: Side of the network's input in pixels.
         pretraining: Stage one.
     """

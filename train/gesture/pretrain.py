@@ -1,6 +1,5 @@
 """Stage one of gesture recognition: a compact C3D on single clips of rendered hands."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -32,7 +31,7 @@ DEPTH = Preprocessing(scale=1 / 64, mean=(1.0,))
 def compact_backbone(
     config: GestureConfig, poses: Callable[[], GestureData], mesh: Mesh
 ) -> Backbone:
-    """The compact C3D: read when it is there, else trained and written.
+    """The compact C3D: read if its file is there, else trained and written.
 
     Args:
         config: Says how it is trained and where it is kept.
@@ -44,9 +43,7 @@ def compact_backbone(
 
     def make() -> Backbone:
         model = C3D(**arguments, rngs=nnx.Rngs(config.pretraining.seed))
-        metadata = {"architecture": "c3d", "arguments": json.dumps(arguments)}
-        start = expecting(Backbone(model, metadata, ""), DEPTH)
-        return _train(config, start, poses(), mesh)
+        return _train(config, expecting(Backbone(model, ""), DEPTH), poses(), mesh)
 
     return kept_backbone(config, "depth", settings, make)
 

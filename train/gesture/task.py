@@ -46,9 +46,9 @@ def gesture_train_batches(
         config: Clip length, crop and workers.
         channels: C of the network's input.
         steps: Clips T of a video.
-        stride: Of so many frames one is taken.
+        stride: One frame is taken of every `stride` frames.
         batch_size: Videos B a batch.
-        seed: Of order and augmentation.
+        seed: Seed of the order and the augmentation.
 
     Returns:
         Dicts of `clips` uint8 (B, T, L, S, S, C), `lengths` and `labels` int32 (B,).

@@ -23,21 +23,21 @@ class Application:
     """One of the paper's applications.
 
     Attributes:
-        name: `action`, `face` or `gesture`; `config.json` says it.
+        name: `action`, `face` or `gesture`; it stands in `config.json`.
         description: What the program does, for --help.
         examples: Command lines for --help.
         config: The class of its configurations.
-        preset: Takes those of the flags `deciding` that are given; returns the defaults of all.
+        preset: Takes the values of the `deciding` flags that are given; returns all defaults.
         deciding: Names of the flags that choose the preset.
         common: Names of the flags that --help lists; --help-all lists all.
-        kind: Configuration -> what the name of a run begins with.
+        kind: Configuration -> the words that a run's name begins with.
         check: Raises an InputError for values that no run can have.
         open_data: Opens the data set, whose `splits` maps the names of sets to records; draws the
             embedded one and prepares a real one.
         open_backbone: Opens the pre-trained network: that of --weights, or that of stage one.
         work: Configuration, data and backbone -> what stage two trains and tests.
         held_out: Configuration, data, name of a set and channels of the network's input -> the
-            batches of that set, every sequence once.
+            batches of that set, each sequence once.
         report: Writes figures, scores and `summary.json`; returns what is in the summary.
     """
 
@@ -61,11 +61,11 @@ def run(application: Application, config: Any) -> dict[str, Any]:
     """Trains and tests.
 
     Args:
-        application: Which.
-        config: A configuration of its class.
+        application: The application.
+        config: A configuration of the application's class.
 
     Returns:
-        The test metrics and what else is in `summary.json`.
+        The contents of `summary.json`: the test metrics and what describes the run.
 
     Raises:
         InputError: Something that was given cannot be used; nothing of an earlier run is changed.

@@ -1,6 +1,5 @@
 """The pre-trained network that a run starts from."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +7,7 @@ from prernn_jax.backbones.cross_modality import FLOW, for_flow
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.data.action.loader import RGB_MEAN, RGB_STD
 from prernn_jax.errors import InputError
-from prernn_jax.files.backbones import load_pretrained, read_metadata
+from prernn_jax.files.backbones import load_pretrained
 from prernn_jax.preprocess import Preprocessing
 
 RGB = Preprocessing(scale=1 / 255, mean=RGB_MEAN, std=RGB_STD)
@@ -19,36 +18,30 @@ class Backbone(NamedTuple):
 
     Attributes:
         model: The network.
-        metadata: From which it is built again.
         source: What to call its origin.
         path: Its file, where it has one.
     """
 
     model: Any
-    metadata: dict[str, str]
     source: str
     path: Path | None = None
 
     @property
     def preprocess(self) -> Preprocessing:
-        """What the network's input is normalised by."""
+        """The normalisation of the network's input."""
         found: Preprocessing = self.model.preprocess
         return found
 
 
 def expecting(backbone: Backbone, preprocess: Preprocessing) -> Backbone:
-    """The backbone with another normalisation of its input, which its metadata say."""
+    """The backbone with another normalisation of its input, which a saved file states too."""
     backbone.model.preprocess = preprocess
-    return backbone._replace(metadata={**backbone.metadata, "preprocessing": preprocess.to_json()})
+    return backbone
 
 
 def with_channels(backbone: Backbone, channels: int) -> Backbone:
     """Cross-modality initialisation, see `prernn_jax.backbones.cross_modality`."""
-    arguments = json.loads(backbone.metadata.get("arguments", "{}"))
-    arguments["in_channels"] = channels
-    metadata = {**backbone.metadata, "arguments": json.dumps(arguments)}
-    model = for_flow(backbone.model, channels)
-    return expecting(Backbone(model, metadata, backbone.source), FLOW)
+    return expecting(Backbone(for_flow(backbone.model, channels), backbone.source), FLOW)
 
 
 def read_backbone(path: Path) -> Backbone:
@@ -57,16 +50,17 @@ def read_backbone(path: Path) -> Backbone:
     Raises:
         InputError: The file is bad or holds no network that we know.
     """
-    metadata = read_metadata(path)
-    return Backbone(load_pretrained(path), metadata, path.name, path)
+    return Backbone(load_pretrained(path), path.name, path)
 
 
-def read_weights(path: Path, kind: type, port: str, otherwise: Preprocessing) -> Backbone:
+def read_weights(
+    path: Path, kind: type | tuple[type, ...], port: str, otherwise: Preprocessing
+) -> Backbone:
     """Reads the network that --weights names.
 
     Args:
         path: The file.
-        kind: The class that the application needs.
+        kind: The class that the application needs, the published network's last.
         port: Its name for `prernn port convert --arch`.
         otherwise: How its input is normalised where the file does not say it.
 
@@ -75,15 +69,16 @@ def read_weights(path: Path, kind: type, port: str, otherwise: Preprocessing) ->
     """
     backbone = read_backbone(path)
     if not isinstance(backbone.model, kind):
+        wanted = kind[-1] if isinstance(kind, tuple) else kind
         raise InputError(
-            f"--weights {path} holds a {backbone.metadata.get('architecture')}; this application "
-            f"needs a {kind.__name__} (prernn port convert FILE --arch {port})"
+            f"--weights {path} holds a {type(backbone.model).__name__}; this application "
+            f"needs a {wanted.__name__} (prernn port convert FILE --arch {port})"
         )
     return backbone if hasattr(backbone.model, "preprocess") else expecting(backbone, otherwise)
 
 
 def read_resnet(path: Path, channels: int) -> Backbone:
-    """Reads a ResNet for inputs of so many channels.
+    """Reads a ResNet for inputs of `channels` channels.
 
     A network for RGB becomes one for flow where flow is asked for. The input is normalised as
     the file says, by default as torchvision's weights expect.

@@ -61,7 +61,7 @@ def of_videos(found: Predictions) -> tuple[NDArray[Any], NDArray[Any], NDArray[A
 
 
 def measure_clips(found: Predictions) -> dict[str, float]:
-    """`top1` of single frames or clips, each by itself."""
+    """`top1` of single frames or clips, each for itself."""
     return {"top1": top1(found["scores"], found["labels"])}
 
 
@@ -93,12 +93,12 @@ def report_videos(
     """Keeps the videos' scores, draws the confusion matrix, writes `summary.json`, says the result.
 
     Args:
-        folder: The run's.
-        name: Of the run, for the figure's title.
-        config: Of the run.
+        folder: Folder of the run.
+        name: Name of the run, for the figure's title.
+        config: Configuration of the run.
         data: What it was trained and tested on.
-        split: The official split; empty where there is but one.
-        outcome: Of the run; its metrics are those of `train.run.classification.measure`.
+        split: The official split; empty where there is only one.
+        outcome: Outcome of the run; its metrics are those of `measure`.
         began: `time.perf_counter()` at the start of the run.
         pictures: See `classification_film`.
 

@@ -32,7 +32,7 @@ class Pretraining:
 
 
 Source = Annotated[Path | None, tyro.conf.arg(aliases=["--data_dir"])]
-"""The folder of official files; --data_dir is its name of version 0.1."""
+"""The folder of official files; --data_dir is its former name, kept for one version."""
 
 _COSINE = Schedule(0.05, "cosine")
 
@@ -138,7 +138,7 @@ def run_name(config: RunConfig, *kind: str) -> str:
     """The name of a run's folder: --name, or what distinguishes the run.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         kind: What comes first, such as the data set and the stream.
     """
     parts: list[str] = [*kind, config.model]
@@ -199,11 +199,11 @@ def check_start(
     """Raises an InputError where a run has no data or no network to start from.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         data: Its --data.
         pretraining: Its stage one.
         network: The paper's network.
-        file: A file that `prernn-port` could convert to it.
+        file: A file that `prernn port` could convert to it.
         arch: Its name for `prernn port convert --arch`.
     """
     if not 0 < pretraining.learning_rate < math.inf:
@@ -215,7 +215,7 @@ def check_start(
     if data == "embedded" and config.source is not None:
         raise InputError("--source belongs to real data; embedded data lie in --cache_dir")
     if data != "embedded" and config.source is None:
-        raise InputError(f"--data={data} needs --source, the official layout")
+        raise InputError(f"--data={data} needs --source, the folder of the official files")
     if config.preset == "paper" and config.weights is None:
         raise InputError(
             f"--preset=paper starts from a pre-trained {network}: give --weights (prernn port "

@@ -149,7 +149,7 @@ def error_curves(path: Path, errors: Mapping[Any, NDArray[Any]], title: str) -> 
     Args:
         path: The PNG.
         errors: Name of the normaliser -> a frame's normalised error (N,).
-        title: Of the picture.
+        title: Title of the picture.
     """
     figure = Figure(figsize=(5.0, 3.8), layout="constrained")
     axes = figure.subplots()
@@ -179,7 +179,7 @@ def gate_saturation(path: Path, layers: Mapping[str, Mapping[str, Any]], title: 
         path: The PNG.
         layers: Layer -> gate -> `below` and `above`, shares of all values, and `units`, the two
             shares of every unit; see `train.gates`.
-        title: Of the picture.
+        title: Title of the picture.
     """
     units = [found["units"] for gates in layers.values() for found in gates.values()]
     reach = min(1.0, max(0.1, 1.1 * float(np.max(np.concatenate(units)))))  # one for all panels

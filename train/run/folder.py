@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
 
-# What may differ on --resume: where things lie, how fast they go, and what old runs do not say.
+# What may differ on --resume: places, speed, and settings that older runs lack.
 _FREE = (
     "resume", "workdir", "source", "data_dir", "cache_dir", "devices", "workers",
     "checkpoint_every", "validate_every", "application", "verbose",
@@ -119,7 +119,7 @@ class RunFolder:
         return lock
 
     def begin(self) -> None:
-        """Makes the folder of a new run; an earlier one is renamed aside.
+        """Makes the folder of a new run and renames an earlier one.
 
         Called once all that the run needs is there, so that bad input moves nothing.
         """
@@ -144,7 +144,7 @@ class RunFolder:
             )
 
     def close(self) -> None:
-        """Gives the folder free."""
+        """Releases the folder, so that another run can use it."""
         self._lock.release()
 
     def __enter__(self) -> "RunFolder":

@@ -26,8 +26,8 @@ class Scores:
         labels: Class numbers (V,).
         classes: Names (K,).
         data: The data set; for embedded data with the key of what was drawn.
-        split: The official split; empty where there is but one.
-        set: Which set of the split.
+        split: The official split; empty where there is only one.
+        set: Name of the set.
     """
 
     run: Path
@@ -76,10 +76,10 @@ def read_scores(run: Path, which: Set) -> Scores:
         raise InputError(f"there is no folder {run}; give the folder of a finished run")
     if not path.is_file():
         why = {
-            "test": "train.action and train.gesture write it at the end of a run: finish this one "
-            "with --resume, or train it again where it is of an earlier version",
-            "validation": "a run writes it where its data have a validation set, as the embedded "
-            "data have; without one, give the weights",
+            "test": "prernn train action and gesture write it at the end of a run: finish this run "
+            "with --resume; if an earlier version made it, train it again",
+            "validation": "a run writes it if its data have a validation set, as the embedded data "
+            "do; without one, give the weights",
         }
         raise InputError(f"there is no {path.name} in {run}; {why[which]}")
     try:
@@ -98,8 +98,8 @@ def read_scores(run: Path, which: Set) -> Scores:
         fault = f"it cannot be read ({type(error).__name__}: {error})"
     if fault:
         raise InputError(
-            f"{path}: {fault}; expected what train.action and train.gesture write: train the run "
-            "again"
+            f"{path}: {fault}; expected a file that prernn train action or gesture wrote: train "
+            "the run again"
         )
     return found
 
@@ -119,7 +119,7 @@ def _fault(found: Scores, which: str) -> str:
         return "a score is not finite"
     sums = found.scores.astype(np.float64).sum(axis=1)
     if found.scores.min() < 0 or np.abs(sums - 1).max() > 1e-3:
-        return "the scores of a video are no probabilities (0 or more, with the sum 1)"
+        return "the scores of a video are not probabilities (0 or more, with the sum 1)"
     if found.labels.min() < 0 or found.labels.max() >= classes:
         return f"a label is outside 0 to {classes - 1}"
     if len(np.unique(found.video)) < videos:
@@ -131,7 +131,7 @@ def match(streams: Sequence[Scores]) -> list[Scores]:
     """The scores of several runs with their videos in the order of the first's.
 
     Args:
-        streams: One of each run, at least one.
+        streams: The scores of each run, at least one.
 
     Raises:
         InputError: They are not of the same data, split, set, classes and videos.

@@ -25,7 +25,7 @@ from .folder import make_folder
 def kept_backbone(
     config: RunConfig, name: str, settings: Mapping[str, Any], make: Callable[[], Backbone]
 ) -> Backbone:
-    """The CNN of stage one: read where it is there and sound, else made and written.
+    """The CNN of stage one: read if its file is there and sound, else trained and written.
 
     Args:
         config: Says where it is kept; its optimiser's settings count among those that decide.
@@ -41,15 +41,7 @@ def kept_backbone(
     key = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
     path = config.workdir / "pretrained" / f"{name}-{key}.safetensors"
     if path.is_file():
-        try:
-            backbone = read_backbone(path)._replace(source="stage one")
-        except InputError as error:
-            aside = path.with_suffix(".damaged")
-            path.replace(aside)
-            say(f"stage one: {error}; it is moved to {aside} and trained anew")
-        else:
-            say(f"stage one: {path} is there and used")
-            return backbone
+    """The CNN of stage one: read if its file is there and sound, else trained and written.
     backbone = make()
     make_folder(path.parent)
     save(path, backbone.model, overwrite=True)
@@ -74,15 +66,15 @@ def train_backbone(
     """Trains a CNN on sequences of one step.
 
     Args:
-        config: Of the run: momentum, weight decay, clipping, precision.
+        config: Configuration of the run: momentum, weight decay, clipping, precision.
         start: The network to start from; left as it was.
         task: Input, loss and predictions.
         outputs: Size of its new output layer.
-        batches: Of the training set; closed at the end.
-        validation: Of the validation set.
-        measure: Predictions of that -> metrics to show.
-        settings: Of stage one.
-        name: Of what is trained, for the screen.
+        batches: Batches of the training set; closed at the end.
+        validation: Batches of the validation set.
+        measure: Predictions on the validation set -> metrics to show.
+        settings: Settings of stage one.
+        name: What is trained, for the screen.
         epochs: Passes over the training set.
         mesh: Devices to train on.
     """
@@ -118,7 +110,5 @@ def train_backbone(
     try:
         state = fit(training.state, training.train_step, batches, mesh, plan)
     finally:
-        batches.close()  # its threads or processes are not left to run beside stage two
-    arguments = json.loads(start.metadata["arguments"]) | {"num_outputs": outputs}
-    metadata = {**start.metadata, "arguments": json.dumps(arguments)}
-    return Backbone(training.model(state).backbone, metadata, start.source)
+        batches.close()  # its threads or processes must not run during stage two
+    return Backbone(training.model(state).backbone, start.source)

@@ -73,7 +73,7 @@ class Work:
     Attributes:
         task: Input, loss and predictions.
         outputs: Size K of the output layer.
-        batches: Of the training set, without end.
+        batches: Batches of the training set, without end.
         held_out: The `test` set and, where there is one, the `validation` set, in batches.
         measure: Predictions of a set -> its metrics.
         curves: Metrics to draw over the epochs.
@@ -92,9 +92,9 @@ class Outcome(NamedTuple):
 
     Attributes:
         test: Predictions for the test set, and what its batches say beside the clips.
-        metrics: Of the test set.
+        metrics: Metrics of the test set.
         validation: Predictions for the validation set; None where there is none.
-        validation_metrics: Of the validation set.
+        validation_metrics: Metrics of the validation set.
         model: The trained network, for evaluation.
         sample: The first batch of the test set.
         surgery: The call that made the model, see `train.run.stage_two`.
@@ -119,7 +119,7 @@ def train_and_test(
     """Makes the backbone recurrent, trains all of it, tests it and saves the model.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         folder: The run's; begun here, once all that the run needs is there.
         backbone: The pre-trained network; left as it was.
         given: What is trained and tested; its loader is closed at the end.
@@ -226,7 +226,7 @@ def write_summary(
 
     Args:
         folder: The run's.
-        outcome: Of the run.
+        outcome: Outcome of the run.
         began: `time.perf_counter()` at its start.
         facts: What the application adds, such as chance.
     """

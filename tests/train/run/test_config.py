@@ -102,7 +102,7 @@ def weights(model):
 
 def made(config, make, outputs):
     network = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
-    call = surgery_call(config, Backbone(network, {}, ""), outputs)
+    call = surgery_call(config, Backbone(network, ""), outputs)
     model = nnx.eval_shape(lambda: apply_surgery(make(nnx.Rngs(0)), call, rngs=nnx.Rngs(0)))
     return network, call, model
 
