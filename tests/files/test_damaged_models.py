@@ -223,6 +223,6 @@ def test_a_damaged_stage_one_is_named_and_trained_anew(network, tmp_path, capsys
     said = capsys.readouterr().out
     assert len(made) == 2
     assert f"{path} is damaged" in said
-    assert "trained anew" in said
+    assert "the training begins again" in said
     assert path.read_bytes() == good
     assert path.with_suffix(".damaged").read_bytes() == changed

@@ -41,7 +41,15 @@ def kept_backbone(
     key = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
     path = config.workdir / "pretrained" / f"{name}-{key}.safetensors"
     if path.is_file():
-    """The CNN of stage one: read if its file is there and sound, else trained and written.
+        try:
+            backbone = read_backbone(path)._replace(source="stage one")
+        except InputError as error:
+            aside = path.with_suffix(".damaged")
+            path.replace(aside)
+            say(f"stage one: {error}; the file is now {aside}, and the training begins again")
+        else:
+            say(f"stage one: using {path}")
+            return backbone
     backbone = make()
     make_folder(path.parent)
     save(path, backbone.model, overwrite=True)
