@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import jax
 from flax import nnx
 
-from prernn_jax.backbones.head import HeadLayer
+from prernn_jax.backbones.fully_connected import FullyConnected
 from prernn_jax.cpu.conv import conv_general_dilated
 from prernn_jax.cpu.dense import dot_general
 from prernn_jax.cpu.pool import max_pool
@@ -26,7 +26,7 @@ _he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 Padding = tuple[tuple[int, int], ...]
 
 
-class C3D(nnx.Module):
+class C3D(FullyConnected):
     """Eight 3x3x3 convolutions in five stages, then fc6, fc7 and fc8.
 
     The channels double from stage to stage up to eight times those of the first. The flattening
@@ -123,21 +123,10 @@ class C3D(nnx.Module):
         return window, ((0, 0), side, side)
 
     @property
-    def num_outputs(self) -> int:
-        """Outputs K of the output layer."""
-        size: int = self.fc8.out_features
-        return size
-
-    @property
     def in_channels(self) -> int:
         """Channels of the input."""
         size: int = getattr(self, self.stages[0][0]).in_features
         return size
-
-    @property
-    def head(self) -> tuple[HeadLayer, ...]:
-        """The fully connected layers."""
-        return HeadLayer("fc6", nnx.relu), HeadLayer("fc7", nnx.relu), HeadLayer("fc8")
 
     def trunk(self, x: jax.Array) -> jax.Array:
         """Clips (N, L, H, W, C) -> the inputs of fc6 (N, D), flattened in L, H, W, C order."""
@@ -147,21 +136,3 @@ class C3D(nnx.Module):
             window, padding = self._pooling(stage, x.shape[1:4])
             x = max_pool(x, window, window, padding)  # (N, L/2, H/2, W/2, C)
         return x.reshape(x.shape[0], -1)  # (N, D)
-
-    def features(self, x: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
-        """Clips (N, L, H, W, C) -> the features of fc7 (N, F).
-
-        Args:
-            x: Clips.
-            dropout_key: A key turns dropout on; None is evaluation.
-        """
-        keys = [None, None] if dropout_key is None else jax.random.split(dropout_key)
-        x = self.trunk(x)
-        for layer, key in zip((self.fc6, self.fc7), keys, strict=True):
-            x = nnx.relu(layer(x))  # (N, F)
-            x = self.drop(x, deterministic=key is None, rngs=key)
-        return x
-
-    def __call__(self, x: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
-        """Clips (N, L, H, W, C) -> logits (N, K); the arguments are those of `features`."""
-        return self.fc8(self.features(x, dropout_key=dropout_key))

@@ -5,14 +5,14 @@ from typing import ClassVar
 import jax
 from flax import nnx
 
-from prernn_jax.backbones.head import HeadLayer
+from prernn_jax.backbones.fully_connected import FullyConnected
 from prernn_jax.cpu.conv import conv_general_dilated
 
 _he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 _he_fan_in = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
-class CompactVGG(nnx.Module):
+class CompactVGG(FullyConnected):
     """3x3 convolutions of stride 2, `conv1`, `conv2`, ..., then fc6, fc7 and fc8.
 
     The flattening before fc6 is in H, W, C order, as in `VGG16`.
@@ -52,12 +52,7 @@ class CompactVGG(nnx.Module):
         self.fc6 = nnx.Linear(side * side * inputs, hidden, kernel_init=_he_fan_in, rngs=rngs)
         self.fc7 = nnx.Linear(hidden, hidden, kernel_init=_he_fan_in, rngs=rngs)
         self.fc8 = nnx.Linear(hidden, num_outputs, rngs=rngs)
-
-    @property
-    def num_outputs(self) -> int:
-        """Outputs K of the output layer."""
-        size: int = self.fc8.out_features
-        return size
+        self.drop = nnx.Dropout(0.0)
 
     @property
     def in_channels(self) -> int:
@@ -65,21 +60,8 @@ class CompactVGG(nnx.Module):
         size: int = getattr(self, self.convs[0]).in_features
         return size
 
-    @property
-    def head(self) -> tuple[HeadLayer, ...]:
-        """The fully connected layers."""
-        return HeadLayer("fc6", nnx.relu), HeadLayer("fc7", nnx.relu), HeadLayer("fc8")
-
     def trunk(self, x: jax.Array) -> jax.Array:
         """Images (N, H, W, C) -> the inputs of fc6 (N, D), flattened in H, W, C order."""
         for name in self.convs:
             x = nnx.relu(getattr(self, name)(x))  # (N, H/2, W/2, C')
         return x.reshape(x.shape[0], -1)  # (N, D)
-
-    def features(self, x: jax.Array) -> jax.Array:
-        """Images (N, H, W, C) -> the features of fc7 (N, F)."""
-        return nnx.relu(self.fc7(nnx.relu(self.fc6(self.trunk(x)))))  # (N, F)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Images (N, H, W, C) -> outputs (N, K)."""
-        return self.fc8(self.features(x))

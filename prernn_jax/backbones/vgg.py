@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import jax
 from flax import nnx
 
-from prernn_jax.backbones.head import HeadLayer
+from prernn_jax.backbones.fully_connected import FullyConnected
 from prernn_jax.cpu.conv import conv_general_dilated
 from prernn_jax.cpu.dense import dot_general
 from prernn_jax.cpu.pool import max_pool
@@ -24,7 +24,7 @@ FACTORS = (1, 2, 4, 8, 8)  # their channels, in units of the first stage's
 _he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
-class VGG16(nnx.Module):
+class VGG16(FullyConnected):
     """3x3 convolutions in five stages, thirteen unless told otherwise, then fc6, fc7 and fc8.
 
     The flattening before fc6 is in H, W, C order. Dropout follows fc6 and fc7 when a key is given.
@@ -102,22 +102,11 @@ class VGG16(nnx.Module):
         return (size + 1) // 2 if self.variant == "caffe" else size // 2
 
     @property
-    def num_outputs(self) -> int:
-        """Outputs K of the output layer."""
-        size: int = self.fc8.out_features
-        return size
-
-    @property
     def in_channels(self) -> int:
         """Channels of the input."""
         first = "conv1_1"  # the convolutions are set by name, unknown to a type checker
         size: int = getattr(self, first).in_features
         return size
-
-    @property
-    def head(self) -> tuple[HeadLayer, ...]:
-        """The fully connected layers."""
-        return HeadLayer("fc6", nnx.relu), HeadLayer("fc7", nnx.relu), HeadLayer("fc8")
 
     def trunk(self, x: jax.Array) -> jax.Array:
         """Images (N, H, W, C) -> the inputs of fc6 (N, D), flattened in H, W, C order."""
@@ -130,21 +119,3 @@ class VGG16(nnx.Module):
             padding = pads if self.variant == "caffe" else "VALID"
             x = max_pool(x, (2, 2), (2, 2), padding)  # (N, H/2, W/2, C)
         return x.reshape(x.shape[0], -1)  # (N, D)
-
-    def features(self, x: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
-        """Images (N, H, W, C) -> the features of fc7 (N, F).
-
-        Args:
-            x: Images.
-            dropout_key: A key turns dropout on; None is evaluation.
-        """
-        keys = [None, None] if dropout_key is None else jax.random.split(dropout_key)
-        x = self.trunk(x)
-        for layer, key in zip((self.fc6, self.fc7), keys, strict=True):
-            x = nnx.relu(layer(x))  # (N, F)
-            x = self.drop(x, deterministic=key is None, rngs=key)
-        return x
-
-    def __call__(self, x: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
-        """Images (N, H, W, C) -> logits (N, K); the arguments are those of `features`."""
-        return self.fc8(self.features(x, dropout_key=dropout_key))

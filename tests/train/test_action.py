@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from PIL import Image
+from short_run import in_folder
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.action.datasets import embedded_actions
@@ -47,13 +48,7 @@ def place(tmp_path_factory):
 
 
 def flags(folder, *more):
-    return [
-        *SHORT,
-        "--film=0",
-        f"--workdir={folder / 'runs'}",
-        f"--cache_dir={folder / 'data'}",
-        *more,
-    ]
+    return in_folder(SHORT, folder, *more)
 
 
 def start(arguments, **options):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from moved_face import moved_face, write_300vw_video
 from PIL import Image
+from short_run import in_folder
 
 from prernn_jax.data.drawn.faces import EmbeddedFacesConfig
 from prernn_jax.data.face.datasets import embedded_faces
@@ -44,13 +45,7 @@ def place(tmp_path_factory):
 
 
 def flags(folder, *more):
-    return [
-        *SHORT,
-        "--film=0",
-        f"--workdir={folder / 'runs'}",
-        f"--cache_dir={folder / 'data'}",
-        *more,
-    ]
+    return in_folder(SHORT, folder, *more)
 
 
 def read(folder, name, file):

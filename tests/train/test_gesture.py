@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from PIL import Image
+from short_run import in_folder
 from small_videos import numbered_pictures, write_video
 
 from prernn_jax.backbones.c3d import C3D
@@ -46,13 +47,7 @@ def place(tmp_path_factory):
 
 
 def flags(folder, *more):
-    return [
-        *SHORT,
-        "--film=0",
-        f"--workdir={folder / 'runs'}",
-        f"--cache_dir={folder / 'data'}",
-        *more,
-    ]
+    return in_folder(SHORT, folder, *more)
 
 
 def read(folder, name, file="summary.json"):
