@@ -19,7 +19,9 @@ EXAMPLE = """
 import numpy as np
 import prernn_jax as pj
 
-pj.save("vgg16.safetensors", pj.vgg16(channels=4, hidden=16, image_size=32))
+network = pj.vgg16(width=4, hidden=16, image_size=32)
+network.preprocess = pj.Preprocessing(scale=1 / 255, mean=(0.5,) * 3, std=(0.25,) * 3)
+pj.save("vgg16.safetensors", network)
 clips, more_clips = np.random.default_rng(0).integers(0, 256, (2, 1, 3, 32, 32, 3), np.uint8)
 
 vgg = pj.load("vgg16.safetensors")
@@ -58,7 +60,7 @@ def test_the_wheel_has_every_module_and_no_package_called_train(wheel):
         assert data in names
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_it_works_from_an_empty_folder_of_a_clean_environment(wheel, tmp_path):
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
