@@ -1,4 +1,4 @@
-"""Reading prepared clips: rate beside plain readers, opening of 10,000, memory over 50 epochs.
+"""Reading prepared clips: rate against plain readers, opening of 10,000, memory over 50 epochs.
 
 `python -m benchmarks.data [--quick]` prints JSON lines. The clips are the real ones of the folder
 $PRERNN_SHARED_DATA, repeated. A plain OpenCV reader opens the video of each sample, seeks each of

@@ -37,7 +37,7 @@ def main() -> None:
     gc.collect()
     building = memory("VmHWM")
     before = memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again
     step()  # compiles too
     first = memory("VmHWM")
     Path("/proc/self/clear_refs").write_text("5")

@@ -1,4 +1,4 @@
-"""Converting a VGG16-sized file: time beside reading and writing the same bytes, and memory.
+"""Converting a VGG16-sized file: time against reading and writing the same bytes, and memory.
 
 `python -m benchmarks.port` makes the files in a temporary folder (about 2.5 GB) and prints one
 JSON line for each format. Every measurement runs in a process of its own; the baseline is
@@ -43,7 +43,7 @@ def port(path: str, folder: str) -> None:
     from weights_port.formats import torch as torch_file  # noqa: F401
 
     before = _memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again
     start = time.perf_counter()
     convert(Path(path), "vgg16", Path(folder) / "out.safetensors")
     seconds = time.perf_counter() - start

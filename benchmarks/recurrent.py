@@ -96,7 +96,7 @@ def against(
     rounds: int,
     clock: Callable[[], float],
 ) -> None:
-    """Times forward and forward + backward of all sides, beside a product size x size."""
+    """Times forward and forward + backward of all sides, and a product size x size."""
     square = jnp.asarray(draw(size, size))
     product = jax.jit(jnp.matmul)
     for part, factor in (("forward", 1), ("both", 3)):

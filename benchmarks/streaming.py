@@ -1,4 +1,4 @@
-"""One frame through a recurrent VGG16 beside VGG16 alone: `python -m benchmarks.streaming`.
+"""One frame through a recurrent VGG16 and through VGG16 alone: `python -m benchmarks.streaming`.
 
 `prernn_jax.streaming.Stream` with fc7 made recurrent, against the compiled forward of the same
 backbone on one frame; both take the same float32 frame. `ratio` is the stream's time divided by

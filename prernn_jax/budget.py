@@ -36,7 +36,7 @@ class Arguments:
     extra: int = 0
     """Further recurrent layers before the output layer."""
     depth: Annotated[int | None, tyro.conf.arg(aliases=("--recurrent_layers",))] = None
-    """Layers of the traditional net; as many as are recurrent when not given."""
+    """Layers of the traditional net; by default as many as PreRNN makes recurrent."""
 
 
 _BACKBONES: dict[str, Callable[..., nnx.Module]] = {
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prints the table as JSON.
 
     Args:
-        argv: The command line without the program's name; that of the process when None.
+        argv: The command line without the program's name; None for that of the process.
 
     Raises:
         InputError: An argument cannot be used.

@@ -1,7 +1,7 @@
 """Networks that are not ours over time: their own forward runs on all frames at once.
 
 Slots stand in the place of the layers that become recurrent. A slot unfolds time around its
-layers; the carries travel beside the network's forward, which knows nothing of them.
+layers; the carries do not pass through the network's own forward, which knows nothing of them.
 """
 
 from collections.abc import Sequence

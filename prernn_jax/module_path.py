@@ -22,7 +22,7 @@ def get_layer(module: Any, name: str) -> Any:
     """The layer of that name.
 
     Raises:
-        InputError: There is none; the message lists the linear layers that there are.
+        InputError: There is no such layer; the message lists the linear layers.
     """
     for part in name.split("."):
         module = _step(module, part, name)

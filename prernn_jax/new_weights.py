@@ -112,10 +112,10 @@ class Budget:
     def matched_hidden(
         self, depth: int | None = None, cell: str | None = None, outputs: int | None = None
     ) -> int:
-        """The hidden size of the traditional stack with as many weights, output layers included.
+        """The hidden size of the traditional stack of equal weights, output layers included.
 
         Args:
-            depth: Layers of the stack; as many as are recurrent here when None.
+            depth: Layers of the stack; None for as many as are recurrent here.
             cell: Cell of the stack; the one here when None.
             outputs: Size of the stack's output layer; the one here when None.
         """
@@ -173,7 +173,7 @@ def budget_of_sequence(
         output_layer: Name of a foreign network's output layer.
 
     Raises:
-        InputError: The model is none of these, or has no recurrent layer.
+        InputError: The model is of another kind, or has no recurrent layer.
     """
     if not isinstance(model, SequenceModel | FoldedModel) or not model.recurrent_layers:
         raise InputError(
@@ -223,7 +223,7 @@ def matched_hidden(
         model: The network that both start from.
         layers: The layers that PreRNN transforms; None as for `make_recurrent`.
         cell: Cell of both nets.
-        depth: Number of traditional layers; as many as PreRNN has recurrent ones when None.
+        depth: Number of traditional layers; None for as many as PreRNN makes recurrent.
         shared: Match PreRNN-SIH instead.
         extra: Further recurrent layers of the PreRNN, as for `make_recurrent`.
         outputs: Size K of both nets' output layer; None means the size that it has.

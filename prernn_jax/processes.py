@@ -40,7 +40,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 def keep_freed_memory() -> bool:
     """Has the C library keep large blocks that are freed instead of giving them back.
 
-    XLA asks for the temporary memory of a step (1.3 GB of a ResNet50 with 8 frames) anew each
+    XLA asks for the temporary memory of a step (1.3 GB for a ResNet50 with 8 frames) again each
     time. By default glibc maps such blocks freshly, and the system clears each page again, which
     takes a quarter of VGG16's training step on CPU (docs/performance.md); decoded pictures cost as
     much again. The process keeps its largest size from then on; its peak is the same.

@@ -55,7 +55,7 @@ def step(
         model: A sequence model; its batch-norms use their stored statistics (`model.eval()`).
         carry: From `init` or the step before.
         frames: (B, H, W, C), or (B, L, H, W, C) where a time step is a clip.
-        reset: (B,) bool; the streams that begin anew with this frame; none when None.
+        reset: (B,) bool; the streams that start again with this frame; None for no stream.
         present: (B,) bool; the streams that have a frame now; all when None. The others' states
             stay as they are, and their outputs mean nothing.
 

@@ -45,7 +45,7 @@ def make_recurrent(
             in one of our backbones (fc6 and fc7, or the last convolution of a ResNet).
         cell: `vrnn`, `lstm`, `gru` or `gru_cho`.
         shared: One input-to-hidden map for all gates (PreRNN-SIH).
-        init: Whether to keep the pre-trained input-to-hidden weights or to draw them anew, the
+        init: Whether to keep the pre-trained input-to-hidden weights or to draw new ones, the
             control of docs/paper.md, Table 3.
         extra: Further random recurrent layers of the same size before the output layer
             (docs/paper.md, Table 2).
@@ -118,8 +118,8 @@ def stack_recurrent(
         model: As for `make_recurrent`.
         cell: As for `make_recurrent`.
         hidden: Hidden size d of every layer; not needed where `like` is given.
-        depth: Number of layers; as many as `like` has, or 1.
-        outputs: Size K of the new output layer; that of `like`, or of the network, when None.
+        depth: Number of layers; by default that of `like`, or 1.
+        outputs: Size K of the new output layer; by default that of `like`, or of the network.
         like: A recurrent model that the baseline is to match: its hidden size is the one with as
             nearly as possible the same number of new weights.
         dropout: As for `make_recurrent`.
@@ -168,7 +168,7 @@ def per_frame(
     output_layer: str | None = None,
     rngs: nnx.Rngs | None = None,
 ) -> SequenceModel | FoldedModel:
-    """Builds the control without recurrence: a network that sees every frame by itself.
+    """Builds the control without recurrence: a network that sees each frame alone.
 
     Args:
         model: As for `make_recurrent`.

@@ -46,7 +46,7 @@ class GatesCommand:
     Attributes:
         run: Folder of a finished run of train.face, train.action or train.gesture.
         set: Its test set, or its validation set.
-        batch_size: Sequences at a time; that of the run when not given.
+        batch_size: Sequences at a time; by default that of the run.
         source: Where the official files lie now; as in the run when not given.
         cache_dir: Where prepared data are kept; as in the run when not given.
     """

@@ -1,6 +1,6 @@
 """What a backbone says of itself: its last layers, and how it was made.
 
-A backbone of ours has
+Each of our backbones has
 
 - `head`, its last layers in order; the output layer is the last entry;
 - `trunk`, everything before them, and `features`, everything before the output layer;

@@ -44,7 +44,7 @@ class Recurrent(nnx.Module):
         readout: Applied to the hidden states on the way out, not on the way back in.
         kernel: W to start from; drawn when None. The other weights take its dtype.
         bias: The bias to start from; zeros when None.
-        dtype: The dtype of the products; that of the inputs and W when None.
+        dtype: The dtype of the products; None for that of the inputs and W.
         rngs: Source of the weights that are drawn; seed 0 when None.
 
     Raises:

@@ -30,7 +30,7 @@ class Kept(NamedTuple):
     """
 
     carries: Carry  # before the step, (T, F*B) each
-    sums: Array | None  # pre-activations (T, G*F*B); None: to be computed anew
+    sums: Array | None  # pre-activations (T, G*F*B); None: to be computed again
 
 
 def _swap(x: Array, by_features: bool) -> Array:

@@ -1,4 +1,4 @@
-"""Films of test videos: what the network says at each step with its memory and without it."""
+"""Films of test videos: the network's output at each step, with its memory and without it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

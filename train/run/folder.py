@@ -1,4 +1,4 @@
-"""The folder of a run: one run at a time, its configuration, and what it goes on from."""
+"""The folder of a run: one run at a time, its configuration, and the way to resume."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def differences(path: Path, config: Mapping[str, Any]) -> list[str] | None:
         config: JSON values. What may differ on --resume is left out.
 
     Returns:
-        One text for each setting; None where there is no run.
+        One text for each setting; None if there is no run.
 
     Raises:
         InputError: The run's configuration cannot be read.

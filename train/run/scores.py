@@ -1,4 +1,4 @@
-"""Class scores of a run's videos as a file beside its model, and whether runs' can be joined."""
+"""The class scores of a run's videos: their file, and the check that runs can be fused."""
 
 import zipfile
 from collections.abc import Sequence

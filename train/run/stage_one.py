@@ -30,8 +30,8 @@ def kept_backbone(
     Args:
         config: Says where it is kept; its optimiser's settings count among those that decide.
         name: What the file's name begins with.
-        settings: JSON values: everything else that decides the result, so that a change of any of
-            them trains anew.
+        settings: JSON values: everything else that decides the result. A change of any of them
+            means a new training.
         make: Trains it.
     """
     deciding = dict(settings) | {

@@ -33,7 +33,7 @@ def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[st
     """The function that makes the sequence model, and its arguments, as `apply_surgery` takes them.
 
     Args:
-        config: Says what is to become of the backbone.
+        config: Says how the backbone is changed.
         backbone: The pre-trained network.
         outputs: Size K of the new output layer.
     """
@@ -91,9 +91,9 @@ class Outcome(NamedTuple):
     """What a run ends with.
 
     Attributes:
-        test: Predictions for the test set, and what its batches say beside the clips.
+        test: Predictions for the test set, and the labels and names from its batches.
         metrics: Metrics of the test set.
-        validation: Predictions for the validation set; None where there is none.
+        validation: Predictions for the validation set; None if there is no such set.
         validation_metrics: Metrics of the validation set.
         model: The trained network, for evaluation.
         sample: The first batch of the test set.
