@@ -21,11 +21,12 @@ from flax import nnx
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.backbones.resnet import ResNet50
 from prernn_jax.backbones.vgg import VGG16
+from prernn_jax.inference import Precision
 from prernn_jax.preprocess import Preprocessing
 from prernn_jax.surgery import make_recurrent
 from train.engine.devices import make_mesh, parallel_train_step
 from train.engine.optim import FACE, GESTURE, TEMPORAL, Schedule, sgd
-from train.engine.step import Precision, Task, create_state, make_train_step, take_apart
+from train.engine.step import Task, create_state, make_train_step, take_apart
 from train.face.task import OUTPUTS, face_task
 from train.run.classification import classification_task
 

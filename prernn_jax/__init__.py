@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prernn_jax.backbones.vgg import VGG16 as vgg16
     from prernn_jax.cpu.xla import jit
     from prernn_jax.files.models import load, save
+    from prernn_jax.inference import Inference
     from prernn_jax.layers.recurrent import Recurrent
     from prernn_jax.new_weights import matched_hidden
     from prernn_jax.preprocess import Preprocessing
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "Inference": ("inference", "Inference"),
     "Preprocessing": ("preprocess", "Preprocessing"),
     "Recurrent": ("layers.recurrent", "Recurrent"),
     "SequenceModel": ("sequence", "SequenceModel"),
@@ -42,6 +44,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Inference",
     "InputError",
     "Preprocessing",
     "Recurrent",

@@ -95,6 +95,7 @@ class FoldedModel(OverFrames):
         converted: Names of its layers that are `RecurrentSlot`s now, in the order of the carry.
         extra_slot: Name of the slot with the further layers before the output layer, if any.
         dropout: Share of the output layer's inputs that its `DropoutSlot` drops.
+        made_by: As for `SequenceModel`.
     """
 
     def __init__(
@@ -103,8 +104,10 @@ class FoldedModel(OverFrames):
         converted: Sequence[str],
         extra_slot: str | None = None,
         dropout: float = 0.0,
+        made_by: str | None = None,
     ) -> None:
         self.network = network
+        self.made_by = made_by
         self.converted = tuple(converted)
         self.extra_slot = extra_slot
         self.dropout = checked_dropout(dropout)

@@ -5,6 +5,7 @@ with clips (B, T, ...), outputs (B, T, K) and a carry with one entry for each re
 order. The modules keep no state, so a call that is given the carry continues the sequence.
 """
 
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from prernn_jax.errors import InputError
+from prernn_jax.inference import Inference
 from prernn_jax.layers.lengths import valid_steps, without_padding
 from prernn_jax.layers.recurrent import Carry, Lengths, Recurrent, checked_lengths
 from prernn_jax.module_path import get_layer
@@ -33,9 +35,33 @@ def unfold(tree: Any, batch: int) -> Any:
 
 
 class OverFrames(nnx.Module):
-    """What every sequence model has: checks of its input, and its network's preprocessing."""
+    """What every sequence model has: checks of its input, and its network's preprocessing.
+
+    Attributes:
+        inference: How a video becomes the model's input and what its outputs are, where the model
+            was trained by a program or read from its file; None where nobody said it.
+    """
 
     dropout: float
+    inference: Inference | None = None
+
+    def predict(self, video: Any, **options: Any) -> Any:
+        """Says what the model sees in a video; see `prernn_jax.predict.predictor.Predictor`.
+
+        Args:
+            video: A video file, a folder of pictures, or frames (N, H, W, 3) uint8 RGB.
+            **options: `boxes` for a model of faces.
+
+        Returns:
+            A `VideoScores` or `VideoLandmarks` of `prernn_jax.predict`.
+
+        Raises:
+            InputError: The model does not say how a video becomes its input, or the video cannot
+                be used.
+        """
+        # Looked up by name, as the command finds its sub-commands: a model knows no decoder.
+        predictor = importlib.import_module("prernn_jax.predict.predictor")
+        return predictor.Predictor(self)(video, **options)
 
     @property
     def network_of_frames(self) -> Any:

@@ -245,6 +245,7 @@ def _assembled(
         if name is not None:
             set_layer(model, name, output)
         return SequenceModel(model, converted, stack, dropout, json.dumps(made_by))
+    made_by = {**made_by, "output_layer": name}
     before: list[nnx.Module] = [RecurrentSlot(stack, len(converted))] if stack else []
     if dropout:
         before.append(DropoutSlot(dropout))
@@ -252,4 +253,5 @@ def _assembled(
         output = nnx.Sequential(*before, output)
     if name is not None:
         set_layer(model, name, output)
-    return FoldedModel(model, converted, f"{name}.layers.0" if stack else None, dropout)
+    extra_slot = f"{name}.layers.0" if stack else None
+    return FoldedModel(model, converted, extra_slot, dropout, json.dumps(made_by))

@@ -24,12 +24,13 @@ from prernn_jax.cpu.xla import jit
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_text
 from prernn_jax.gates import layer_paths, model_gates
+from prernn_jax.inference import Precision, cast
 from prernn_jax.layers.cells import get_cell
 from prernn_jax.module_path import get_layer
 from prernn_jax.sequence import SequenceModel
 
 from .engine.log import console, say
-from .engine.step import Batch, Precision, cast
+from .engine.step import Batch
 from .finished import FinishedRun, held_out_batches, open_run
 from .run.config import Source
 from .run.figures import gate_saturation

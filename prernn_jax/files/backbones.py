@@ -9,7 +9,7 @@ The arrays carry the flat names of the network's variables (`conv1_1.kernel`,
 | `arguments` | the constructor's arguments as a JSON object; `{}` is the published network |
 | `variant` | optional: the constructor's `variant`, where the weights' origin decides it |
 | `preprocessing` | optional: what these weights expect of images, see `preprocess.py` |
-| `sequence` | only in files of sequence models, see `models.py` |
+| `sequence`, `inference` | only in files of sequence models, see `models.py` |
 | `nonfinite` | optional: `allowed` where NaN and infinity among the weights are no fault |
 
 Whatever else the metadata say, such as where the weights come from, is kept with the network in
@@ -35,7 +35,7 @@ from prernn_jax.preprocess import Preprocessing
 
 VOLUME = "preprocessing.mean_volume"
 _LISTED = 12  # names of each kind that an error message quotes
-_DESCRIBED = ("architecture", "arguments", "variant", "preprocessing", "sequence")
+_DESCRIBED = ("architecture", "arguments", "variant", "preprocessing", "sequence", "inference")
 
 
 def save_parameters(
@@ -171,8 +171,7 @@ def describe(backbone: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     if not names:
         raise InputError(
             f"a {type(backbone).__name__} cannot be built again from a file; only a backbone "
-            f"({', '.join(_architectures())}) or a model made from one is saved this way: write "
-            "nnx.state(model) with orbax, or flat_parameters(model) with safetensors"
+            f"({', '.join(_architectures())}) or a model made from one is saved this way"
         )
     arguments = constructor_arguments(backbone)
     variant = {} if "variant" not in arguments else {"variant": arguments.pop("variant")}
@@ -190,6 +189,11 @@ def describe(backbone: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         **variant,
         **preprocessing,
     }
+
+
+def is_ours(model: Any) -> bool:
+    """Whether a network is one of our backbones."""
+    return type(model) in _architectures().values()
 
 
 def build(

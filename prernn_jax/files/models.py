@@ -3,7 +3,9 @@
 The file of a sequence model is like that of a backbone (`backbones.py`), with the parameters of
 the sequence model (`backbone.fc6.recurrent_kernel`, `extra.0.kernel`) and one more entry of
 metadata, `sequence`: the call of `surgery.py` that made the model from its backbone, as a JSON
-object, for example `{"function": "make_recurrent", "layers": ["fc7"], "cell": "gru"}`.
+object, for example `{"function": "make_recurrent", "layers": ["fc7"], "cell": "gru"}`. A trained
+model says in `inference` how a video becomes its input, and what its outputs are
+(`prernn_jax/inference.py`). Networks that are not ours: `foreign_models.py`.
 """
 
 import os
@@ -16,7 +18,16 @@ from flax import nnx
 from prernn_jax import surgery
 from prernn_jax.errors import InputError
 from prernn_jax.files import backbones, described
-from prernn_jax.sequence import SequenceModel
+from prernn_jax.files.foreign_models import (
+    FOREIGN,
+    Builder,
+    build_foreign,
+    complete_foreign,
+    describe_foreign,
+)
+from prernn_jax.foreign import FoldedModel
+from prernn_jax.inference import Inference
+from prernn_jax.sequence import OverFrames, SequenceModel
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "make_recurrent": surgery.make_recurrent,
@@ -26,54 +37,92 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 def save(path: str | os.PathLike[str], model: Any, *, overwrite: bool = False) -> None:
-    """Writes a backbone or a sequence model to a safetensors file.
+    """Writes a backbone, a sequence model or any other nnx network to a safetensors file.
 
     The file says how the model is built again: its backbone's architecture and sizes, what its
-    weights expect of an image, and the surgery. It is written under a temporary name first.
+    weights expect of an image, the surgery, and for a trained model how a video becomes its input.
+    Of a network that is not ours it says the surgery only: `load` needs the network's builder. The
+    file is written under a temporary name first.
 
     Args:
         path: The file.
-        model: A backbone, or what `make_recurrent`, `stack_recurrent` or `per_frame` made of one.
+        model: A backbone, another network, or what `make_recurrent`, `stack_recurrent` or
+            `per_frame` made of one.
         overwrite: Replace an existing file.
 
     Raises:
         InputError: The model cannot be built again from a file, the file exists, or it cannot be
             written.
     """
-    backbone = model.backbone if isinstance(model, SequenceModel) else model
-    arrays, metadata = backbones.describe(backbone)
-    if isinstance(model, SequenceModel):
-        if model.made_by is None:
-            raise InputError(
-                "this SequenceModel was put together by hand, so a file cannot say how to build "
-                "it; make it with make_recurrent, stack_recurrent or per_frame"
-            )
-        metadata["sequence"] = model.made_by
-    parameters: dict[str, Any] = {
-        name: np.asarray(value) for name, value in backbones.flat_parameters(model).items()
-    }
+    parameters: dict[str, Any]
+    if _is_ours(model):
+        backbone = model.backbone if isinstance(model, SequenceModel) else model
+        arrays, metadata = backbones.describe(backbone)
+        if isinstance(model, SequenceModel) and model.made_by is not None:
+            metadata["sequence"] = model.made_by
+        parameters = {k: np.asarray(v) for k, v in backbones.flat_parameters(model).items()}
+        wanted = backbones.flat_shapes(_build(metadata, where="the model"))
+        backbones.check_fit(parameters, wanted, where="the model was changed after it was made and")
+    elif isinstance(model, nnx.Module):
+        parameters, arrays, metadata = describe_foreign(model)
+    else:
+        raise InputError(f"a {type(model).__name__} cannot be saved; expected an nnx.Module")
     if metadata.get("nonfinite") != "allowed":
         described.check_values(parameters, where="the model")
-    wanted = backbones.flat_shapes(_build(metadata, where="the model"))
-    backbones.check_fit(parameters, wanted, where="the model was changed after it was made and")
+    if isinstance(model, OverFrames) and model.inference is not None:
+        metadata["inference"] = model.inference.to_json()
     backbones.save_parameters(path, parameters | arrays, metadata, overwrite=overwrite)
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def _is_ours(model: Any) -> bool:
+    if isinstance(model, SequenceModel):
+        return model.made_by is not None and backbones.is_ours(model.backbone)
+    return backbones.is_ours(model)
+
+
+def load(path: str | os.PathLike[str], *, builder: Builder | None = None) -> Any:
     """Reads what `save` wrote, or a backbone that `prernn port` converted.
+
+    Args:
+        path: The file.
+        builder: Makes the network of a file of a network that is not ours, as it was before it
+            became recurrent: its class, or a function without arguments.
 
     Returns:
         A backbone or a sequence model: the file says which. `model.preprocess` is set when the
         file says what the weights expect, so that `model(model.preprocess(frames))` takes uint8
-        RGB frames.
+        RGB frames. `model.inference` is set when it says how a video becomes the input, so that
+        `model.predict(video)` works.
 
     Raises:
-        InputError: The file is bad, does not say what it holds, or does not fit the model.
+        InputError: The file is bad, does not say what it holds, does not fit the model, or needs
+            a builder.
     """
     parameters, metadata = backbones.read_parameters(path)
-    model = _build(metadata, where=str(path), arrays=len(parameters))
-    backbone = model.backbone if isinstance(model, SequenceModel) else model
-    backbones.complete(model, backbone, parameters, metadata, where=str(path))
+    where = str(path)
+    foreign = metadata.get("architecture") == FOREIGN
+    if foreign and builder is None:
+        raise InputError(
+            f"{path} holds a {metadata.get('builder', 'network')}, which only its own code can "
+            "build: give pj.load(path, builder=...), the class or a function that makes it"
+        )
+    if builder is not None and not foreign:
+        raise InputError(
+            f"{path} holds a {metadata.get('architecture', 'network')} that is built without a "
+            "builder; leave builder= out"
+        )
+    if builder is not None:
+        model: Any = build_foreign(builder, where=where)
+        if "sequence" in metadata:
+            call = _call(metadata, len(parameters), where=where)
+            model = apply_surgery(model, call)
+        complete_foreign(model, parameters, metadata, where=where)
+    else:
+        model = _build(metadata, where=where, arrays=len(parameters))
+        backbone = model.backbone if isinstance(model, SequenceModel) else model
+        backbones.complete(model, backbone, parameters, metadata, where=where)
+    if "inference" in metadata and isinstance(model, OverFrames):
+        model.inference = Inference.from_json(metadata["inference"], where=where)
     return model
 
 
@@ -100,6 +149,13 @@ def build_model(
             f"{where}: no `sequence` in the metadata; the file holds a backbone, not a sequence "
             "model"
         )
+    call = _call(metadata, arrays, where=where)
+    backbone = backbones.constructor(metadata, where=where, arrays=arrays)
+    return backbones.build_abstract(lambda: apply_surgery(backbone(), call), where=where)
+
+
+def _call(metadata: Mapping[str, str], arrays: int | None, *, where: str) -> dict[str, Any]:
+    """The call of `surgery.py` that `sequence` describes, checked."""
     call = _renamed(described.read_json_object(metadata, "sequence", where=where))
     function = call.pop("function", None)
     if function not in tuple(_FUNCTIONS):
@@ -107,25 +163,25 @@ def build_model(
             f"{where}: `sequence` names the function {function!r}; expected one of "
             f"{', '.join(_FUNCTIONS)}"
         )
+    # Only models of networks that are not ours name it.
+    output = {"output_layer": call.pop("output_layer")} if "output_layer" in call else {}
     checked = described.checked_arguments(_FUNCTIONS[function], call, arrays, where=where)
-    call = {"function": function, **checked}
-    backbone = backbones.constructor(metadata, where=where, arrays=arrays)
-    return backbones.build_abstract(lambda: apply_surgery(backbone(), call), where=where)
+    return {"function": function, **checked, **output}
 
 
 def apply_surgery(
     backbone: nnx.Module, surgery: Mapping[str, Any], *, rngs: nnx.Rngs | None = None
-) -> SequenceModel:
+) -> Any:
     """Makes the sequence model that a call of `surgery.py` describes.
 
     Args:
-        backbone: One of our backbones; left as it was.
+        backbone: One of our backbones, or another network; left as it was.
         surgery: `function` and its arguments by name.
         rngs: Source of the new weights; seed 0 when None.
     """
     arguments = _renamed(surgery)
     function = arguments.pop("function")
-    model: SequenceModel = _FUNCTIONS[function](backbone, **arguments, rngs=rngs)
+    model: SequenceModel | FoldedModel = _FUNCTIONS[function](backbone, **arguments, rngs=rngs)
     return model
 
 

@@ -60,7 +60,7 @@ def test_every_name_is_there_and_no_other():
     expected = (
         "load save make_recurrent stack_recurrent per_frame Recurrent SequenceModel Stream jit"
     )
-    expected += " matched_hidden vgg16 c3d resnet50 Preprocessing InputError __version__"
+    expected += " matched_hidden vgg16 c3d resnet50 Preprocessing InputError Inference __version__"
     assert set(pj.__all__) == set(expected.split())
     assert pj.__version__[0].isdigit()
     with pytest.raises(AttributeError, match="no attribute 'load_model'"):

@@ -20,11 +20,13 @@ from short_run import in_folder
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.action.datasets import embedded_actions
 from prernn_jax.data.action.loader import eval_loader, normalise
+from prernn_jax.data.drawn.action_clip import make_clip
 from prernn_jax.data.drawn.actions import EmbeddedConfig
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import flat_parameters, save_parameters
 from prernn_jax.files.models import load
 from prernn_jax.metrics import sequence_scores, top1
+from prernn_jax.predict.predictor import Predictor
 from train.action.__main__ import main
 from train.action.config import action_preset, paper
 from train.fuse import main as fuse_main
@@ -103,6 +105,18 @@ def test_the_saved_model_gives_the_same_result(place):
     found = top1(np.concatenate(scores), np.concatenate(labels))
     summary = json.loads(read(place, "first", "summary.json"))
     assert found == summary["video_top1"]
+
+
+def test_the_copied_file_says_of_raw_frames_what_the_program_tested(place, tmp_path):
+    """To the bit: pictures, flow and batches are those of the program's own test."""
+    copied = shutil.copy(place / "runs/first/model.safetensors", tmp_path)
+    predictor = Predictor(load(copied))
+    tested = read_scores(place / "runs/first", "test")
+    settings = EmbeddedConfig(**SIZES)
+    for number in (0, 5, 11):
+        found = predictor(make_clip(settings, "test", number).frames)
+        np.testing.assert_array_equal(found.scores, tested.scores[number])
+        assert found.top(1)[0][0] == tested.classes[tested.scores[number].argmax()]
 
 
 def test_the_same_seed_gives_the_same_numbers(place):

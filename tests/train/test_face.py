@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from moved_face import moved_face, write_300vw_video
 from PIL import Image
 from short_run import in_folder
 
-from prernn_jax.data.drawn.faces import EmbeddedFacesConfig
+from prernn_jax.data.drawn.faces import EmbeddedFacesConfig, make_face
 from prernn_jax.data.face.datasets import embedded_faces
 from prernn_jax.data.face.loader import face_eval_loader
 from prernn_jax.data.face.metrics import landmark_metrics
@@ -23,6 +24,7 @@ from prernn_jax.data.prepare import main as prepare
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import build, flat_shapes, load_pretrained, save_parameters
 from prernn_jax.files.models import load
+from prernn_jax.predict.predictor import Predictor
 from train.face.__main__ import main
 from train.face.config import face_preset, paper
 
@@ -96,6 +98,19 @@ def test_the_saved_model_gives_the_same_result(place):
     summary = summary_of(place, "first")
     for name, value in found.items():
         assert summary[name] == pytest.approx(value, rel=1e-5)
+
+
+def test_the_copied_file_finds_in_raw_frames_what_the_program_tested(place, tmp_path):
+    copied = shutil.copy(place / "runs/first/model.safetensors", tmp_path)
+    predictor = Predictor(load(copied))
+    settings = EmbeddedFacesConfig(**SIZES)
+    clips = [make_face(settings, "test", number) for number in range(SIZES["test"])]
+    found = np.concatenate([predictor(clip.pictures).landmarks for clip in clips])
+    true = np.concatenate([clip.landmarks for clip in clips])
+    metrics = landmark_metrics(found, true)
+    assert metrics["nme_outer_eye"] == pytest.approx(
+        summary_of(place, "first")["nme_outer_eye"], rel=1e-5
+    )
 
 
 def test_the_same_seed_gives_the_same_numbers(place):

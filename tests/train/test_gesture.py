@@ -1,6 +1,7 @@
 """`python -m train.gesture` from the command line to its files, on a small set."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -15,11 +16,13 @@ from small_videos import numbered_pictures, write_video
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.drawn.gesture_builder import embedded_gestures
+from prernn_jax.data.drawn.gesture_clip import make_gesture
 from prernn_jax.data.drawn.gestures import EmbeddedGesturesConfig
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import flat_parameters, save_parameters
 from prernn_jax.files.models import apply_surgery, load
 from prernn_jax.metrics import sequence_scores, top1
+from prernn_jax.predict.predictor import Predictor
 from train.engine.devices import make_mesh, set_up, split
 from train.engine.optim import reduction, sgd
 from train.gesture.__main__ import main
@@ -92,6 +95,18 @@ def test_the_saved_model_gives_the_same_result(place):
     outputs, _ = model(clips)
     scores = sequence_scores(outputs, jnp.asarray(batch["lengths"]))
     assert top1(scores, batch["labels"]) == read(place, "first")["video_top1"]
+
+
+def test_the_copied_file_says_of_raw_frames_what_the_program_tested(place, tmp_path):
+    """To the bit: pictures, flow and batches are those of the program's own test."""
+    copied = shutil.copy(place / "runs/first/model.safetensors", tmp_path)
+    predictor = Predictor(load(copied))
+    tested = read_scores(place / "runs/first", "test")
+    settings = EmbeddedGesturesConfig(**SIZES)
+    for number in (0, 5, 11):
+        found = predictor(make_gesture(settings, "test", number).frames)
+        np.testing.assert_array_equal(found.scores, tested.scores[number])
+        assert found.top(1)[0][0] == tested.classes[tested.scores[number].argmax()]
 
 
 @pytest.mark.parametrize(

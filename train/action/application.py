@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 from numpy.typing import NDArray
 
 from prernn_jax.data.action.datasets import (
+    SHORT_SIDE,
     ActionData,
     embedded_actions,
     embedded_stills,
@@ -16,7 +17,9 @@ from prernn_jax.data.action.datasets import (
 )
 from prernn_jax.data.action.loader import channels
 from prernn_jax.data.media.flow import dequantise, flow_to_color
+from prernn_jax.data.prepared.clip_files import Flow
 from prernn_jax.errors import InputError
+from prernn_jax.inference import Inference
 
 from ..engine.step import Batch
 from ..run.application import Application
@@ -82,6 +85,29 @@ def held_out(config: ActionConfig, data: ActionData, split: str, channels: int) 
     )
 
 
+def inference(config: ActionConfig, data: ActionData) -> Inference:
+    """What a trained model's file says of its input and its outputs."""
+    temporal = config.stream == "temporal"
+    return Inference(
+        application="action",
+        steps=config.steps,
+        size=config.crop,
+        channels=channels(config.stream, config.stack),
+        classes=data.classes,
+        pictures="flow" if temporal else "frames",
+        stack=config.stack if temporal else 1,
+        windows=config.windows,
+        flow=_flow(config) if temporal else "none",
+        short_side=config.embedded.size if config.data == "embedded" else SHORT_SIDE,
+        batch_size=config.batch_size,
+        precision=config.precision,
+    )
+
+
+def _flow(config: ActionConfig) -> Flow:
+    return "dis" if config.data == "embedded" else config.flow
+
+
 def work(config: ActionConfig, data: ActionData, backbone: Backbone) -> Work:
     """What stage two trains and tests."""
     return Work(
@@ -102,6 +128,7 @@ def work(config: ActionConfig, data: ActionData, backbone: Backbone) -> Work:
         },
         measure=measure,
         curves=["loss", "clip_top1"],
+        inference=inference(config, data),
     )
 
 

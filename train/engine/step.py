@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import optax
 from flax import nnx
 from jax import Array
 
+from prernn_jax.inference import Precision, cast
 from prernn_jax.layers.batch_norm import BatchNorm
 
 Arrays = dict[str, Array]
@@ -108,7 +109,6 @@ def create_state(
 
 Batch = Mapping[str, Any]  # arrays (B, ...)
 Metrics = dict[str, Array]
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,6 @@ class Task:
     prepare: Callable[[Batch], Array]
     loss: Callable[[Array, Batch], tuple[Array, Metrics]]
     predict: Callable[[Array, Batch], Metrics]
-
-
-def cast(tree: Any, precision: Precision) -> Any:
-    """Float32 arrays to the type in which products are computed."""
-    if precision == "float32":
-        return tree
-    return jax.tree.map(lambda x: x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x, tree)
 
 
 def _mean(tree: Any) -> Any:

@@ -8,12 +8,16 @@ from jax.sharding import Mesh
 
 from prernn_jax.backbones.compact_vgg import CompactVGG
 from prernn_jax.backbones.vgg import VGG16
+from prernn_jax.data.drawn.face_builder import QUALITY
 from prernn_jax.data.face.datasets import FaceData, embedded_face_stills, embedded_faces, vw300
+from prernn_jax.data.face.files import FaceRecipe
+from prernn_jax.data.face.landmarks import POINTS
 from prernn_jax.data.face.loader import FaceView, read_faces
 from prernn_jax.data.face.metrics import NORMALISERS, landmark_metrics, nme
 from prernn_jax.data.face.records import FaceBoxes, read_boxes
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.errors import InputError
+from prernn_jax.inference import Inference
 
 from ..engine.log import say
 from ..engine.loop import Predictions
@@ -127,6 +131,23 @@ def held_out(config: FaceConfig, data: FaceData, split: str, channels: int) -> I
     )
 
 
+def inference(config: FaceConfig) -> Inference:
+    """What a trained model's file says of its input and its outputs."""
+    drawn = config.data == "embedded"  # there the whole picture is the box
+    return Inference(
+        application="face",
+        steps=config.steps,
+        size=config.size,
+        quality=QUALITY if drawn else FaceRecipe().quality,
+        short_side=config.embedded.size if drawn else None,
+        box="picture" if drawn else "face",
+        enlarge=config.enlarge,
+        points=POINTS,
+        batch_size=config.batch_size,
+        precision=config.precision,
+    )
+
+
 def work(config: FaceConfig, data: FaceData, backbone: Backbone) -> Work:
     """What stage two trains and tests."""
     return Work(
@@ -142,6 +163,7 @@ def work(config: FaceConfig, data: FaceData, backbone: Backbone) -> Work:
         held_out={name: held_out(config, data, name, 3) for name in data.splits if name != "train"},
         measure=measure,
         curves=["loss", "nme_outer_eye"],
+        inference=inference(config),
     )
 
 

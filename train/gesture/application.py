@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.drawn.gesture_builder import embedded_gestures, embedded_poses
-from prernn_jax.data.gesture.datasets import GestureData, nvgesture
+from prernn_jax.data.gesture.datasets import GestureData, gesture_recipe, nvgesture
 from prernn_jax.data.media.flow import dequantise, flow_to_color
 from prernn_jax.errors import InputError
+from prernn_jax.inference import Inference
 from prernn_jax.preprocess import Preprocessing
 
 from ..engine.step import Batch
@@ -115,6 +116,27 @@ def held_out(
     return gesture_test_batches(data, split, config, channels, **_sizes(config))
 
 
+def inference(config: GestureConfig, data: GestureData, channels: int) -> Inference:
+    """What a trained model's file says of its input and its outputs."""
+    recipe = gesture_recipe(config.modality, config.flow if config.modality == "flow" else "none")
+    return Inference(
+        application="gesture",
+        steps=config.steps,
+        size=config.crop,
+        channels=channels,
+        classes=data.classes,
+        pictures="flow" if config.modality == "flow" else "frames",
+        clip_length=config.clip_length,
+        stride=config.stride,
+        flow=recipe.flow,
+        short_side=config.embedded.size if config.data == "embedded" else recipe.short_side,
+        quality=recipe.quality,
+        gray=recipe.gray,
+        batch_size=config.batch_size,
+        precision=config.precision,
+    )
+
+
 def work(config: GestureConfig, data: GestureData, backbone: Backbone) -> Work:
     """What stage two trains and tests."""
     channels = backbone.model.conv1a.in_features
@@ -127,6 +149,7 @@ def work(config: GestureConfig, data: GestureData, backbone: Backbone) -> Work:
         },
         measure=measure,
         curves=["loss", "clip_top1"],
+        inference=inference(config, data, channels),
     )
 
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 import tyro
 
 from prernn_jax.errors import InputError
+from prernn_jax.inference import Precision
 
 from ..engine.devices import make_mesh
 from ..engine.optim import Schedule
-from ..engine.step import Precision
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from prernn_jax.data.action.loader import TrainLoader
 from prernn_jax.files.atomic import write_json
 from prernn_jax.files.backbones import flat_parameters
 from prernn_jax.files.models import apply_surgery, save
+from prernn_jax.inference import Inference
 from prernn_jax.new_weights import matched_hidden
 from prernn_jax.sequence import SequenceModel
 
@@ -77,6 +78,7 @@ class Work:
         held_out: The `test` set and, where there is one, the `validation` set, in batches.
         measure: Predictions of a set -> its metrics.
         curves: Metrics to draw over the epochs.
+        inference: What the model's file is to say of its input and its outputs.
     """
 
     task: Task
@@ -85,6 +87,7 @@ class Work:
     held_out: Mapping[str, Iterable[Batch]]
     measure: Callable[[Predictions], Mapping[str, float]]
     curves: Sequence[str]
+    inference: Inference | None = None
 
 
 class Outcome(NamedTuple):
@@ -198,6 +201,7 @@ def train_and_test(
             validation_metrics = dict(given.measure(validation))
         log.write(int(state.step), "test", metrics)
         trained = training.model(state)
+        trained.inference = given.inference
         save(folder.path / "model.safetensors", trained, overwrite=True)
         curves = log.read("train"), log.read("validation")
         learning_curves(folder.path / "curves.png", *curves, given.curves)

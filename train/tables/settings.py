@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prernn_jax.errors import InputError
+from prernn_jax.inference import Precision
 
 from ..action.config import ActionConfig, action_preset
 from ..engine.optim import Schedule
-from ..engine.step import Precision
 from ..face.config import FaceConfig, face_preset
 from ..run.config import Source
 from .grid import Structure

@@ -18,6 +18,9 @@ from prernn_jax.data.media.augment import TSN_AUGMENTATION, Augmentation
 from prernn_jax.data.prepared.clip_files import Flow, Recipe, prepared_clips
 from prernn_jax.data.records import RandomAccessSource
 
+SHORT_SIDE = 256
+"""Of prepared videos: 320x240 become 341x256, of which a network is given 224x224."""
+
 
 @dataclass(frozen=True)
 class ActionData:
@@ -100,7 +103,7 @@ def ucf101(
     flow: Flow = "dis",
     stack: int = 10,
     size: int = 224,
-    short_side: int = 256,
+    short_side: int = SHORT_SIDE,
     workers: int | None = None,
 ) -> ActionData:
     """Returns UCF101; decodes the videos and computes their flow where that is still to do.
@@ -135,7 +138,7 @@ def hmdb51(
     flow: Flow = "dis",
     stack: int = 10,
     size: int = 224,
-    short_side: int = 256,
+    short_side: int = SHORT_SIDE,
     workers: int | None = None,
 ) -> ActionData:
     """Returns HMDB51; arguments, splits and errors as for `ucf101`.

@@ -82,8 +82,8 @@ def read_faces(
     clip = np.zeros((steps, size, size, 3), np.uint8)
     landmarks = np.zeros((steps, POINTS, 2), np.float32)
     for step, frame in enumerate(frames):
-        box = _pixel_box(record["boxes"][frame], view)
-        clip[step] = _cut(decode_picture(record["frames"][frame]), box, size)
+        box = pixel_box(record["boxes"][frame], view)
+        clip[step] = cut_square(decode_picture(record["frames"][frame]), box, size)
         edges = np.array([*box[:2], box[0] + box[2], box[1] + box[2]]) - 0.5
         landmarks[step] = normalise_landmarks(record["landmarks"][frame], edges)
     if view.flip:
@@ -93,7 +93,7 @@ def read_faces(
     return clip, landmarks, len(frames)
 
 
-def _pixel_box(box: NDArray[np.float32], view: FaceView) -> tuple[int, int, int]:
+def pixel_box(box: NDArray[np.float32], view: FaceView) -> tuple[int, int, int]:
     """The square that a view shows, in whole pixels: the first column and row, and the side."""
     side = float(box[2] - box[0])
     shown = max(round(side * view.scale), 1)
@@ -102,7 +102,9 @@ def _pixel_box(box: NDArray[np.float32], view: FaceView) -> tuple[int, int, int]
     return round(float(left)), round(float(top)), shown
 
 
-def _cut(picture: NDArray[np.uint8], box: tuple[int, int, int], size: int) -> NDArray[np.uint8]:
+def cut_square(
+    picture: NDArray[np.uint8], box: tuple[int, int, int], size: int
+) -> NDArray[np.uint8]:
     """A square of a picture, which may reach over the edge: the pixels there are repeated."""
     left, top, side = box
     height, width = picture.shape[:2]

@@ -71,12 +71,8 @@ def read_frames(
                 if count <= start:
                     continue
                 picture = _upright(frame, path)
-                size = size or _fit(picture.shape[0], picture.shape[1], short_side)
-                if picture.shape[:2] != size:
-                    shrinks = size[0] < picture.shape[0]
-                    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-                    picture = cv2.resize(picture, size[::-1], interpolation=how)  # type: ignore[assignment]
-                yield picture
+                size = size or fit(picture.shape[0], picture.shape[1], short_side)
+                yield scaled(picture, size)
     except av.error.FFmpegError as error:
         raise InputError(
             f"the video {path} cannot be decoded after {count} frames ({error}); "
@@ -127,7 +123,16 @@ def _upright(frame: Any, path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(picture[::-1] if down < 0 else picture)
 
 
-def _fit(height: int, width: int, short_side: int | None) -> tuple[int, int]:
+def scaled(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) brought to a height and width."""
+    if picture.shape[:2] == size:
+        return picture
+    how = cv2.INTER_AREA if size[0] < picture.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(picture, size[::-1], interpolation=how)  # type: ignore[return-value]
+
+
+def fit(height: int, width: int, short_side: int | None) -> tuple[int, int]:
+    """The height and width of pictures that are brought to a shorter side; None keeps them."""
     if short_side is None:
         return height, width
     scale = short_side / min(height, width)

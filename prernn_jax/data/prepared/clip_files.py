@@ -5,7 +5,7 @@ no flow was wanted), and at the end a JSON record that says how they were made.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -70,7 +70,8 @@ class Recipe:
         source = fingerprint(self.sources(item)) if item.video.is_file() else None
         with record_writer(target) as write:
             count = 0
-            for pictures in _encoded(item, self):
+            frames = read_frames(item.video, self.short_side, item.start, item.stop)
+            for pictures in encoded(frames, self):
                 for data in pictures:
                     write(data)
                 count += 1
@@ -80,12 +81,20 @@ class Recipe:
             write(closing_record({"frames": count, "source": source, **part, **self.facts}))
 
 
-def _encoded(item: Listed, recipe: Recipe) -> Iterator[list[bytes]]:
-    """For each frame: the flow that leads to it, if there is one, then the frame itself."""
+def encoded(frames: Iterable[NDArray[np.uint8]], recipe: Recipe) -> Iterator[list[bytes]]:
+    """Encodes a clip and its flow as it is kept.
+
+    Args:
+        frames: Pictures (H, W, 3) RGB of one size, already of the recipe's.
+        recipe: How they are kept.
+
+    Yields:
+        For each frame: the flow that leads to it, x and y, if there is one, then the frame itself.
+    """
     encode = functools.partial(encode_picture, quality=recipe.quality)
     before: NDArray[np.uint8] | None = None
     estimate = None
-    for frame in read_frames(item.video, recipe.short_side, item.start, item.stop):
+    for frame in frames:
         pictures = []
         gray = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
         if recipe.flow != "none":

@@ -1,0 +1,1 @@
+"""What a trained model sees in a video."""
