@@ -12,9 +12,7 @@ The arrays carry the flat names of the network's variables (`conv1_1.kernel`,
 | `sequence`, `inference` | only in files of sequence models, see `models.py` |
 | `nonfinite` | optional: `allowed` where NaN and infinity among the weights are no fault |
 
-Whatever else the metadata say, such as where the weights come from, is kept with the network in
-its attribute `notes` and written again. Arrays whose name begins with `preprocessing.` belong to
-the preprocessing and not to the network.
+What else the metadata say is kept in the network's attribute `notes` and written again.
 """
 
 import json
