@@ -78,8 +78,9 @@ def open_model(run: Path) -> Predictor:
     return predictor
 
 
-def fused(first: VideoScores, second: VideoScores, weights: tuple[float, float]) -> VideoScores:
+def fused(streams: Sequence[VideoScores], weights: tuple[float, float]) -> VideoScores:
     """The weighted mean of two streams' scores; the sequences of both stand side by side."""
+    first, second = streams
     share = np.asarray(weights) / sum(weights)
     scores = share[0] * first.scores + share[1] * second.scores
     return replace(
@@ -179,7 +180,7 @@ def _one(
             record = record_of(video, predictor.inference)
             flow = record if predictor.inference.pictures == "flow" else flow
             streams.append(predictor.scores_of(record))
-        found = streams[0] if len(streams) == 1 else fused(*streams, command.weights)
+        found = streams[0] if len(streams) == 1 else fused(streams, command.weights)
     written = command.out / f"{name}.json"
     about = {
         "model": list(command.paths[: len(predictors)]),
