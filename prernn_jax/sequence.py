@@ -9,7 +9,6 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -233,7 +232,7 @@ class SequenceModel(OverFrames):
             carries.append(state)
         y = dropped_out(y, self.dropout, dropout_key)
         outputs = get_layer(self.backbone, output.name)(y)
-        chex.assert_shape(outputs, (batch, steps, None))  # (B, T, K)
+        assert outputs.shape[:2] == (batch, steps)  # (B, T, K)
         return outputs, tuple(carries)
 
 

@@ -16,7 +16,8 @@ from weights_port.networks import ARCHITECTURES
 from weights_port.transforms import AGAIN, TRANSFORMS, Context
 
 MODEL_FILE = "model.safetensors"  # in the folder of a run
-_KEPT = ("architecture", "arguments", "variant", "sequence", "preprocessing", "classes")
+_KEPT = ("architecture", "arguments", "variant", "sequence", "preprocessing",
+         "inference", "classes")  # fmt: skip
 
 
 def export(path: Path, out: Path, *, overwrite: bool = False) -> list[str]:

@@ -99,7 +99,7 @@ class C3D(FullyConnected):
                     f"clips of {clip_length} frames of size {image_size} are too small for "
                     f"{len(self.stages)} poolings; give longer or larger ones, or fewer stages"
                 )
-            window, padding = self._pooling(stage, sizes)
+            window, padding = self.pooling(stage, sizes)
             sizes = tuple(
                 (size + low + high - k) // k + 1
                 for size, k, (low, high) in zip(sizes, window, padding, strict=True)
@@ -111,7 +111,7 @@ class C3D(FullyConnected):
         self.fc8 = dense(hidden, num_outputs)
         self.drop = nnx.Dropout(dropout)
 
-    def _pooling(self, stage: int, sizes: tuple[int, ...]) -> tuple[tuple[int, ...], Padding]:
+    def pooling(self, stage: int, sizes: tuple[int, ...]) -> tuple[tuple[int, ...], Padding]:
         """Window (= stride) and padding of a stage's pooling over (L, H, W)."""
         window = (1, 2, 2) if stage == 1 else (2, 2, 2)
         if self.variant == "caffe":
@@ -133,6 +133,6 @@ class C3D(FullyConnected):
         for stage, names in enumerate(self.stages, start=1):
             for name in names:
                 x = nnx.relu(getattr(self, name)(x))
-            window, padding = self._pooling(stage, x.shape[1:4])
+            window, padding = self.pooling(stage, x.shape[1:4])
             x = max_pool(x, window, window, padding)  # (N, L/2, H/2, W/2, C)
         return x.reshape(x.shape[0], -1)  # (N, D)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -145,9 +144,9 @@ class Recurrent(nnx.Module):
         projected = self.project(x)
         kernel = self.recurrent_kernel[...].astype(projected.dtype)
         h, carry = unroll(get_cell(self.cell), projected, kernel, carry, lengths)
-        sizes = chex.Dimensions(B=batch, T=steps, F=self.features)
-        chex.assert_shape(h, sizes["BTF"])
-        chex.assert_shape(list(carry), sizes["BF"])
+        # Compared here and not by chex: B and T may be symbols (`prernn export`).
+        assert h.shape == (batch, steps, self.features)
+        assert all(part.shape == (batch, self.features) for part in carry)
         return (h if self.readout is None else self.readout(h)), carry
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from prernn_jax.command import parse
+from prernn_jax.export.model_card import write_card
 
 from ..engine.devices import make_mesh
 from ..engine.log import say
@@ -82,7 +83,9 @@ def run(application: Application, config: Any) -> dict[str, Any]:
         backbone = application.open_backbone(config, mesh)
         work = application.work(config, data, backbone)
         outcome = train_and_test(config, folder, backbone, work, mesh)
-        return application.report(folder, name, config, data, outcome, began)
+        summary = application.report(folder, name, config, data, outcome, began)
+        write_card(folder.path / "model.safetensors")
+        return summary
 
 
 def _sizes(splits: Mapping[str, Any]) -> str:

@@ -1,0 +1,124 @@
+"""Writes a trained run for other programs: `prernn export RUN --format=onnx`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import tyro
+
+from prernn_jax.command import dispatch, parse, run_command
+from prernn_jax.errors import InputError
+from prernn_jax.export.model_card import write_card
+from prernn_jax.export.onnx_graph import require_onnx
+from prernn_jax.export.onnx_model import Kind, Names, to_onnx
+from prernn_jax.export.stablehlo import to_stablehlo
+from prernn_jax.files.atomic import write_bytes
+from prernn_jax.files.models import load
+from prernn_jax.inference import Inference
+from prernn_jax.predict.__main__ import model_path
+from prernn_jax.predict.predictor import inference_of
+
+Format = Literal["onnx", "stablehlo", "torch"]
+LARGEST = 2 * 10**9  # bytes that a protobuf file can hold
+_FORMS = {"onnx": "ONNX, opset 17", "stablehlo": "StableHLO of jax.export for cpu, cuda, tpu"}
+_WHAT = {"step": "one step: frames and carry -> outputs and next carry", "sequence": "a sequence"}
+
+
+@dataclass(frozen=True)
+class ExportCommand:
+    """What to write.
+
+    Attributes:
+        run: The folder of a finished run, or its model.safetensors.
+        format: `onnx` and `stablehlo`: a file of one step and one of a whole sequence. `torch`: a
+            state dict, as `prernn port export` writes it.
+        out: Folder for the files and the model's card; `export` in the run's folder by default.
+    """
+
+    run: tyro.conf.Positional[Path]
+    format: Format = "onnx"
+    out: Path | None = None
+
+
+def frame_shape(inference: Inference) -> tuple[int, ...]:
+    """The pictures of one step: (H, W, C), or (L, H, W, C) of gestures."""
+    picture = (inference.size, inference.size, inference.channels)
+    return (inference.clip_length, *picture) if inference.application == "gesture" else picture
+
+
+def onnx_bytes(
+    model: Any, inference: Inference, kind: Kind, *, gates: bool = False
+) -> tuple[bytes, Names]:
+    """A model as the content of an ONNX file, which says in its metadata what the model's does.
+
+    Raises:
+        InputError: It is too large for such a file, or of a kind that is not written.
+    """
+    proto, names = to_onnx(model, frame_shape(inference), kind, gates=gates)
+    facts = {"inference": inference.to_json(), "preprocessing": model.preprocess.to_json()}
+    require_onnx().helper.set_model_props(proto, facts)
+    if proto.ByteSize() > LARGEST:
+        raise InputError(
+            f"the model has {proto.ByteSize() / 1e9:.1f} GB, an ONNX file holds 2: use "
+            "--format=stablehlo or --format=torch"
+        )
+    return proto.SerializeToString(), names
+
+
+def run(command: ExportCommand) -> list[Path]:
+    """Writes the files and the card; returns their paths."""
+    path = model_path(command.run)
+    out = command.out or path.parent / "export"
+    if command.format == "onnx":
+        require_onnx()
+    files: dict[str, str] = {}
+    contents: dict[str, bytes] = {}
+    if command.format != "torch":
+        model = load(path)
+        inference = inference_of(model, str(path))
+        model.eval()
+        for kind in get_args(Kind):
+            name = f"{kind}.{command.format}"
+            if command.format == "onnx":
+                contents[name] = onnx_bytes(model, inference, kind)[0]
+            else:
+                contents[name] = to_stablehlo(model, frame_shape(inference), kind)
+            files[name] = f"{_WHAT[kind]} ({_FORMS[command.format]})"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            write_bytes(out / name, content)
+    except OSError as error:
+        raise InputError(f"--out={out} cannot be written: {error.strerror}") from None
+    if command.format == "torch":
+        dispatch(["port", "export", str(path), f"--out={out / 'model.pth'}", "--overwrite"])
+        files["model.pth"] = "a state dict for PyTorch and its metadata"
+    card = write_card(path, out, files)
+    for name in files:
+        print(f"{out / name}  ({(out / name).stat().st_size / 1e6:.2f} MB)", flush=True)
+    print(card, flush=True)
+    return [*(out / name for name in files), card]
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command line."""
+    run(
+        parse(
+            ExportCommand,
+            argv,
+            program="prernn export",
+            description=(
+                "Writes a trained run for other programs: ONNX, StableHLO or PyTorch, one step "
+                "with its carry and a whole sequence, and a model card."
+            ),
+            examples=(
+                "prernn export runs/gesture/NAME",
+                "prernn export model.safetensors --format=stablehlo --out=exported",
+            ),
+        )
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)
