@@ -57,7 +57,10 @@ def decode_picture(data: bytes, gray: bool = False) -> NDArray[np.uint8]:
         InputError: These bytes are not a picture.
     """
     mode = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+    except cv2.error:  # no bytes at all, or more pixels than OpenCV allows
+        picture = None
     if picture is None:
         raise InputError(
             f"a stored picture of {len(data)} bytes does not decode; the prepared data are "

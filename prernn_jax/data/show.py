@@ -3,8 +3,7 @@
 prernn show embedded --out sheet.png
 """
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,22 +13,21 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from prernn_jax.command import parse, run_command
 from prernn_jax.data.action.datasets import (
-    ActionData,
     embedded_actions,
-    embedded_stills,
     hmdb51,
     ucf101,
 )
-from prernn_jax.data.drawn.gesture_builder import embedded_gestures, embedded_poses
+from prernn_jax.data.drawn.gesture_builder import embedded_gestures
 from prernn_jax.data.face.datasets import embedded_faces, vw300
 from prernn_jax.data.face.landmarks import draw_landmarks
 from prernn_jax.data.face.loader import FaceView, read_faces
 from prernn_jax.data.face.records import FaceBoxes, read_boxes
-from prernn_jax.data.gesture.datasets import GestureData, Modality, nvgesture
+from prernn_jax.data.gesture.datasets import Modality, nvgesture
 from prernn_jax.data.media.flow import dequantise, flow_to_color
 from prernn_jax.data.prepared.clip_files import Flow
-from prernn_jax.data.prepared.folder import writable
+from prernn_jax.data.prepared.folder import CacheDir, writable
 from prernn_jax.data.records import RandomAccessSource, Record, decode_picture
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_bytes
@@ -69,34 +67,34 @@ def contact_sheet(samples: Sequence[Shown], path: Path, columns: int = 13) -> No
     write_bytes(path, png.tobytes())
 
 
-DatasetName = Literal[
-    "embedded", "stills", "gestures", "poses", "faces", "ucf101", "hmdb51", "300vw", "nvgesture"
-]
+DrawnName = Literal["embedded", "stills", "gestures", "poses", "faces", "face_stills"]
+OfficialName = Literal["ucf101", "hmdb51", "300vw", "nvgesture"]
 GREEN = (90, 220, 90)
 
 
 @dataclass(frozen=True)
 class Show:
-    """Draws random samples of a data set: pictures, flow in colour, landmarks, under their class.
+    """The flags of `prernn show`.
 
     Attributes:
-        dataset: Which one.
-        out: The PNG to write.
-        part: Of the data set: train, test or, for the embedded ones, validation.
-        split: UCF101 and HMDB51: official split.
-        count: Samples.
-        columns: Pictures a sample, evenly placed over the clip.
-        height: Of a picture on the sheet; by default 64, for faces 128.
-        seed: Of the choice.
-        source: UCF101, HMDB51, 300VW and NVGesture: the official layout.
-        data_dir: Where prepared data are kept.
-        flow: UCF101, HMDB51, NVGesture: algorithm.
-        modality: NVGesture: color and flow show both.
-        lists: NVGesture: a list to train and one to test on, in place of the official ones.
+        dataset: The data set. embedded, gestures and faces are the drawn ones; stills, poses and
+            face_stills are what their stage one trains on.
+        out: PNG file to write.
+        part: train, test or, for the drawn ones, validation.
+        split: Official split of UCF101 or HMDB51.
+        count: Number of samples.
+        columns: Pictures of each sample, evenly placed over the clip.
+        height: Height of a picture on the sheet; by default 64, for faces 128.
+        seed: Seed of the choice of samples.
+        source: Folder with the official files of UCF101, HMDB51, 300VW or NVGesture.
+        cache_dir: Folder for prepared data; $PRERNN_DATA_DIR or ~/.cache/prernn_jax by default.
+        flow: Algorithm of the optical flow of UCF101, HMDB51 and NVGesture, or none.
+        modality: Sensor of NVGesture; color and flow show both.
+        lists: NVGesture: a list to train on and one to test on, in place of the official ones.
         boxes: 300VW: a file of face boxes (prernn_jax.data.face.records).
     """
 
-    dataset: tyro.conf.Positional[DatasetName]
+    dataset: tyro.conf.Positional[DrawnName | OfficialName]
     out: Path = Path("sheet.png")
     part: str = "train"
     split: Literal[1, 2, 3] = 1
@@ -105,7 +103,7 @@ class Show:
     height: int | None = None
     seed: int = 0
     source: Path | None = None
-    data_dir: Path | None = None
+    cache_dir: CacheDir = None
     flow: Flow = "dis"
     modality: Modality = "color"
     lists: tuple[str, str] | None = None
@@ -115,34 +113,36 @@ class Show:
 def open_data(
     config: Show,
 ) -> tuple[Mapping[str, RandomAccessSource], tuple[str, ...] | None]:
-    """Opens the data set, which is prepared where that is still to do: splits, and classes."""
-    if config.dataset == "faces":
-        return embedded_faces(config.data_dir).splits, None
-    drawn: dict[str, Callable[[Path | None], ActionData | GestureData]] = {
-        "embedded": embedded_actions,
-        "stills": embedded_stills,
-        "gestures": embedded_gestures,
-        "poses": embedded_poses,
-    }
-    if config.dataset in drawn:
-        embedded = drawn[config.dataset](config.data_dir)
-        return embedded.splits, embedded.classes
+    """Opens the data set; draws or prepares what is not in the cache yet.
+
+    Returns:
+        The splits by name, and the names of the classes, None for faces.
+    """
+    if config.dataset in ("faces", "face_stills"):
+        stills = config.dataset == "face_stills"
+        return embedded_faces(config.cache_dir, pretraining=stills).splits, None
+    if config.dataset in ("gestures", "poses"):
+        hands = embedded_gestures(config.cache_dir, pretraining=config.dataset == "poses")
+        return hands.splits, hands.classes
+    if config.dataset in ("embedded", "stills"):
+        drawn = embedded_actions(config.cache_dir, pretraining=config.dataset == "stills")
+        return drawn.splits, drawn.classes
     if config.source is None:
-        raise InputError(f"{config.dataset} needs --source, the folder of the official layout")
+        raise InputError(f"{config.dataset} needs --source, the folder of its official files")
     if config.dataset == "300vw":
         given = None if config.boxes is None else read_boxes(config.boxes)
-        return vw300(config.source, config.data_dir, boxes=FaceBoxes(given=given)).splits, None
+        return vw300(config.source, config.cache_dir, boxes=FaceBoxes(given=given)).splits, None
     if config.dataset == "nvgesture":
         gestures = nvgesture(
             config.source,
-            config.data_dir,
+            config.cache_dir,
             modality=config.modality,
             flow=config.flow,
             lists=config.lists,
         )
         return gestures.splits, gestures.classes
     read = ucf101 if config.dataset == "ucf101" else hmdb51
-    data = read(config.source, config.data_dir, split=config.split, flow=config.flow)
+    data = read(config.source, config.cache_dir, split=config.split, flow=config.flow)
     return data.splits, data.classes
 
 
@@ -183,6 +183,10 @@ def show(config: Show) -> int:
     Raises:
         InputError: The data cannot be opened, have no such part, or the PNG cannot be written.
     """
+    for name in ("count", "columns", "height"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name} {value}: expected 1 or more")
     splits, classes = open_data(config)
     if config.part not in splits:
         raise InputError(f"no part {config.part!r}; there are {', '.join(splits)}")
@@ -203,17 +207,24 @@ def show(config: Show) -> int:
     return len(samples)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit status: 2 on bad input."""
-    try:
-        config = tyro.cli(Show, args=arguments, prog="prernn show")
-        count = show(config)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def main(argv: Sequence[str]) -> None:
+    """Runs the command line."""
+    config = parse(
+        Show,
+        argv,
+        program="prernn show",
+        description=(
+            "Draws random samples of a data set: pictures, flow in colour and landmarks, under "
+            "their class. Data that are not in the cache yet are drawn or prepared first."
+        ),
+        examples=(
+            "prernn show embedded --out=sheet.png",
+            "prernn show ucf101 --source=DIR --part=test",
+        ),
+    )
+    count = show(config)
     print(f"{count} samples of {config.dataset}, {config.part}: {config.out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -19,7 +19,7 @@ from short_run import in_folder
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.action.datasets import embedded_actions
-from prernn_jax.data.action.loader import eval_loader, normalise
+from prernn_jax.data.action.loader import eval_loader
 from prernn_jax.data.drawn.action_clip import make_clip
 from prernn_jax.data.drawn.actions import EmbeddedConfig
 from prernn_jax.errors import InputError
@@ -99,7 +99,7 @@ def test_the_saved_model_gives_the_same_result(place):
     for batch in eval_loader(
         data.splits["test"], stream="temporal", batch_size=16, steps=3, stack=4, crop=32
     ):
-        outputs, _ = model(normalise(jnp.asarray(batch["clips"]), "temporal"))
+        outputs, _ = model(model.backbone.preprocess.normalise(batch["clips"]))
         scores.append(sequence_scores(outputs, jnp.asarray(batch["lengths"]))[batch["mask"]])
         labels.append(batch["labels"][batch["mask"]])
     found = top1(np.concatenate(scores), np.concatenate(labels))

@@ -208,7 +208,7 @@ def test_a_moving_real_face_in_300vws_layout_is_learned(place, shared_data, tmp_
     for seed, (video, frames) in enumerate({"001": 40, "540": 9, "203": 8, "410": 8}.items()):
         film = moved_face(shared_data / "faces", frames, seed=seed)
         write_300vw_video(source / FOLDER / video, *film)
-    there = ["300vw", f"--source={source}", f"--data-dir={place / 'data'}"]
+    there = ["300vw", f"--source={source}", f"--cache_dir={place / 'data'}"]
     assert prepare([*there, "--workers=1", "--allow-missing"]) == 0
     (weights,) = (place / "runs" / "pretrained").glob("face-*.safetensors")
     main([

@@ -11,7 +11,6 @@ from prernn_jax.data.action.datasets import (
     SHORT_SIDE,
     ActionData,
     embedded_actions,
-    embedded_stills,
     hmdb51,
     ucf101,
 )
@@ -58,7 +57,10 @@ def open_backbone(config: ActionConfig, mesh: Mesh) -> Backbone:
     if config.weights is not None:
         return read_resnet(config.weights, channels(config.stream, config.stack))
     return compact_backbone(
-        config, config.stream, lambda: embedded_stills(config.cache_dir, config.embedded), mesh
+        config,
+        config.stream,
+        lambda: embedded_actions(config.cache_dir, config.embedded, pretraining=True),
+        mesh,
     )
 
 

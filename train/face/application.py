@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from prernn_jax.backbones.compact_vgg import CompactVGG
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.data.drawn.face_builder import QUALITY
-from prernn_jax.data.face.datasets import FaceData, embedded_face_stills, embedded_faces, vw300
+from prernn_jax.data.face.datasets import FaceData, embedded_faces, vw300
 from prernn_jax.data.face.files import FaceRecipe
 from prernn_jax.data.face.landmarks import POINTS
 from prernn_jax.data.face.loader import FaceView, read_faces
@@ -63,7 +63,9 @@ def open_backbone(config: FaceConfig, mesh: Mesh) -> Backbone:
     """
     if config.weights is None:
         return compact_backbone(
-            config, lambda: embedded_face_stills(config.cache_dir, config.embedded), mesh
+            config,
+            lambda: embedded_faces(config.cache_dir, config.embedded, pretraining=True),
+            mesh,
         )
     backbone = read_weights(config.weights, (CompactVGG, VGG16), "vgg16", RGB)
     size = backbone.model.image_size

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from numpy.typing import NDArray
 
 from prernn_jax.backbones.c3d import C3D
-from prernn_jax.data.drawn.gesture_builder import embedded_gestures, embedded_poses
+from prernn_jax.data.drawn.gesture_builder import embedded_gestures
 from prernn_jax.data.gesture.datasets import GestureData, gesture_recipe, nvgesture
 from prernn_jax.data.media.flow import dequantise, flow_to_color
 from prernn_jax.errors import InputError
@@ -80,7 +80,9 @@ def open_backbone(config: GestureConfig, mesh: Mesh) -> Backbone:
         backbone = read_c3d(config)
     else:
         backbone = compact_backbone(
-            config, lambda: embedded_poses(config.cache_dir, config.embedded), mesh
+            config,
+            lambda: embedded_gestures(config.cache_dir, config.embedded, pretraining=True),
+            mesh,
         )
     channels = backbone.model.conv1a.in_features
     if config.modality == "flow":

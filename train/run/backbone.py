@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 from prernn_jax.backbones.cross_modality import FLOW, for_flow
 from prernn_jax.backbones.resnet import ResNet
-from prernn_jax.data.action.loader import RGB_MEAN, RGB_STD
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import load_pretrained
 from prernn_jax.preprocess import Preprocessing
 
-RGB = Preprocessing(scale=1 / 255, mean=RGB_MEAN, std=RGB_STD)
+RGB = Preprocessing(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+"""The mean and standard deviation of ImageNet, as torchvision's weights expect them."""
 
 
 class Backbone(NamedTuple):

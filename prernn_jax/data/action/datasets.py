@@ -7,7 +7,7 @@ from pathlib import Path
 from prernn_jax.data.action.hmdb51 import read_listing as read_hmdb51
 from prernn_jax.data.action.loader import Stream
 from prernn_jax.data.action.ucf101 import read_listing as read_ucf101
-from prernn_jax.data.drawn.action_builder import embedded_splits
+from prernn_jax.data.drawn.action_builder import Kind, embedded_splits
 from prernn_jax.data.drawn.actions import (
     ACTION_CLASSES,
     SPATIAL_CLASSES,
@@ -49,54 +49,38 @@ class ActionData:
 
 
 def embedded_actions(
-    data_dir: Path | None = None, config: EmbeddedConfig | None = None
+    cache_dir: Path | None = None,
+    config: EmbeddedConfig | None = None,
+    *,
+    pretraining: bool = False,
 ) -> ActionData:
-    """Returns the embedded clips; draws them first where that has not been done yet.
+    """Returns the drawn clips; draws them first where they are not in the cache.
+
+    The arguments and errors are those of `drawn_splits`.
 
     Args:
-        data_dir: Where to keep them; by default see `data_folder`.
-        config: What to draw; its key is part of the folder's name.
-
-    Returns:
-        Splits train, validation and test.
-
-    Raises:
-        InputError: The folder cannot be written.
-    """
-    settings = config or EmbeddedConfig()
-    splits = embedded_splits("actions", settings, data_dir)
-    return ActionData(ACTION_CLASSES, splits, settings.stack, settings.size)
-
-
-def embedded_stills(
-    data_dir: Path | None = None, config: EmbeddedConfig | None = None
-) -> ActionData:
-    """Returns the set for pre-training: other shapes, one picture and one flow stack a record.
-
-    Args:
-        data_dir: Where to keep it; by default see `data_folder`.
+        cache_dir: The prepared cache.
         config: What to draw.
+        pretraining: Returns the set for stage one instead: other shapes, one picture and one flow
+            stack in each record. Its classes are shape and leg; those of the spatial stream are
+            the shapes alone.
 
     Returns:
-        Splits train and validation. The classes are shape x leg, those of the spatial stream the
-        shapes alone.
-
-    Raises:
-        InputError: The folder cannot be written.
+        The splits train and validation, and test unless `pretraining` is set.
     """
     settings = config or EmbeddedConfig()
-    splits = embedded_splits("stills", settings, data_dir)
+    kind: Kind = "stills" if pretraining else "actions"
     return ActionData(
-        STATIC_CLASSES,
-        splits,
+        STATIC_CLASSES if pretraining else ACTION_CLASSES,
+        embedded_splits(kind, settings, cache_dir),
         settings.stack,
         settings.size,
-        spatial_classes=SPATIAL_CLASSES,
+        spatial_classes=SPATIAL_CLASSES if pretraining else None,
     )
 
 
 def ucf101(
-    source_dir: Path,
+    source: Path,
     cache_dir: Path | None = None,
     *,
     split: int = 1,
@@ -109,8 +93,8 @@ def ucf101(
     """Returns UCF101; decodes the videos and computes their flow where that is still to do.
 
     Args:
-        source_dir: The official layout, see `prernn_jax.data.action.ucf101`.
-        cache_dir: Where prepared videos are kept; by default see `data_folder`.
+        source: Folder with the official files, see `prernn_jax.data.action.ucf101`.
+        cache_dir: Folder for prepared videos; see `data_folder` for the default.
         split: 1, 2 or 3.
         flow: algorithm, or "none" for the spatial stream alone.
         stack: Flow pairs L that a step should have.
@@ -120,18 +104,19 @@ def ucf101(
             so a script does its work under `if __name__ == "__main__":`.
 
     Returns:
-        Splits train and test, without what `prernn_jax.data.prepare --allow-missing` left out.
+        The splits train and test, without the videos that `prernn prepare --allow_missing` left
+        out.
 
     Raises:
         InputError: Something is missing or cannot be read; the message names it.
     """
-    listing = read_ucf101(source_dir, split)
+    listing = read_ucf101(source, split)
     splits = prepared_clips("ucf101", listing, cache_dir, Recipe(flow, short_side), workers)
     return ActionData(listing.classes, splits, stack, size, TSN_AUGMENTATION)
 
 
 def hmdb51(
-    source_dir: Path,
+    source: Path,
     cache_dir: Path | None = None,
     *,
     split: int = 1,
@@ -145,6 +130,6 @@ def hmdb51(
 
     The layout is described in `prernn_jax.data.action.hmdb51`.
     """
-    listing = read_hmdb51(source_dir, split)
+    listing = read_hmdb51(source, split)
     splits = prepared_clips("hmdb51", listing, cache_dir, Recipe(flow, short_side), workers)
     return ActionData(listing.classes, splits, stack, size, TSN_AUGMENTATION)

@@ -74,12 +74,13 @@ def read_listing(source: Path, split: int) -> Listing:
             if part is None:
                 continue
             name = without_ending(f"{action}/{file}")
-            video, fault = videos.get(name.lower()), None
+            video, fault, hint = videos.get(name.lower()), None, ""
             if video is None:
                 video = folder / action / file
-                hint = why_absent(folder, action, file)
-                fault = f"{path} line {line} names {file}, which is not in {folder / action}{hint}"
-            parts[part].append(Listed(video, label, name, fault=fault))
+                hint = why_absent(folder, action, file) or f"unpack all of {action}.rar"
+                place = folder / action
+                fault = f"{path} line {line} names {file}, which is not in {place}; {hint}"
+            parts[part].append(Listed(video, label, name, fault=fault, hint=hint))
     refuse_repeats(parts, {part: f"the {part} list of split {split}" for part in parts})
     return Listing(classes, parts, dict(zip(parts, COUNTS[split], strict=True)))
 

@@ -3,8 +3,6 @@
 import functools
 from typing import Any, Literal, get_args
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -114,31 +112,6 @@ def _choose_view(
 
 
 LABELS: dict[Stream, str] = {"spatial": "spatial_label", "temporal": "label"}
-
-RGB_MEAN = (0.485, 0.456, 0.406)
-RGB_STD = (0.229, 0.224, 0.225)
-"""Of ImageNet, on 0 .. 1, as torchvision's weights expect."""
-FLOW_ZERO = 128.0
-FLOW_SCALE = 16.0
-"""Eight-bit steps that become 1: about 2.5 pixels."""
-
-
-def normalise(clips: jax.Array, stream: Stream) -> jax.Array:
-    """Turns pictures into what a network is given, on the device.
-
-    Args:
-        clips: (..., H, W, C) uint8.
-        stream: RGB ("spatial"): (x / 255 - mean) / std; flow ("temporal"): (x - 128) / 16.
-
-    Returns:
-        The same shape, float32.
-    """
-    values = clips.astype(jnp.float32)
-    if stream == "temporal":
-        return (values - jnp.float32(FLOW_ZERO)) / jnp.float32(FLOW_SCALE)
-    mean = jnp.broadcast_to(255.0 * jnp.array(RGB_MEAN, jnp.float32), values.shape)
-    std = jnp.broadcast_to(255.0 * jnp.array(RGB_STD, jnp.float32), values.shape)
-    return (values - mean) / std
 
 
 def _draw(

@@ -91,12 +91,12 @@ def _read_list(
                 f"{numbers[kind] + 1}"
             )
         stem = without_ending(name)
-        video, fault = videos.get(stem.lower()), None
+        video, fault, hint = videos.get(stem.lower()), None, ""
         if video is None:
             video = folder / name
-            hint = why_absent(folder, kind, file) or "; unpack all of UCF101.rar"
-            fault = f"{where} names {name}, which is not under {folder}{hint}"
-        listed.append(Listed(video, numbers[kind], stem, fault=fault))
+            hint = why_absent(folder, kind, file) or "unpack all of UCF101.rar"
+            fault = f"{where} names {name}, which is not under {folder}; {hint}"
+        listed.append(Listed(video, numbers[kind], stem, fault=fault, hint=hint))
     if not listed:
         raise InputError(f"{path} is empty; expected one video a line")
     return listed

@@ -47,7 +47,7 @@ class EmbeddedActions(DrawnBuilder):
 
 
 def embedded_splits(
-    kind: Kind, settings: EmbeddedConfig, data_dir: Path | None
+    kind: Kind, settings: EmbeddedConfig, cache_dir: Path | None
 ) -> dict[str, RandomAccessSource]:
     """Returns the splits of one kind; see `drawn_splits`."""
     actions = kind == "actions"
@@ -62,4 +62,4 @@ def embedded_splits(
         draw=functools.partial(make_record, settings, kind),
         facts={"flow": "dis", "bound": BOUND, "opencv": cv2.__version__},
     )
-    return drawn_splits(EmbeddedActions, config, data_dir, f"the embedded {kind}")
+    return drawn_splits(EmbeddedActions, config, cache_dir, f"the embedded {kind}")

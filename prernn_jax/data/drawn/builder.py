@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 
 from prernn_jax.data.media.flow import one_thread
 from prernn_jax.data.prepared.folder import data_folder, prepare_once, refuse_to_mix
+from prernn_jax.data.prepared.progress import with_progress
 from prernn_jax.data.records import EvenSplit, PreparedSplit, RandomAccessSource
 
 _BLOCK = 64  # so many records are in memory at once
@@ -54,27 +55,34 @@ class DrawnBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         config = self.builder_config
         count = config.counts[split]
         with one_thread(), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-            for start in range(0, count, _BLOCK):
-                numbers = range(start, min(start + _BLOCK, count))
-                drawn = pool.map(config.draw, [split] * len(numbers), numbers)
-                yield from zip(numbers, drawn, strict=True)
+            records = _in_blocks(pool, config.draw, split, count)
+            yield from with_progress(records, count, f"drawing {split}", unit="clips")
+
+
+def _in_blocks(
+    pool: ThreadPoolExecutor, draw: Any, split: str, count: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Draws a split's records, several at a time, in their order."""
+    for start in range(0, count, _BLOCK):
+        numbers = range(start, min(start + _BLOCK, count))
+        yield from zip(numbers, pool.map(draw, [split] * len(numbers), numbers), strict=True)
 
 
 def drawn_splits(
-    builder: type[DrawnBuilder], config: DrawnConfig, data_dir: Path | None, what: str
+    builder: type[DrawnBuilder], config: DrawnConfig, cache_dir: Path | None, what: str
 ) -> dict[str, RandomAccessSource]:
     """Returns the splits of drawn data; draws them first where that has not been done yet.
 
     Args:
         builder: Whose name the folder has.
         config: What to draw.
-        data_dir: Where to keep it; by default see `data_folder`.
+        cache_dir: Where to keep it; by default see `data_folder`.
         what: For the message to the user.
 
     Raises:
         InputError: The folder cannot be written, or the data in it were drawn with other versions.
     """
-    root = data_folder(data_dir)
+    root = data_folder(cache_dir)
 
     def make() -> DrawnBuilder:
         return builder(data_dir=str(root), config=config, file_format="array_record")

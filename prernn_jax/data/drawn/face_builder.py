@@ -46,7 +46,7 @@ class EmbeddedFaces(DrawnBuilder):
 
 
 def embedded_splits(
-    kind: Kind, settings: EmbeddedFacesConfig, data_dir: Path | None
+    kind: Kind, settings: EmbeddedFacesConfig, cache_dir: Path | None
 ) -> dict[str, RandomAccessSource]:
     """Returns the splits of one kind; see `drawn_splits`."""
     config = DrawnConfig(
@@ -58,4 +58,4 @@ def embedded_splits(
         facts={"opencv": cv2.__version__},
         frames=settings.frames if kind == "faces" else 1,
     )
-    return drawn_splits(EmbeddedFaces, config, data_dir, f"the embedded {kind}")
+    return drawn_splits(EmbeddedFaces, config, cache_dir, f"the embedded {kind}")

@@ -42,45 +42,21 @@ class EmbeddedGestures(DrawnBuilder):
 
 
 def embedded_gestures(
-    data_dir: Path | None = None, config: EmbeddedGesturesConfig | None = None
+    cache_dir: Path | None = None,
+    config: EmbeddedGesturesConfig | None = None,
+    *,
+    pretraining: bool = False,
 ) -> GestureData:
-    """Returns the embedded gestures; draws them first where that has not been done yet.
+    """Returns the drawn gestures; draws them first where they are not in the cache.
 
-    Args:
-        data_dir: Where to keep them; by default see `data_folder`.
-        config: What to draw; its key is part of the folder's name.
-
-    Returns:
-        Splits train, validation and test.
-
-    Raises:
-        InputError: The folder cannot be written.
+    The arguments and errors are those of `drawn_splits`. With `pretraining` the records are short
+    clips of other hands, for stage one: ten motions and four still shapes. They have no split
+    test.
     """
-    return _open("gestures", GESTURE_CLASSES, config or EmbeddedGesturesConfig(), data_dir)
-
-
-def embedded_poses(
-    data_dir: Path | None = None, config: EmbeddedGesturesConfig | None = None
-) -> GestureData:
-    """Returns the set for pre-training: other hands, one short clip a record.
-
-    Args:
-        data_dir: Where to keep it; by default see `data_folder`.
-        config: What to draw.
-
-    Returns:
-        Splits train and validation; the classes are ten motions and four still shapes.
-
-    Raises:
-        InputError: The folder cannot be written.
-    """
-    return _open("poses", POSE_CLASSES, config or EmbeddedGesturesConfig(), data_dir)
-
-
-def _open(
-    kind: Kind, classes: tuple[str, ...], settings: EmbeddedGesturesConfig, data_dir: Path | None
-) -> GestureData:
-    config = DrawnConfig(
+    settings = config or EmbeddedGesturesConfig()
+    kind: Kind = "poses" if pretraining else "gestures"
+    classes = POSE_CLASSES if pretraining else GESTURE_CLASSES
+    drawn = DrawnConfig(
         name=f"{kind}-{settings.key}",
         description=f"{kind} of {settings}",
         features=clip_features(classes),
@@ -88,5 +64,5 @@ def _open(
         draw=functools.partial(make_record, settings, kind),
         facts={"opencv": cv2.__version__},
     )
-    splits = drawn_splits(EmbeddedGestures, config, data_dir, f"the embedded {kind}")
+    splits = drawn_splits(EmbeddedGestures, drawn, cache_dir, f"the embedded {kind}")
     return GestureData(classes, splits, "depth", GESTURE_MIRROR)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from prernn_jax.data.drawn.face_builder import embedded_splits
+from prernn_jax.data.drawn.face_builder import Kind, embedded_splits
 from prernn_jax.data.drawn.faces import EmbeddedFacesConfig
 from prernn_jax.data.face.files import FaceFiles, FaceRecipe
 from prernn_jax.data.face.records import FaceBoxes
@@ -27,37 +27,23 @@ class FaceData:
 
 
 def embedded_faces(
-    data_dir: Path | None = None, config: EmbeddedFacesConfig | None = None
+    cache_dir: Path | None = None,
+    config: EmbeddedFacesConfig | None = None,
+    *,
+    pretraining: bool = False,
 ) -> FaceData:
-    """Returns the embedded faces; draws them first where that has not been done yet.
+    """Returns the drawn faces; draws them first where they are not in the cache.
 
-    Args:
-        data_dir: Where to keep them; by default see `data_folder`.
-        config: What to draw; its key is part of the folder's name.
-
-    Returns:
-        Splits train, validation and test.
-
-    Raises:
-        InputError: The folder cannot be written.
+    The arguments and errors are those of `drawn_splits`. With `pretraining` the records are single
+    frames of other people, for stage one, and there is no split test.
     """
     settings = config or EmbeddedFacesConfig()
-    return FaceData(embedded_splits("faces", settings, data_dir), settings.size)
-
-
-def embedded_face_stills(
-    data_dir: Path | None = None, config: EmbeddedFacesConfig | None = None
-) -> FaceData:
-    """Returns single frames of other people for pre-training; splits train and validation.
-
-    Arguments and errors are those of `embedded_faces`.
-    """
-    settings = config or EmbeddedFacesConfig()
-    return FaceData(embedded_splits("faces_stills", settings, data_dir), settings.size)
+    kind: Kind = "faces_stills" if pretraining else "faces"
+    return FaceData(embedded_splits(kind, settings, cache_dir), settings.size)
 
 
 def vw300(
-    source_dir: Path,
+    source: Path,
     cache_dir: Path | None = None,
     *,
     boxes: FaceBoxes | None = None,
@@ -67,24 +53,23 @@ def vw300(
     """Returns 300VW; decodes the videos where that is still to do.
 
     Args:
-        source_dir: The official layout, see `prernn_jax.data.face.vw300`.
-        cache_dir: Where prepared videos are kept; by default see `data_folder`.
+        source: Folder with the official files, see `prernn_jax.data.face.vw300`.
+        cache_dir: Folder for prepared videos; see `data_folder` for the default.
         boxes: How the square of each frame is chosen; by default around its true landmarks, 1.3
             times as large.
         size: Side of the network's input.
         workers: As for `prernn_jax.data.action.datasets.ucf101`.
 
     Returns:
-        Splits train and test; the test has the three categories, and not the badly annotated
-        frames.
-        Without what `prernn_jax.data.prepare --allow-missing` left out.
+        The splits train and test, without the videos that `prernn prepare --allow_missing` left
+        out. The test has the three categories, without the badly annotated frames.
 
     Raises:
         InputError: Something is missing or cannot be read, or a box of `boxes.given` is missing or
             shares nothing with the picture around the face; the message names it.
     """
     recipe, choice = FaceRecipe(), boxes or FaceBoxes()
-    files = ListedFiles("300vw", read_listing(source_dir), cache_dir, recipe)
+    files = ListedFiles("300vw", read_listing(source), cache_dir, recipe)
     files.prepare(workers)
     usable = files.usable()
     train = usable.pop("train")
@@ -94,7 +79,7 @@ def vw300(
         for name, items in (("train", train), ("test", test))
     }
     if choice.given is not None:
-        for source in splits.values():
-            for video in range(len(source)):
-                source[video]  # raises where a box cannot be used
+        for videos in splits.values():
+            for video in range(len(videos)):
+                videos[video]  # raises where a box cannot be used
     return FaceData(splits, size)

@@ -141,15 +141,16 @@ def _find(root: Path, name: str, label: int) -> Listed:
     if video is None:
         extracted = [folder / frames for frames in FRAMES if (folder / frames).is_dir()]
         video = extracted[0] if extracted else None
-    fault = None
+    fault, hint = None, ""
     if video is None:
         video = folder / "vid.avi"
         there = [path.name for path in visible(folder) if path.name != "annot"]
-        hint = f"; there is {there[0]}" if there else ""
-        fault = f"the official lists name the video {name}, but there is no {video}{hint}"
+        hint = f"there is {there[0]} instead" if there else "unpack all of the archive"
+        fault = f"the official lists name the video {name}, but there is no {video}; {hint}"
     elif not annotations(video).is_dir():
+        hint = "there is no folder annot beside the video"
         fault = f"the video {name} has no landmarks: there is no folder {folder / 'annot'}"
-    return Listed(video, label, name, fault=fault)
+    return Listed(video, label, name, fault=fault, hint=hint)
 
 
 def annotations(video: Path) -> Path:

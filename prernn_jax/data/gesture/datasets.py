@@ -52,7 +52,7 @@ def gesture_recipe(modality: Modality, flow: Flow, short_side: int = SHORT_SIDE)
 
 
 def nvgesture(
-    source_dir: Path,
+    source: Path,
     cache_dir: Path | None = None,
     *,
     modality: Modality,
@@ -66,22 +66,23 @@ def nvgesture(
     A record holds the 80 frames of the gesture and no others.
 
     Args:
-        source_dir: The official layout, see `prernn_jax.data.gesture.nvgesture`.
-        cache_dir: Where prepared videos are kept; by default see `data_folder`.
+        source: Folder with the official files, see `prernn_jax.data.gesture.nvgesture`.
+        cache_dir: Folder for prepared videos; see `data_folder` for the default.
         modality: "color", "depth", or "flow" of color.
         flow: Algorithm for color; "none" where no flow is wanted beside it.
-        lists: Lists to train and to test on instead of the official ones, under `source_dir` or
+        lists: Lists to train and to test on instead of the official ones, under `source` or
             with a path of their own.
         short_side: To which the pictures are brought.
         workers: As for `prernn_jax.data.action.datasets.ucf101`.
 
     Returns:
-        Splits train and test, without what `prernn_jax.data.prepare --allow-missing` left out.
+        The splits train and test, without the videos that `prernn prepare --allow_missing` left
+        out.
 
     Raises:
         InputError: Something is missing or cannot be read; the message names it.
     """
     recipe = gesture_recipe(modality, flow, short_side)
-    listing = read_listing(source_dir, "depth" if modality == "depth" else "color", lists)
+    listing = read_listing(source, "depth" if modality == "depth" else "color", lists)
     splits = prepared_clips("nvgesture", listing, cache_dir, recipe, workers)
     return GestureData(listing.classes, splits, modality, MIRROR)

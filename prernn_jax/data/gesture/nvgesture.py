@@ -131,8 +131,9 @@ def _read_line(source: Path, sensor: Sensor, text: str, where: str, seen: dict[s
     video = None
     if folder is not None:
         video = find_video(folder, file) or find_video(folder / folder.name, file)
-    fault = None
+    fault, hint = None, ""
     if video is None:
         video = source / path / f"{without_ending(file)}.avi"
-        fault = f"{where} names {video}, which is not there"
-    return Listed(video, label - 1, name, start, stop, fault)
+        hint = "unpack all parts of nvGesture_v1.7z"
+        fault = f"{where} names {video}, which is not there; {hint}"
+    return Listed(video, label - 1, name, start, stop, fault, hint)

@@ -101,23 +101,26 @@ def not_too_deep(folder: Path) -> Path:
 
 
 def why_absent(folder: Path, kind: str, name: str) -> str:
-    """Says what is there in place of a video, as the end of a message; nothing if nothing is.
+    """Says what stands in the place of an absent video, as the end of a message.
 
     Args:
-        folder: That holds the class folders.
+        folder: The folder that holds the class folders.
         kind: The class.
         name: The video's file name.
+
+    Returns:
+        What is there instead; an empty text where nothing is.
     """
     stem = without_ending(name).lower()
     here = [path for path in visible(folder) if path.stem.lower() == kind.lower()]
     packed = [path.name for path in here if path.is_file()]
     if packed and not any(path.is_dir() for path in here):
-        return f"; {packed[0]} is there: unpack it"
+        return f"{packed[0]} is there: unpack it"
     for place in here:
         for path in visible(place):
             if path.stem.lower() == stem or path.name.lower() == stem:
                 what = "a folder" if path.is_dir() else "no video that is known by its ending"
-                return f"; there is {path}, {what}"
+                return f"there is {path}, {what}"
     return ""
 
 

@@ -75,7 +75,7 @@ def read_frames(
                 yield scaled(picture, size)
     except av.error.FFmpegError as error:
         raise InputError(
-            f"the video {path} cannot be decoded after {count} frames ({error}); "
+            f"the video {path} cannot be decoded after {count} frames ({error.strerror}); "
             "is it truncated, or no video?"
         ) from error
     if count == 0:

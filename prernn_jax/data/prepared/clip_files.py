@@ -142,14 +142,14 @@ class ClipFiles:
 
 
 def prepared_clips(
-    name: str, listing: Listing, data_dir: Path | None, recipe: Recipe, workers: int | None
+    name: str, listing: Listing, cache_dir: Path | None, recipe: Recipe, workers: int | None
 ) -> dict[str, ClipFiles]:
     """Prepares what is still to do of a data set, and open it.
 
     Args:
         name: Of the data set.
         listing: What its lists say.
-        data_dir: Where prepared data are kept; None: see `data_folder`.
+        cache_dir: Where prepared data are kept; None: see `data_folder`.
         recipe: How clips are prepared.
         workers: processes; None: one a core.
 
@@ -159,6 +159,6 @@ def prepared_clips(
     Raises:
         InputError: A video is missing or cannot be read, or nothing can be written.
     """
-    files = ListedFiles(name, listing, data_dir, recipe)
+    files = ListedFiles(name, listing, cache_dir, recipe)
     files.prepare(workers)
     return {part: ClipFiles(files.folder, items, recipe) for part, items in files.usable().items()}

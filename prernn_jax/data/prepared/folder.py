@@ -13,32 +13,36 @@ import multiprocessing
 import os
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
 import tensorflow_datasets as tfds
+import tyro
 from filelock import FileLock
 
 from prernn_jax.data.media.flow import one_thread
 from prernn_jax.data.prepared.lists import Listed
+from prernn_jax.data.prepared.progress import with_progress
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
 from prernn_jax.processes import end_with_the_parent, let_an_interrupt_in
+
+CacheDir = Annotated[Path | None, tyro.conf.arg(aliases=["--data_dir"])]
+"""The folder of prepared data as a flag; --data_dir is its name in version 0.1."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EIO)
 
 
-def data_folder(data_dir: Path | None = None) -> Path:
+def data_folder(cache_dir: Path | None = None) -> Path:
     """Returns where prepared data are kept.
 
     That is the folder given, else $PRERNN_DATA_DIR, else ~/.cache/prernn_jax.
     """
-    given = data_dir or os.environ.get("PRERNN_DATA_DIR") or Path.home() / ".cache" / "prernn_jax"
+    given = cache_dir or os.environ.get("PRERNN_DATA_DIR") or Path.home() / ".cache" / "prernn_jax"
     return Path(given).expanduser()
 
 
@@ -115,32 +119,6 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-T = TypeVar("T")
-
-EVERY = 5.0
-"""Seconds from one line to the next."""
-
-
-def with_progress(results: Iterable[T], total: int, what: str, before: int = 0) -> Iterator[T]:
-    """Hands results on, and print how many there are, how fast they come and the time left.
-
-    Args:
-        results: As they come.
-        total: How many there will be in the end, those of earlier included.
-        what: Is going on, for the line that is printed.
-        before: How many there were already.
-    """
-    start, shown = time.monotonic(), 0.0
-    for number, result in enumerate(results, start=1):
-        yield result
-        now = time.monotonic()
-        if now - shown > EVERY or before + number == total:
-            shown, rate = now, number / max(now - start, 1e-9)
-            left = (total - before - number) / rate / 60.0
-            text = f"{before + number} of {total} videos, {rate:.1f}/s, {left:.0f} min left"
-            print(f"{what}: {text}", file=sys.stderr, flush=True)
-
-
 Write = Callable[[Listed, Path], None]
 """Makes the prepared file of a sample; can be sent to another process."""
 
@@ -203,7 +181,8 @@ def prepare_files(
     write_json(folder / "recipe.json", facts)
     outcomes = _outcomes(folder, todo, write, workers)
     done = len(listed) - len(todo)
-    for item, fault in with_progress(outcomes, len(listed), f"preparing {folder}", done):
+    what = f"preparing {folder.parent.name}"
+    for item, fault in with_progress(outcomes, len(listed), what, before=done):
         if fault is not None:
             if faults is None:
                 raise InputError(fault)

@@ -67,7 +67,7 @@ class ListedFiles:
     Args:
         name: Of the data set.
         listing: What its lists say.
-        data_dir: Where prepared data are kept; None: see `data_folder`.
+        cache_dir: Where prepared data are kept; None: see `data_folder`.
         recipe: How videos are prepared.
         limit: Take the first so many videos of each list only, to try things out.
 
@@ -80,12 +80,12 @@ class ListedFiles:
         self,
         name: str,
         listing: Listing,
-        data_dir: Path | None,
+        cache_dir: Path | None,
         recipe: Recipe,
         limit: int | None = None,
     ) -> None:
         self.name, self.recipe = name, recipe
-        self.root = data_folder(data_dir)
+        self.root = data_folder(cache_dir)
         self.folder = self.root / name / recipe.key
         parts = {part: items[:limit] for part, items in listing.parts.items()}
         self.listing = Listing(listing.classes, parts, listing.official)

@@ -22,7 +22,8 @@ class Listed:
         name: The sample's, also the prepared file's under the data set's folder.
         start: The first frame, from 0.
         stop: The frame behind the last one; None: all frames.
-        fault: What is wrong if the video is not there; it names list and line.
+        fault: What is wrong if the video is missing; names list and line where it can.
+        hint: What to do about it; the same text for videos that are missing for one reason.
     """
 
     video: Path
@@ -31,6 +32,7 @@ class Listed:
     start: int = 0
     stop: int | None = None
     fault: str | None = None
+    hint: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,7 +12,6 @@ from prernn_jax.data.action.loader import (
     Stream,
     TrainLoader,
     eval_loader,
-    normalise,
     train_loader,
 )
 from prernn_jax.data.drawn.actions import EmbeddedConfig
@@ -162,12 +160,3 @@ def test_windows_are_rows_of_one_video(source):
     batch = next(iter(loader))
     np.testing.assert_array_equal(batch["video"], [0, 0])
     assert np.any(batch["clips"][0] != batch["clips"][1])
-
-
-def test_normalised_pictures():
-    flow = normalise(jnp.array([[[[128, 144, 112, 0]]]], jnp.uint8), "temporal")
-    np.testing.assert_array_equal(flow[0, 0, 0], [0.0, 1.0, -1.0, -8.0])
-    rgb = normalise(jnp.array([[[[0, 255, 128]]]], jnp.uint8), "spatial")
-    expected = [(0 - 0.485) / 0.229, (1 - 0.456) / 0.224, (128 / 255 - 0.406) / 0.225]
-    np.testing.assert_allclose(rgb[0, 0, 0], expected, rtol=1e-5)
-    assert flow.dtype == rgb.dtype == jnp.float32

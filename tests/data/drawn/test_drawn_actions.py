@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prernn_jax.data.action.datasets import embedded_actions, embedded_stills
+from prernn_jax.data.action.datasets import embedded_actions
 from prernn_jax.data.drawn.action_clip import draw_path, make_clip
 from prernn_jax.data.drawn.actions import (
     ACTION_CLASSES,
@@ -119,7 +119,7 @@ def test_prepared_clips_hold_the_frames_and_the_flow(folder):
 
 
 def test_stills_have_one_picture_one_stack_and_two_labels(folder):
-    data = embedded_stills(folder, SMALL)
+    data = embedded_actions(folder, SMALL, pretraining=True)
     assert data.names("spatial") == SPATIAL_CLASSES
     assert data.names("temporal") == STATIC_CLASSES
     for index in range(5):
@@ -134,10 +134,10 @@ def test_stills_have_one_picture_one_stack_and_two_labels(folder):
 def test_two_processes_at_once_prepare_the_data_once(tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
-        "from prernn_jax.data.action.datasets import embedded_stills\n"
+        "from prernn_jax.data.action.datasets import embedded_actions\n"
         "from prernn_jax.data.drawn.actions import EmbeddedConfig\n"
         "c = EmbeddedConfig(train=1, validation=1, test=1, static_train=6, static_validation=1)\n"
-        "data = embedded_stills(Path(sys.argv[1]), c)\n"
+        "data = embedded_actions(Path(sys.argv[1]), c, pretraining=True)\n"
         "assert len(data.splits['train']) == 6 and data.splits['train'][5]['label'] == 5\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
@@ -159,7 +159,7 @@ def test_remains_of_a_killed_preparation_are_swept_away(folder):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match=r"cannot be written .*PRERNN_DATA_DIR"):
-        embedded_stills(tmp_path / "file", SMALL)
+        embedded_actions(tmp_path / "file", SMALL)
 
 
 def test_the_data_folder_can_be_set_by_the_environment(monkeypatch, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from prernn_jax.data.drawn.face_drawing import Nuisance, draw_faces, spoil
 from prernn_jax.data.drawn.face_shape import CHANNELS, draw_identity, draw_motion, pose_face
 from prernn_jax.data.drawn.faces import SPLITS, EmbeddedFacesConfig, make_face
-from prernn_jax.data.face.datasets import embedded_face_stills, embedded_faces
+from prernn_jax.data.face.datasets import embedded_faces
 from prernn_jax.data.face.landmarks import GROUPS, OUTER_EYES, mirror
 from prernn_jax.data.face.loader import FaceAugmentation, face_eval_loader, face_train_loader
 from prernn_jax.data.face.records import check_record
@@ -143,7 +143,10 @@ def test_every_field_changes_the_key():
 
 
 def test_what_is_written_is_what_was_drawn(tmp_path: Path):
-    sequences, stills = embedded_faces(tmp_path, SMALL), embedded_face_stills(tmp_path, SMALL)
+    sequences, stills = (
+        embedded_faces(tmp_path, SMALL),
+        embedded_faces(tmp_path, SMALL, pretraining=True),
+    )
     assert {name: len(source) for name, source in sequences.splits.items()} == {
         "train": 4,
         "validation": 2,
@@ -208,7 +211,10 @@ def test_data_drawn_by_another_version_are_refused(tmp_path):
 
 
 def test_frames_are_counted_without_reading_them(tmp_path, monkeypatch):
-    sequences, stills = embedded_faces(tmp_path, SMALL), embedded_face_stills(tmp_path, SMALL)
+    sequences, stills = (
+        embedded_faces(tmp_path, SMALL),
+        embedded_faces(tmp_path, SMALL, pretraining=True),
+    )
     for data in (sequences, stills):
         for source in data.splits.values():
             counted = [source.frames_of(k) for k in range(len(source))]

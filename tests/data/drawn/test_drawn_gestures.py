@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prernn_jax.data.drawn.gesture_builder import embedded_gestures, embedded_poses
+from prernn_jax.data.drawn.gesture_builder import embedded_gestures
 from prernn_jax.data.drawn.gesture_clip import draw_pose, draw_progress, make_gesture
 from prernn_jax.data.drawn.gestures import (
     GESTURE_CLASSES,
@@ -108,7 +108,7 @@ def test_prepared_gestures_hold_the_frames(tmp_path):
     assert decoded.shape == (28, 48, 48)
     assert np.abs(decoded.astype(int) - clip.frames.astype(int)).mean() < 5.0
     assert len(record["flow_x"]) == 0
-    poses = embedded_poses(tmp_path, SMALL)
+    poses = embedded_gestures(tmp_path, SMALL, pretraining=True)
     assert len(poses.splits["validation"]) == 2
     assert len(poses.splits["train"][13]["frames"]) == SMALL.clip
 

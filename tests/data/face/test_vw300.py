@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from command_line import status_of
 from moved_face import moved_face, write_300vw_video, write_pts
 
 from prernn_jax.data.face.datasets import FaceData, vw300
@@ -42,7 +43,9 @@ def layout(original, tmp_path) -> Path:
 
 def run(source: Path, *more: str) -> int:
     folder = str(source.parent / "data")
-    return main(["300vw", "--source", str(source), "--data-dir", folder, "--workers", "1", *more])
+    return status_of(
+        main, ["300vw", "--source", str(source), "--cache_dir", folder, "--workers", "1", *more]
+    )
 
 
 def open_faces(source: Path, boxes: FaceBoxes | None = None) -> FaceData:
@@ -207,7 +210,7 @@ def test_faulty_videos_are_listed(layout, capsys):
     assert run(layout) == 1
     report = json.loads(next((layout.parent / "data").rglob("report.json")).read_text())
     faults = report["faults"]
-    assert "vid.avi is truncated" in faults["001"] or "cannot be decoded" in faults["001"]
+    assert "is truncated" in faults["001"] or "cannot be decoded" in faults["001"]
     assert "has no landmarks: there is no folder" in faults["540"]
     assert "000001.pts is no landmark file" in faults["203"]
     assert "there is no" in faults["114"]
@@ -227,8 +230,8 @@ def test_a_video_without_any_face_is_missing(layout):
 
 def test_real_frames(shared_data, tmp_path, capsys):
     """Two videos of 300VW as mmpose extracts them; frame 731 of 401 is badly annotated."""
-    options = ["--data-dir", str(tmp_path), "--workers", "1", "--allow-missing"]
-    assert main(["300vw", "--source", str(shared_data / "300vw"), *options]) == 0
+    options = ["--cache_dir", str(tmp_path), "--workers", "1", "--allow-missing"]
+    assert status_of(main, ["300vw", "--source", str(shared_data / "300vw"), *options]) == 0
     assert "401: 1 badly annotated frames are left out" in capsys.readouterr().out
     data = vw300(shared_data / "300vw", tmp_path)
     assert [len(data.splits[name][0]["frames"]) for name in ("train", "test")] == [2, 1]

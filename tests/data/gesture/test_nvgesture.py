@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import status_of
 from small_videos import numbered_pictures, write_video
 
 from prernn_jax.data.gesture.datasets import nvgesture
@@ -110,8 +111,8 @@ def test_real_depth_recordings_by_lists_of_the_users(shared_data, tmp_path, caps
         (tmp_path / name).write_text("\n".join(chosen))
     lists = (str(tmp_path / "train.lst"), str(tmp_path / "test.lst"))
     options = ["--modality", "depth", "--lists", *lists, "--short-side", "60", "--workers", "1"]
-    run = ["nvgesture", "--source", str(source), "--data-dir", str(tmp_path / "data"), *options]
-    assert main(run) == 0
+    run = ["nvgesture", "--source", str(source), "--cache_dir", str(tmp_path / "data"), *options]
+    assert status_of(main, run) == 0
     assert "train: 2 videos of 2 listed\n" in capsys.readouterr().out
     data = nvgesture(source, tmp_path / "data", modality="depth", lists=lists, short_side=60)
     record = data.splits["test"][1]
@@ -141,10 +142,12 @@ def test_absent_and_short_recordings_are_named(layout, capsys):
     (layout / "Video_data/class_25/subject5_r1/sk_color.avi").unlink()
     (layout / LISTS[0]).write_text(line(1, "subject3_r0", 30, 30, 1))
     folder = str(layout.parent / "data")
-    run = ["nvgesture", "--source", str(layout), "--data-dir", folder, "--workers", "1"]
-    assert main(run) == 1
+    run = ["nvgesture", "--source", str(layout), "--cache_dir", folder, "--workers", "1"]
+    assert status_of(main, run) == 1
     report = capsys.readouterr().out
-    assert re.search(r"line 1 names .*subject5_r1/sk_color\.avi, which is not there", report)
+    assert (
+        "1 video is missing: unpack all parts of nvGesture_v1.7z\n    class_25/subject5" in report
+    )
     assert "has 40 frames; 30 to 49 are asked for" in report
     assert "train: 0 videos of 1 listed, official 1050" in report
 
@@ -186,7 +189,7 @@ def test_a_file_name_that_leads_out_of_the_folder_is_refused(layout, file):
 def test_numbers_of_too_many_digits_are_one_line(layout, digits, capsys):
     (layout / LISTS[0]).write_text(line(1, "subject3_r0", 2, 2, 1).replace("color:2", "1" * digits))
     folder = str(layout.parent / "data")
-    assert main(["nvgesture", "--source", str(layout), "--data-dir", folder]) == 2
+    assert status_of(main, ["nvgesture", "--source", str(layout), "--cache_dir", folder]) == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     assert len(error) < 600

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from command_line import status_of
 
 from prernn_jax.data.action.datasets import hmdb51
 from prernn_jax.data.action.hmdb51 import read_classes, read_listing
@@ -53,8 +54,8 @@ def layout(tmp_path: Path) -> Path:
 
 def run(source: Path, *more: str) -> int:
     folder = str(source.parent / "data")
-    options = ["--data-dir", folder, "--short-side", "32", "--workers", "1"]
-    return main(["hmdb51", "--source", str(source), *options, *more])
+    options = ["--cache_dir", folder, "--short-side", "32", "--workers", "1"]
+    return status_of(main, ["hmdb51", "--source", str(source), *options, *more])
 
 
 def test_lists_know_train_test_and_unused(layout):
@@ -99,8 +100,8 @@ def test_missing_and_broken_videos_are_listed_and_may_be_left_out(layout, capsys
     (layout / "hmdb51_org" / "climb_stairs" / "stairs.avi").write_text("no video")
     assert run(layout, "--flow", "none") == 1
     shown = capsys.readouterr().out
-    assert "climb/up: " in shown
-    assert "climb_stairs/stairs: the video" in shown
+    assert "1 video is missing: unpack all of climb.rar\n    climb/up\n" in shown
+    assert "climb_stairs/stairs: cannot be decoded" in shown
     options = {"flow": "none", "short_side": 32}
     with pytest.raises(InputError, match=r"line 2 names up\.avi"):
         hmdb51(layout, layout.parent / "data", **options)
@@ -142,7 +143,7 @@ def test_options_that_make_no_sense_are_refused(layout, capsys):
     assert "--limit 0: expected 1 or more" in capsys.readouterr().err
     assert run(layout, "--modality", "depth") == 2
     assert "belong to nvgesture, not to hmdb51" in capsys.readouterr().err
-    assert main(["nvgesture", "--source", str(layout), "--split", "2"]) == 2
+    assert status_of(main, ["nvgesture", "--source", str(layout), "--split", "2"]) == 2
     assert "nvgesture has one official split" in capsys.readouterr().err
 
 
@@ -154,7 +155,8 @@ def test_the_report_counts_classes(layout):
     assert (test["prepared"], test["listed"], test["official"]) == (1, 2, 1530)
     assert test["classes"]["climb"] == {"prepared": 0, "listed": 1}
     assert test["classes"]["climb_stairs"] == {"prepared": 1, "listed": 1}
-    assert list(report["faults"]) == ["climb/up"]
+    assert report["missing"] == [{"why": "unpack all of climb.rar", "videos": ["climb/up"]}]
+    assert report["faults"] == {}
 
 
 SIDE = b"\0\5\x16\7\0\2\0\0Mac OS X        \0\0\xff\xfe\xb0"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import status_of
 from small_videos import numbered_pictures, write_video
 
 from prernn_jax.data.action.datasets import ucf101
@@ -159,7 +160,7 @@ def test_a_process_that_dies_is_explained(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_preparation_goes_on(tmp_path, number):
     source, data = make_ucf101(tmp_path / "ucf", 30, (240, 320)), tmp_path / "data"
-    options = ["ucf101", "--source", str(source), "--data-dir", str(data)]
+    options = ["ucf101", "--source", str(source), "--cache_dir", str(data)]
     command = [sys.executable, "-m", "prernn_jax.data.prepare", *options, "--workers", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
     while not list(data.rglob("[!.]*.array_record")):
@@ -172,10 +173,10 @@ def test_an_interrupted_preparation_goes_on(tmp_path, number):
     error = process.communicate(timeout=30)[1].decode()  # ends when the workers have ended
     if number == signal.SIGINT:
         assert process.returncode == 130
-        assert error.splitlines()[-1].startswith("interrupted: what is finished stays")
+        assert error.splitlines()[-1].startswith("stopped: nothing is left half-written; the same")
     before = {path: path.stat().st_mtime_ns for path in data.rglob("[!.]*.array_record")}
     assert 1 <= len(before) < 30
-    assert main([*options, "--limit", str(len(before) + 1), "--workers", "1"]) == 0
+    assert status_of(main, [*options, "--limit", str(len(before) + 1), "--workers", "1"]) == 0
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
     assert not list(data.rglob(".*.tmp*"))
 
@@ -214,8 +215,8 @@ def test_a_damaged_prepared_file_is_named(tmp_path, content):
 def test_a_full_disk_is_explained_and_leaves_no_half_file(tmp_path, small_disk, capsys):
     source = make_ucf101(tmp_path / "ucf", 3, (240, 320))
     options = ["--flow", "none", "--short-side", "240", "--workers", "1"]
-    run = ["ucf101", "--source", str(source), "--data-dir", str(small_disk), *options]
-    assert main(run) == 2
+    run = ["ucf101", "--source", str(source), "--cache_dir", str(small_disk), *options]
+    assert status_of(main, run) == 2
     assert "the disk is full" in (error := capsys.readouterr().err)
     assert "what is finished stays" in error
     assert not list(small_disk.rglob(".*.tmp*"))
@@ -226,19 +227,19 @@ def test_a_full_disk_is_explained_and_leaves_no_half_file(tmp_path, small_disk, 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
     source = make_ucf101(tmp_path / "ucf", 1)
     (tmp_path / "file").write_text("in the folder's place")
-    run = ["ucf101", "--source", str(source), "--data-dir", str(tmp_path / "file")]
-    assert main([*run, "--workers", "1"]) == 2
+    run = ["ucf101", "--source", str(source), "--cache_dir", str(tmp_path / "file")]
+    assert status_of(main, [*run, "--workers", "1"]) == 2
     assert f"ucf101 cannot be written to {tmp_path / 'file'}" in capsys.readouterr().err
 
 
 def test_a_read_only_disk_is_named_and_can_be_read(tmp_path, small_disk, capsys):
     source = make_ucf101(tmp_path / "ucf", 2)
     options = ["--flow", "none", "--short-side", "48", "--workers", "1"]
-    run = ["ucf101", "--source", str(source), "--data-dir", str(small_disk), *options]
-    assert main([*run, "--limit", "1"]) == 0
+    run = ["ucf101", "--source", str(source), "--cache_dir", str(small_disk), *options]
+    assert status_of(main, [*run, "--limit", "1"]) == 0
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     capsys.readouterr()
-    assert main(run) == 2
+    assert status_of(main, run) == 2
     assert "Read-only file system" in capsys.readouterr().err
     (source / "ucfTrainTestlist/trainlist01.txt").write_text("Noise/v_Noise_g01_c00.avi\n")
     data = ucf101(source, small_disk, flow="none", short_side=48)

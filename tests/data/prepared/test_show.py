@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+from command_line import status_of
 from moved_face import moved_face, write_300vw_video
 
 from prernn_jax.data.prepare import main as prepare
@@ -23,15 +24,15 @@ def test_a_sheet_of_real_videos(shared_data, tmp_path, capsys):
     (lists / "trainlist01.txt").write_text(f"{CLIP}\n")
     (lists / "testlist01.txt").write_text(f"{CLIP.replace('g01', 'g02')}\n")
     out = tmp_path / "sheet.png"
-    where = ["--source", str(source), "--data-dir", str(tmp_path / "data"), "--out", str(out)]
-    assert main(["ucf101", *where, "--columns", "5", "--flow", "none"]) == 0
+    where = ["--source", str(source), "--cache_dir", str(tmp_path / "data"), "--out", str(out)]
+    assert status_of(main, ["ucf101", *where, "--columns", "5", "--flow", "none"]) == 0
     assert decode_picture(out.read_bytes()).shape == (16 + 64 + 4, 5 * 85, 3)
-    assert main(["ucf101", *where, "--part", "validation", "--flow", "none"]) == 2
+    assert status_of(main, ["ucf101", *where, "--part", "validation", "--flow", "none"]) == 2
     assert "there are train, test" in capsys.readouterr().err
 
 
 def test_the_layout_must_be_given(tmp_path, capsys):
-    assert main(["hmdb51", "--out", str(tmp_path / "sheet.png")]) == 2
+    assert status_of(main, ["hmdb51", "--out", str(tmp_path / "sheet.png")]) == 2
     assert "needs --source" in capsys.readouterr().err
 
 
@@ -39,9 +40,9 @@ def test_faces_have_their_landmarks_drawn(shared_data, tmp_path):
     source, out = tmp_path / "300vw", tmp_path / "sheet.png"
     for name in ("001", "401"):
         write_300vw_video(source / name, *moved_face(shared_data / "faces", 4))
-    where = ["300vw", "--source", str(source), "--data-dir", str(tmp_path / "data")]
-    assert prepare([*where, "--allow-missing", "--workers", "1"]) == 0
-    assert main([*where, "--part", "test", "--out", str(out), "--columns", "3"]) == 0
+    where = ["300vw", "--source", str(source), "--cache_dir", str(tmp_path / "data")]
+    assert status_of(prepare, [*where, "--allow-missing", "--workers", "1"]) == 0
+    assert status_of(main, [*where, "--part", "test", "--out", str(out), "--columns", "3"]) == 0
     sheet = decode_picture(out.read_bytes())
     assert sheet.shape == (16 + 128 + 4, 3 * 128, 3)
     assert np.all(np.abs(sheet.astype(int) - GREEN) < 30, axis=-1).sum() > 100
@@ -54,6 +55,8 @@ def test_gestures_of_the_users_lists(shared_data, tmp_path):
         (tmp_path / name).write_text(line)
     lists = ["--lists", str(tmp_path / "train.lst"), str(tmp_path / "test.lst")]
     out = tmp_path / "sheet.png"
-    where = ["--source", str(source), "--data-dir", str(tmp_path / "data"), "--out", str(out)]
-    assert main(["nvgesture", *where, *lists, "--modality", "depth", "--columns", "4"]) == 0
+    where = ["--source", str(source), "--cache_dir", str(tmp_path / "data"), "--out", str(out)]
+    assert (
+        status_of(main, ["nvgesture", *where, *lists, "--modality", "depth", "--columns", "4"]) == 0
+    )
     assert decode_picture(out.read_bytes()).shape == (16 + 64 + 4, 4 * 86, 3)
