@@ -9,12 +9,17 @@ import threading
 import time
 
 
-def end_with_the_parent() -> None:
-    """Lets an interrupt end this process at once, and so the end of its parent.
+def end_with_the_parent(*, interrupted: bool = True) -> None:
+    """Ends this process as soon as its parent ends, however that happens.
 
-    For the start of a process made by `multiprocessing`, such as the initializer of a pool.
+    It is called at the start of a process made by `multiprocessing`, such as by the initializer of
+    a pool.
+
+    Args:
+        interrupted: Ctrl-C ends this process too, at once. Otherwise the parent decides: it may
+            want to save its state first.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL if interrupted else signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -9,8 +9,8 @@ import numpy as np
 from absl import flags
 
 from prernn_jax.data.records import RandomAccessSource, Record
-from prernn_jax.errors import InputError
-from prernn_jax.processes import keep_freed_memory
+from prernn_jax.errors import InputError, RunStopped
+from prernn_jax.processes import end_with_the_parent, keep_freed_memory
 
 Batch = dict[str, Any]  # arrays; of one sample, or (B, ...) of a batch
 
@@ -65,7 +65,14 @@ class TrainLoader:
     def __next__(self) -> Batch:
         if not self._running:
             self._running.append(self._iterate())
-        batch = next(self._running[0])
+        try:
+            batch = next(self._running[0])
+        except (InputError, RunStopped):
+            raise
+        except Exception as error:
+            if not self._workers:
+                raise
+            raise _worker_fault(error) from error
         if self._workers:  # what comes from a worker lies in shared memory; free that at once
             batch = {name: np.array(values) for name, values in batch.items()}
         self._next += 1
@@ -90,8 +97,26 @@ class TrainLoader:
 
 
 def _start_worker(number: int, count: int) -> None:
-    # Else every picture costs as much in page faults as in decoding.
+    # Ctrl-C goes to all processes of a terminal; a run saves a checkpoint and then ends them.
+    end_with_the_parent(interrupted=False)
+    # Without this every picture costs as much in page faults as in decoding.
     keep_freed_memory()
+
+
+def _worker_fault(error: Exception) -> RunStopped:
+    """What a person is told when a worker process is gone or its code has failed."""
+    if "terminated unexpectedly" in str(error):  # what grain says
+        return RunStopped(
+            "a process that reads the data was killed. Is there too little memory? Fewer --workers "
+            "need less. --resume goes on from the last checkpoint",
+            status=1,
+        )
+    what = (str(error).splitlines() or [""])[0][:200]
+    return RunStopped(
+        f"a process that reads the data failed ({type(error).__name__}: {what}); --workers=0 shows "
+        "where. --resume goes on from the last checkpoint",
+        status=1,
+    )
 
 
 def _stop(running: list[Any]) -> None:

@@ -1,6 +1,7 @@
 """Which square around a face a network is shown: by the landmarks, or by boxes from a file."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 
 from prernn_jax.data.face.landmarks import POINTS, bounding_box, check_landmarks, square_around
+from prernn_jax.data.prepared.lists import read_text
 from prernn_jax.data.records import Record
 from prernn_jax.errors import InputError
 
@@ -133,8 +135,8 @@ def read_boxes(path: Path) -> GivenBoxes:
     if not path.is_file():
         raise InputError(f"there is no file of face boxes {path}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError, ValueError) as error:
         raise InputError(f"{path} is no JSON: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise InputError(f"{path} is not of the form {{video: {{frame: [x0, y0, x1, y1]}}}}")
@@ -148,16 +150,20 @@ def read_boxes(path: Path) -> GivenBoxes:
 
 
 def _frame(number: str, path: Path, video: str) -> int:
-    if not number.isdecimal():
-        raise InputError(f"{path}: video {video} has the frame {number!r}; expected a number")
+    if not re.fullmatch("[0-9]{1,9}", number):
+        shown = repr(number) if len(number) < 50 else f"{number[:50]!r}..."
+        raise InputError(
+            f"{path}: video {video} has the frame {shown}; expected a number of at most 9 digits"
+        )
     return int(number)
 
 
 def _box(box: object, where: str) -> NDArray[np.float32]:
     try:
         values = np.array(box, np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         values = np.zeros(0, np.float32)
     if values.shape != (4,) or not np.isfinite(values).all() or not np.all(values[:2] < values[2:]):
-        raise InputError(f"{where}: {box!r} is no box; expected x0, y0, x1, y1")
+        shown = repr(box) if len(repr(box)) < 100 else f"{repr(box)[:100]}..."
+        raise InputError(f"{where}: {shown} is no box; expected x0, y0, x1, y1")
     return values

@@ -71,11 +71,12 @@ def read_pts(path: Path, points: int = POINTS) -> NDArray[np.float32]:
 
 def _number(word: str, where: str) -> float:
     try:
-        value = float(word)
+        value = np.nan if "_" in word else float(word)  # Python reads 1_0 as 10
     except ValueError:
         value = np.nan
     if not np.isfinite(value):
-        raise InputError(f"{where}: {word!r} is not a finite number; expected a coordinate")
+        shown = repr(word) if len(word) < 50 else f"{word[:50]!r}..."
+        raise InputError(f"{where}: {shown} is not a finite number; expected a coordinate")
     return value
 
 
@@ -124,12 +125,9 @@ def read_listing(source: Path) -> Listing:
     }
     if all(item.fault for items in parts.values() for item in items):
         known = {name for names in PARTS.values() for name in names}
-        deeper = [
-            annot.parent
-            for pattern in ("*/*/annot", "*/*/*/annot")
-            for annot in sorted(root.glob(pattern))
-            if annot.parent.name in known
-        ]
+        below = [inner for folder in visible(root) for inner in visible(folder)]
+        below += [inner for folder in below for inner in visible(folder)]
+        deeper = [path for path in below if path.name in known and (path / "annot").is_dir()]
         hint = f"; give {deeper[0].parent} as the source" if deeper else ""
         raise InputError(f"there is no video of 300VW in {root}; expected {LAYOUT}{hint}")
     return Listing((), parts, {part: len(names) for part, names in PARTS.items()})

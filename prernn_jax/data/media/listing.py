@@ -1,7 +1,8 @@
 """Which files of a folder are data: videos, numbered pictures, landmark files.
 
-Downloads are full of what is none: hidden files, and the `._name` twin that macOS puts beside every
-file on foreign disks and into archives. No listing of this package shows them.
+Downloads hold other files too: hidden ones, the `._name` twin that macOS puts beside every file on
+foreign disks, and the folder `__MACOSX` that it puts into archives. No listing of this package
+shows them.
 """
 
 import re
@@ -21,10 +22,21 @@ _LONGEST = 9  # digits of a frame's number
 
 
 def visible(folder: Path) -> list[Path]:
-    """Returns what a folder holds, sorted by name, without hidden files; nothing if it is none."""
+    """Returns what a folder holds, sorted by name, without hidden files.
+
+    Returns:
+        The paths; none where there is no such folder.
+
+    Raises:
+        InputError: The folder cannot be read.
+    """
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    return [path for path in paths if not path.name.startswith((".", "__MACOSX"))]
 
 
 def visible_below(folder: Path) -> Iterator[Path]:

@@ -33,6 +33,9 @@ from prernn_jax.processes import end_with_the_parent, let_an_interrupt_in
 CacheDir = Annotated[Path | None, tyro.conf.arg(aliases=["--data_dir"])]
 """The folder of prepared data as a flag; --data_dir is its name in version 0.1."""
 
+RECIPE = "recipe.json"
+"""Says how all files of a folder were made."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EIO)
 
@@ -129,9 +132,23 @@ def prepared_path(folder: Path, item: Listed) -> Path:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """Returns how the files of a folder were made; nothing if there is none yet."""
-    path = folder / "recipe.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    """Reads how the files of a folder were made.
+
+    Returns:
+        The facts; none where `recipe.json` is absent.
+
+    Raises:
+        InputError: `recipe.json` is damaged.
+    """
+    path = folder / RECIPE
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is damaged; delete this file and start again: it is written anew"
+        ) from error
 
 
 def refuse_to_mix(path: Path, facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -178,7 +195,7 @@ def prepare_files(
     if not todo:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "recipe.json", facts)
+    write_json(folder / RECIPE, facts)
     outcomes = _outcomes(folder, todo, write, workers)
     done = len(listed) - len(todo)
     what = f"preparing {folder.parent.name}"

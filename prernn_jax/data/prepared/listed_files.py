@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from prernn_jax.data.prepared.folder import (
+    RECIPE,
     data_folder,
     locked,
     prepare_files,
@@ -121,10 +122,10 @@ class ListedFiles:
                 name: {"why": str(entry["why"]), "stat": str(entry["stat"])}
                 for name, entry in content.items()
             }
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"{path} is damaged or of an older version; delete it and prepare with "
-                "--allow-missing again"
+                "--allow_missing again"
             ) from error
 
     def _stat(self, name: str) -> str:
@@ -177,10 +178,12 @@ class ListedFiles:
         known = read_index(self.folder)
         found = self._compare(every, known)
         if not found.todo and not found.changed:
-            if {**known, **found.known} != known:
-                with suppress(OSError):  # it only saves time
+            with suppress(OSError):  # both files only save time: nothing need be writable here
+                if {**known, **found.known} != known:
                     write_json(self.folder / INDEX, {**known, **found.known})
-            return  # also where nothing can be written
+                if every and not read_facts(self.folder):
+                    write_json(self.folder / RECIPE, self.recipe.facts)
+            return
         self.recipe.require([*found.todo, *found.changed])
         with writable(self.root, self.name):
             self.root.mkdir(parents=True, exist_ok=True)

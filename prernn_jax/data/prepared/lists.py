@@ -115,7 +115,7 @@ def read_text(path: Path) -> str:
         except UnicodeDecodeError:
             continue
     if text is None or re.search(r"[\0-\x08\x0e-\x1f]", text):
-        raise InputError(f"{path} is no text; expected a list in UTF-8, UTF-16 or Latin-1")
+        raise InputError(f"{path} is no text; expected UTF-8, UTF-16 or Latin-1")
     return text.removeprefix("\ufeff")
 
 

@@ -31,7 +31,7 @@ class RecordFile:
             raise self._damaged()
         try:
             self.facts: dict[str, Any] = dict(json.loads(self.read(count - 1)))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise self._damaged() from error
 
     def _damaged(self) -> InputError:

@@ -90,7 +90,10 @@ def compare(
             result.todo.append(item)
             continue
         made_from = known.get(item.name) or _stated(path)
-        now = _same(made_from, files_of(item)) if made_from else None
+        try:
+            now = _same(made_from, files_of(item)) if made_from else None
+        except InputError:  # preparing it again says what is wrong
+            now = None
         if now is None:
             result.changed.append(item)
         else:
@@ -126,7 +129,7 @@ def read_index(folder: Path) -> dict[str, Fingerprint]:
     """Returns what `sources.json` knows; nothing if it is absent or damaged."""
     try:
         content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(content, dict):
         return {}

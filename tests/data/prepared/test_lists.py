@@ -24,7 +24,7 @@ def test_every_encoding_is_read(tmp_path, encoding):
 )
 def test_what_is_no_text_is_refused_by_name(tmp_path, data):
     (tmp_path / "list.txt").write_bytes(data)
-    with pytest.raises(InputError, match=r"list\.txt is no text; expected a list in UTF-8"):
+    with pytest.raises(InputError, match=r"list\.txt is no text; expected UTF-8"):
         read_text(tmp_path / "list.txt")
     with pytest.raises(InputError, match=r"there is no .*absent\.txt; expected LAYOUT"):
         list(numbered_lines(tmp_path / "absent.txt", "LAYOUT"))
