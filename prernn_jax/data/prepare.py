@@ -19,7 +19,8 @@ from prernn_jax.data.gesture.datasets import SHORT_SIDE, Modality, gesture_recip
 from prernn_jax.data.prepared.clip_files import Flow, Recipe
 from prernn_jax.data.prepared.folder import CacheDir, writable
 from prernn_jax.data.prepared.listed_files import ListedFiles
-from prernn_jax.data.prepared.report import make_report, print_report
+from prernn_jax.data.prepared.report import make_report, print_lines, print_report
+from prernn_jax.data.prepared.shards import Shard, merge_shards, prepare_shard, read_shard
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
 
@@ -47,6 +48,9 @@ class Preparation:
         limit: Prepare only the first videos of each list, to try it out.
         allow_missing: Use the data set without the videos that are missing or do not decode.
         all_names: Print every class and every video that has a fault.
+        shard: i/N with i from 0 to N - 1: prepare one of N parts of the videos. All parts may run
+            at the same time on machines with one file system, such as a SLURM array.
+        merge: N: after all N shards, check that all are there, and report.
     """
 
     dataset: tyro.conf.Positional[Literal["ucf101", "hmdb51", "300vw", "nvgesture"]]
@@ -61,6 +65,8 @@ class Preparation:
     limit: int | None = None
     allow_missing: bool = False
     all_names: bool = False
+    shard: str | None = None
+    merge: int | None = None
 
 
 def open_clips(config: Preparation) -> ListedFiles:
@@ -98,12 +104,20 @@ def prepare(config: Preparation) -> bool:
     Raises:
         InputError: Folders or lists are missing or faulty, or nothing can be written.
     """
-    for name, value in (("workers", config.workers), ("limit", config.limit)):
+    for name in ("workers", "limit", "merge"):
+        value = getattr(config, name)
         if value is not None and value < 1:
             raise InputError(f"--{name} {value}: expected 1 or more")
+    if config.shard is not None and config.merge is not None:
+        raise InputError("--shard prepares a part, --merge comes after all parts: give one of them")
     clips = open_clips(config)
+    if config.shard is not None:
+        return _prepare_part(clips, config, read_shard(config.shard))
     faults: dict[str, str] = {}
-    clips.prepare(config.workers, faults)
+    if config.merge is None:
+        clips.prepare(config.workers, faults)
+    else:
+        faults = merge_shards(clips, config.merge)
     notes: dict[str, str] = {}
     if config.dataset == "300vw":
         every = [item for items in clips.usable().values() for item in items]
@@ -120,6 +134,14 @@ def prepare(config: Preparation) -> bool:
     print(f"{config.dataset}{classes}: {clips.folder}")
     print_report(found, config.all_names)
     print(f"  report: {clips.folder / 'report.json'}")
+    return not faults or config.allow_missing
+
+
+def _prepare_part(clips: ListedFiles, config: Preparation, shard: Shard) -> bool:
+    faults = prepare_shard(clips, shard, config.workers)
+    print(f"{config.dataset}, shard {shard.number}/{shard.total}: {clips.folder}")
+    print_lines([f"{name}: {why}" for name, why in faults.items()], config.all_names)
+    print(f"  after all shards: prernn prepare with --merge {shard.total}")
     return not faults or config.allow_missing
 
 

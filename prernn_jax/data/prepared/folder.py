@@ -21,7 +21,7 @@ from typing import Annotated, Any
 
 import tensorflow_datasets as tfds
 import tyro
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from prernn_jax.data.media.flow import one_thread
 from prernn_jax.data.prepared.lists import Listed
@@ -101,10 +101,38 @@ def writable(root: Path, what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Waits until no other process holds this lock file, and hold it."""
-    with FileLock(path):  # freed by the system when the process ends
+def locked(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Holds a lock file; the system frees it when the process ends.
+
+    Args:
+        path: The lock file.
+        timeout: Seconds to wait until no other process holds it; below 0: without end.
+
+    Raises:
+        InputError: The file system cannot lock files.
+        filelock.Timeout: Another process still holds it.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=timeout)
+    except NotImplementedError as error:
+        raise InputError(
+            f"the file system of {path.parent} cannot lock files; mount it with locks (Lustre: "
+            "the option flock), or give --cache_dir on another one"
+        ) from error
+    try:
         yield
+    finally:
+        lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Tells whether a process holds a lock file."""
+    try:
+        with locked(path, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 @contextlib.contextmanager
@@ -194,8 +222,9 @@ def prepare_files(
     todo = [item for item in listed if not prepared_path(folder, item).is_file()]
     if not todo:
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RECIPE, facts)
+    if read_facts(folder) != facts:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / RECIPE, facts)
     outcomes = _outcomes(folder, todo, write, workers)
     done = len(listed) - len(todo)
     what = f"preparing {folder.parent.name}"

@@ -2,14 +2,15 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from prernn_jax.data.prepared.folder import (
     RECIPE,
     data_folder,
+    is_locked,
     locked,
     prepare_files,
     prepared_path,
@@ -185,18 +186,71 @@ class ListedFiles:
                     write_json(self.folder / RECIPE, self.recipe.facts)
             return
         self.recipe.require([*found.todo, *found.changed])
+        with self.lock():
+            at_work = [path for path in self.root.glob(f"{self._lock}.shard-*") if is_locked(path)]
+            if at_work:
+                raise InputError(
+                    f"{len(at_work)} shards of {self.name} are at work (prernn prepare --shard); "
+                    "wait until they have ended"
+                )
+            self.begin(every)
+            make, facts = self.recipe.write, self.recipe.facts
+            prepare_files(self.folder, every, make, facts, workers, faults)
+            self.write_index(every)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the lock of this data set and recipe; waits until no other process has it.
+
+        Raises:
+            InputError: Nothing can be written there.
+        """
         with writable(self.root, self.name):
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = f".{self.name}-{self.recipe.key}.lock".replace("/", "-")
-            with locked(self.root / lock):
-                for remains in self.folder.rglob(".*.tmp*"):
-                    remains.unlink()
-                refuse_to_mix(self.folder, read_facts(self.folder), self.recipe.facts)
-                known = read_index(self.folder)
-                self._discard(self._compare(every, known).changed, known, len(every))
-                make, facts = self.recipe.write, self.recipe.facts
-                prepare_files(self.folder, every, make, facts, workers, faults)
-                write_json(self.folder / INDEX, {**known, **self._compare(every, known).known})
+            with locked(self.root / f"{self._lock}.lock"):
+                yield
+
+    def shard_lock(self, shard: str) -> Path:
+        """Returns the lock file of a shard."""
+        return self.root / f"{self._lock}.shard-{shard}.lock"
+
+    @property
+    def _lock(self) -> str:
+        return f".{self.name}-{self.recipe.key}".replace("/", "-")
+
+    def begin(self, items: Sequence[Listed], of_a_shard: bool = False) -> None:
+        """Makes the folder ready for preparing these videos; the lock must be held.
+
+        Remains of killed processes go, and prepared files whose source has changed.
+
+        Args:
+            items: The videos.
+            of_a_shard: Other processes may be at work on other videos of the folder.
+
+        Raises:
+            InputError: The folder holds files of another recipe.
+        """
+        refuse_to_mix(self.folder, read_facts(self.folder), self.recipe.facts)
+        own = {prepared_path(self.folder, item) for item in items}
+        for remains in self.folder.rglob(".*.tmp*"):
+            if not of_a_shard or _final_path(remains) in own:
+                remains.unlink(missing_ok=True)
+        known = read_index(self.folder)
+        self._discard(self._compare(items, known).changed, known, len(items))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if read_facts(self.folder) != self.recipe.facts:
+            write_json(self.folder / RECIPE, self.recipe.facts)
+
+    def write_index(self, items: Sequence[Listed]) -> Compared:
+        """Writes down from what these videos were prepared; the lock must be held.
+
+        Returns:
+            Which of them are prepared.
+        """
+        known = read_index(self.folder)
+        found = self._compare(items, known)
+        write_json(self.folder / INDEX, {**known, **found.known})
+        return found
 
     def _compare(self, items: Sequence[Listed], known: Mapping[str, Fingerprint]) -> Compared:
         paths = {prepared_path(self.folder, item): item for item in items}
@@ -220,3 +274,9 @@ class ListedFiles:
         write_json(self.folder / INDEX, known)  # first, so that it is never ahead of the files
         for item in changed:
             prepared_path(self.folder, item).unlink(missing_ok=True)
+
+
+def _final_path(temporary: Path) -> Path:
+    """The name that a temporary file of `files.atomic.replacing` would have got."""
+    stem = temporary.name.removeprefix(".").rpartition(".tmp")[0].rpartition(".")[0]
+    return temporary.with_name(stem + temporary.suffix)
