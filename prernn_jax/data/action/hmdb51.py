@@ -16,6 +16,7 @@ from prernn_jax.data.prepared.lists import (
     existing_folder,
     numbered_lines,
     refuse_repeats,
+    shortened,
 )
 from prernn_jax.errors import InputError
 
@@ -69,7 +70,9 @@ def read_listing(source: Path, split: int) -> Listing:
             file, *more = text.rsplit(maxsplit=1)
             number = more[0] if more else ""
             if number not in _PARTS or "/" in file or file in (".", ".."):
-                raise InputError(f"{path} line {line} is {text!r}; expected a video and 0, 1 or 2")
+                raise InputError(
+                    f"{path} line {line} is {shortened(text)!r}; expected a video and 0, 1 or 2"
+                )
             part = _PARTS[number]
             if part is None:
                 continue

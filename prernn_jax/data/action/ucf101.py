@@ -16,6 +16,7 @@ from prernn_jax.data.prepared.lists import (
     existing_folder,
     numbered_lines,
     refuse_repeats,
+    shortened,
 )
 from prernn_jax.errors import InputError
 
@@ -36,7 +37,7 @@ def read_classes(source: Path) -> tuple[str, ...]:
         number, _, name = text.replace("\t", " ").partition(" ")
         if number != str(len(names) + 1) or not name:
             raise InputError(
-                f"{path} line {line} is {text!r}; expected {len(names) + 1} and a class name"
+                f"{path} line {line} is {shortened(text)!r}; expected {len(names) + 1} and a class name"
             )
         names.append(name.strip())
     return tuple(names)
@@ -82,12 +83,14 @@ def _read_list(
         kind, _, file = name.partition("/")
         kind = kind.lower()
         if not file or "/" in file or file in (".", ".."):
-            raise InputError(f"{where} is {text!r}; expected <Class>/<video>.avi")
+            raise InputError(f"{where} is {shortened(text)!r}; expected <Class>/<video>.avi")
         if kind not in numbers:
-            raise InputError(f"{where} is {text!r}: {kind!r} is no class of classInd.txt")
+            raise InputError(
+                f"{where} is {shortened(text)!r}: {shortened(kind)!r} is no class of classInd.txt"
+            )
         if given and given.strip() != str(numbers[kind] + 1):
             raise InputError(
-                f"{where} gives {name} the class {given.strip()}, but classInd.txt says "
+                f"{where} gives {shortened(name)} the class {shortened(given.strip())}, but classInd.txt says "
                 f"{numbers[kind] + 1}"
             )
         stem = without_ending(name)

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 
 from prernn_jax.data.face.landmarks import POINTS, bounding_box, check_landmarks, square_around
-from prernn_jax.data.prepared.lists import read_text
+from prernn_jax.data.prepared.lists import read_text, shortened
 from prernn_jax.data.records import Record
 from prernn_jax.errors import InputError
 
@@ -151,9 +151,8 @@ def read_boxes(path: Path) -> GivenBoxes:
 
 def _frame(number: str, path: Path, video: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", number):
-        shown = repr(number) if len(number) < 50 else f"{number[:50]!r}..."
         raise InputError(
-            f"{path}: video {video} has the frame {shown}; expected a number of at most 9 digits"
+            f"{path}: video {shortened(video)} has the frame {shortened(number)!r}; expected a number of at most 9 digits"
         )
     return int(number)
 
@@ -164,6 +163,5 @@ def _box(box: object, where: str) -> NDArray[np.float32]:
     except (TypeError, ValueError, OverflowError):
         values = np.zeros(0, np.float32)
     if values.shape != (4,) or not np.isfinite(values).all() or not np.all(values[:2] < values[2:]):
-        shown = repr(box) if len(repr(box)) < 100 else f"{repr(box)[:100]}..."
-        raise InputError(f"{where}: {shown} is no box; expected x0, y0, x1, y1")
+        raise InputError(f"{where}: {shortened(repr(box))} is no box; expected x0, y0, x1, y1")
     return values

@@ -28,7 +28,7 @@ from prernn_jax.data.media.listing import (
     numbered_files,
     visible,
 )
-from prernn_jax.data.prepared.lists import Listed, Listing, existing_folder
+from prernn_jax.data.prepared.lists import Listed, Listing, existing_folder, shortened
 from prernn_jax.errors import InputError
 
 _FIRST_PIXEL = 1.0
@@ -75,8 +75,9 @@ def _number(word: str, where: str) -> float:
     except ValueError:
         value = np.nan
     if not np.isfinite(value):
-        shown = repr(word) if len(word) < 50 else f"{word[:50]!r}..."
-        raise InputError(f"{where}: {shown} is not a finite number; expected a coordinate")
+        raise InputError(
+            f"{where}: {shortened(word)!r} is not a finite number; expected a coordinate"
+        )
     return value
 
 

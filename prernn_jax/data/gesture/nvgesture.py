@@ -15,7 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from prernn_jax.data.media.listing import find_folder, find_video, without_ending
-from prernn_jax.data.prepared.lists import Listed, Listing, existing_folder, numbered_lines
+from prernn_jax.data.prepared.lists import (
+    Listed,
+    Listing,
+    existing_folder,
+    numbered_lines,
+    shortened,
+)
 from prernn_jax.errors import InputError
 
 LAYOUT = (
@@ -93,10 +99,6 @@ def read_listing(source: Path, sensor: Sensor, lists: tuple[str, str] | None = N
     return Listing(CLASSES, parts, official)
 
 
-def _short(text: str) -> str:
-    return repr(text) if len(text) < 200 else f"{text[:200]!r}... ({len(text)} characters)"
-
-
 def _is_number(text: str) -> bool:
     return re.fullmatch("[0-9]{1,9}", text) is not None
 
@@ -107,7 +109,7 @@ def _read_line(source: Path, sensor: Sensor, text: str, where: str, seen: dict[s
     numbers = [*range_of[1:], fields.get("label", "")]
     if "path" not in fields or len(numbers) != 3 or not all(map(_is_number, numbers)):
         raise InputError(
-            f"{where} is {_short(text)}; expected path:<folder> "
+            f"{where} is {shortened(text)!r}; expected path:<folder> "
             f"{sensor}:<file>:<start>:<end> label:<N>"
         )
     start, stop, label = (int(number) for number in numbers)
@@ -117,13 +119,15 @@ def _read_line(source: Path, sensor: Sensor, text: str, where: str, seen: dict[s
         raise InputError(f"{where}: the range {start}:{stop} of {sensor} holds no frame")
     path, file = PurePosixPath(fields["path"].replace("\\", "/")), range_of[0]
     if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", str(path)):
-        raise InputError(f"{where}: the path {path} leads out of {source}")
+        raise InputError(f"{where}: the path {shortened(str(path))} leads out of {source}")
     if not file or re.search(r"[/\\]", file) or file.startswith("."):
-        raise InputError(f"{where}: {file!r} is no name of a file in the recording's folder")
+        raise InputError(
+            f"{where}: {shortened(file)!r} is no name of a file in the recording's folder"
+        )
     name = str(PurePosixPath(*(part for part in path.parts if part != "Video_data")))
     if name.lower() in seen:
         raise InputError(
-            f"{where} lists {name} a second time; the first is {seen[name.lower()]}: a recording "
+            f"{where} lists {shortened(name)} a second time; the first is {seen[name.lower()]}: a recording "
             "must be listed once, to train on or to test on"
         )
     seen[name.lower()] = where

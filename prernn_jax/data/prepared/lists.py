@@ -119,6 +119,11 @@ def read_text(path: Path) -> str:
     return text.removeprefix("\ufeff")
 
 
+def shortened(text: str) -> str:
+    """Returns a text from a file so that a message with it stays one short line."""
+    return text if len(text) <= 150 else f"{text[:150]}... ({len(text)} characters)"
+
+
 def refuse_repeats(parts: Mapping[str, list[Listed]], where: Mapping[str, str]) -> None:
     """Checks that no video is listed twice.
 
@@ -136,10 +141,12 @@ def refuse_repeats(parts: Mapping[str, list[Listed]], where: Mapping[str, str]) 
             before = seen.setdefault(item.name.lower(), part)
             if before != part:
                 raise InputError(
-                    f"{where[part]} lists {item.name}, which {where[before]} lists too: a video "
+                    f"{where[part]} lists {shortened(item.name)}, which {where[before]} lists too: a video "
                     f"of {before} must not be in {part}; remove it from one of them"
                 )
         names = [item.name.lower() for item in items]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise InputError(f"{where[part]} lists {twice} twice; remove one of the lines")
+            raise InputError(
+                f"{where[part]} lists {shortened(twice)} twice; remove one of the lines"
+            )
