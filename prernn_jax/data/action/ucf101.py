@@ -37,7 +37,8 @@ def read_classes(source: Path) -> tuple[str, ...]:
         number, _, name = text.replace("\t", " ").partition(" ")
         if number != str(len(names) + 1) or not name:
             raise InputError(
-                f"{path} line {line} is {shortened(text)!r}; expected {len(names) + 1} and a class name"
+                f"{path} line {line} is {shortened(text)!r}; expected {len(names) + 1} and a class "
+                "name"
             )
         names.append(name.strip())
     return tuple(names)
@@ -90,8 +91,8 @@ def _read_list(
             )
         if given and given.strip() != str(numbers[kind] + 1):
             raise InputError(
-                f"{where} gives {shortened(name)} the class {shortened(given.strip())}, but classInd.txt says "
-                f"{numbers[kind] + 1}"
+                f"{where} gives {shortened(name)} the class {shortened(given.strip())}, but "
+                f"classInd.txt says {numbers[kind] + 1}"
             )
         stem = without_ending(name)
         video, fault, hint = videos.get(stem.lower()), None, ""

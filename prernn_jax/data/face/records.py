@@ -152,7 +152,8 @@ def read_boxes(path: Path) -> GivenBoxes:
 def _frame(number: str, path: Path, video: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", number):
         raise InputError(
-            f"{path}: video {shortened(video)} has the frame {shortened(number)!r}; expected a number of at most 9 digits"
+            f"{path}: video {shortened(video)} has the frame {shortened(number)!r}; expected a "
+            "number of at most 9 digits"
         )
     return int(number)
 

@@ -127,8 +127,8 @@ def _read_line(source: Path, sensor: Sensor, text: str, where: str, seen: dict[s
     name = str(PurePosixPath(*(part for part in path.parts if part != "Video_data")))
     if name.lower() in seen:
         raise InputError(
-            f"{where} lists {shortened(name)} a second time; the first is {seen[name.lower()]}: a recording "
-            "must be listed once, to train on or to test on"
+            f"{where} lists {shortened(name)} a second time; the first is {seen[name.lower()]}: a "
+            "recording must be listed once, to train on or to test on"
         )
     seen[name.lower()] = where
     folder = find_folder(source, path.parts)

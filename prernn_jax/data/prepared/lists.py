@@ -141,8 +141,8 @@ def refuse_repeats(parts: Mapping[str, list[Listed]], where: Mapping[str, str]) 
             before = seen.setdefault(item.name.lower(), part)
             if before != part:
                 raise InputError(
-                    f"{where[part]} lists {shortened(item.name)}, which {where[before]} lists too: a video "
-                    f"of {before} must not be in {part}; remove it from one of them"
+                    f"{where[part]} lists {shortened(item.name)}, which {where[before]} lists too: "
+                    f"a video of {before} must not be in {part}; remove it from one of them"
                 )
         names = [item.name.lower() for item in items]
         if len(set(names)) < len(names):
