@@ -68,7 +68,7 @@ def prepare_once(
     with _quiet():
         builder = make()
     final = Path(builder.data_path)
-    if (final / "dataset_info.json").is_file():
+    if builder.info.splits and (final / "dataset_info.json").is_file():
         return builder
     with writable(root, what):
         root.mkdir(parents=True, exist_ok=True)
