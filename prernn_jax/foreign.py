@@ -13,7 +13,8 @@ import jax
 from flax import nnx
 
 from prernn_jax.errors import InputError
-from prernn_jax.layers.recurrent import Carry, Lengths, Recurrent
+from prernn_jax.layers.lengths import Lengths
+from prernn_jax.layers.recurrent import Carry, Recurrent
 from prernn_jax.module_path import get_layer
 from prernn_jax.sequence import (
     Carries,

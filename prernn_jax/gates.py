@@ -12,7 +12,8 @@ import jax
 from flax import nnx
 
 from prernn_jax.layers.cells import get_cell
-from prernn_jax.layers.recurrent import Carry, Lengths, Recurrent, checked_lengths
+from prernn_jax.layers.lengths import Lengths
+from prernn_jax.layers.recurrent import Carry, Recurrent
 from prernn_jax.layers.unroll import pre_activations
 from prernn_jax.module_path import get_layer, set_layer
 from prernn_jax.sequence import Carries, SequenceModel
@@ -40,7 +41,6 @@ def layer_gates(
     """
     cell = get_cell(layer.cell)
     projected = layer.project(x)
-    lengths = checked_lengths(lengths, *projected.shape[:2])
     kernel = layer.recurrent_kernel[...].astype(projected.dtype)
     sums = pre_activations(cell, projected, kernel, carry, lengths)  # (B, T, G, F)
     return {name: jax.nn.sigmoid(sums[:, :, block]) for name, block in cell.gate_names}

@@ -42,7 +42,7 @@ def sequence_nll(logits: Array, labels: Array, lengths: Array) -> Array:
         InputError: The batch is empty or has no steps, or the lengths are not as described.
     """
     batch, steps, _ = logits.shape
-    lengths = check_lengths(lengths, batch, steps, least=1)
+    lengths = check_lengths(lengths, batch, steps)
     valid = valid_steps(lengths, steps)  # (B, T)
     log_p = jax.nn.log_softmax(without_padding(at_least_float32(logits), valid), axis=-1)
     taken = jnp.take_along_axis(log_p, labels[:, None, None], axis=-1)[..., 0]  # (B, T)
@@ -67,7 +67,7 @@ def landmark_loss(predicted: Array, landmarks: Array, lengths: Array) -> Array:
         InputError: The batch is empty or has no steps, or the lengths are not as described.
     """
     batch, steps = predicted.shape[:2]
-    lengths = check_lengths(lengths, batch, steps, least=1)
+    lengths = check_lengths(lengths, batch, steps)
     valid = valid_steps(lengths, steps)  # (B, T)
     away = without_padding(at_least_float32(predicted) - landmarks, valid)
     square = jnp.sum(jnp.square(away), axis=(-2, -1))  # (B, T)
@@ -92,7 +92,7 @@ def sequence_scores(logits: Array, lengths: Array) -> Array:
         InputError: The batch is empty or has no steps, or the lengths are not as described.
     """
     batch, steps, _ = logits.shape
-    lengths = check_lengths(lengths, batch, steps, least=1)
+    lengths = check_lengths(lengths, batch, steps)
     valid = valid_steps(lengths, steps)  # (B, T)
     p = jax.nn.softmax(without_padding(at_least_float32(logits), valid), axis=-1)  # (B, T, K)
     return _mean_over_steps(without_padding(p, valid), lengths)

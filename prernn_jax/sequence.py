@@ -15,8 +15,14 @@ from flax import nnx
 
 from prernn_jax.errors import InputError
 from prernn_jax.inference import Inference
-from prernn_jax.layers.lengths import valid_steps, without_padding
-from prernn_jax.layers.recurrent import Carry, Lengths, Recurrent, checked_lengths
+from prernn_jax.layers.lengths import (
+    Lengths,
+    check_lengths,
+    check_sizes,
+    valid_steps,
+    without_padding,
+)
+from prernn_jax.layers.recurrent import Carry, Recurrent
 from prernn_jax.module_path import get_layer
 from prernn_jax.preprocess import Preprocessing
 
@@ -110,11 +116,7 @@ class OverFrames(nnx.Module):
         if not fits:
             raise InputError(f"clips have shape {clips.shape}; expected ({expected})")
         batch, steps = clips.shape[:2]
-        if batch == 0 or steps == 0:
-            raise InputError(
-                f"clips have shape {clips.shape}: {batch} sequences of {steps} steps; give 1 or "
-                "more of both"
-            )
+        check_sizes(batch, steps)
         if not jnp.issubdtype(clips.dtype, jnp.floating):
             raise InputError(
                 f"clips are {clips.dtype}; a network takes prepared images in floating point: "
@@ -125,8 +127,8 @@ class OverFrames(nnx.Module):
             carry = (None,) * layers  # type: ignore[assignment]
         elif len(carry) != layers:
             raise InputError(f"the carry has {len(carry)} entries; the model has {layers} layers")
-        lengths = checked_lengths(lengths, batch, steps)
         if lengths is not None:
+            lengths = check_lengths(lengths, batch, steps)
             # A NaN in a frame of padding would reach the gradients of the trunk's kernels.
             clips = without_padding(clips, valid_steps(lengths, steps))
         return clips, carry, lengths  # type: ignore[return-value]
@@ -199,7 +201,7 @@ class SequenceModel(OverFrames):
             clips: Prepared frames (B, T, H, W, C), or short clips (B, T, L, H, W, C) for C3D.
             carry: The state to start from, as an earlier call returned it; zeros when None.
             lengths: Valid steps of each sequence (B,), 1 to T; all T when None. Later steps
-                change no state, and their outputs mean nothing. See `checked_lengths`.
+                change no state, and their outputs mean nothing. See `check_lengths`.
             dropout_key: Key of the dropout; nothing is dropped when None.
 
         Returns:

@@ -1,5 +1,6 @@
 """The lengths of padded sequences: what is accepted, and which steps exist."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,15 +10,18 @@ from jax import Array
 
 from prernn_jax.errors import InputError
 
+Lengths = Sequence[int] | np.ndarray | Array | None
+"""Valid steps of each sequence (B,); None where all are."""
 
-def check_lengths(lengths: Any, batch: int, steps: int, least: int = 0) -> Array:
+
+def check_lengths(lengths: Any, batch: int, steps: int, *, least: int = 1) -> Array:
     """Checks the lengths of the sequences in a padded batch.
 
-    The values are checked only where they are known. Inside `jax.jit` they are not: a length above
-    the number of steps then counts as that number, and one below 0 as 0.
+    The values are checked where they are known. Inside `jax.jit` they are not: a length above the
+    number of steps then counts as that number, and one below 0 as 0, which is no step at all.
 
     Args:
-        lengths: (B,) integers.
+        lengths: (B,) whole numbers: a list, a NumPy or a JAX array.
         batch: How many sequences there are, B.
         steps: To how many steps they are padded, T.
         least: The shortest length that is accepted.
@@ -26,36 +30,33 @@ def check_lengths(lengths: Any, batch: int, steps: int, least: int = 0) -> Array
         The lengths (B,) in int32, between 0 and T.
 
     Raises:
-        InputError: The batch is empty or has no steps, the shape or the type is wrong, or a known
+        InputError: The batch is empty or has no steps, there are not B whole numbers, or a known
             length is outside its range.
     """
     check_sizes(batch, steps)
-    if not hasattr(lengths, "dtype"):
-        lengths = np.asarray(lengths)
-    if lengths.shape != (batch,):
-        raise InputError(f"lengths has shape {lengths.shape}; expected ({batch},)")
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise InputError(
-            f"lengths has type {lengths.dtype}; expected integers, the number of valid steps of "
-            "each sequence"
-        )
-    if not isinstance(lengths, jax.core.Tracer):
-        known = np.asarray(lengths)
-        wrong = (known < least) | (known > steps)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise InputError(
-                f"sequence {row} has length {known[row]}; expected {least} to {steps}, the number "
-                "of steps in the batch"
-            )
-    return jnp.clip(jnp.asarray(lengths), 0, steps).astype(jnp.int32)
+    expected = f"expected {batch} whole numbers from {least} to {steps}, one for each sequence"
+    try:
+        values = lengths if isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
+    except ValueError:  # lists of unequal length
+        raise InputError(f"lengths is {lengths}; {expected}") from None
+    if values.shape != (batch,):
+        raise InputError(f"lengths has shape {values.shape}; {expected}")
+    if not jnp.issubdtype(values.dtype, jnp.integer):
+        raise InputError(f"lengths has dtype {values.dtype}; {expected}")
+    if isinstance(values, jax.core.Tracer):
+        return jnp.clip(values, 0, steps).astype(jnp.int32)
+    wrong = np.flatnonzero((values < least) | (values > steps))
+    if wrong.size:
+        row = int(wrong[0])
+        raise InputError(f"the length of sequence {row} is {values[row]}; {expected}")
+    return jnp.asarray(values, jnp.int32)
 
 
 def check_sizes(batch: int, steps: int) -> None:
     """Raises an InputError for an empty batch and for sequences without steps."""
     if batch < 1 or steps < 1:
         raise InputError(
-            f"a batch of {batch} sequences of {steps} steps; expected at least one of each"
+            f"a batch of {batch} sequences of {steps} steps; expected 1 or more of both"
         )
 
 

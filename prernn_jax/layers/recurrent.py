@@ -5,25 +5,29 @@ hidden-to-hidden map U (`recurrent_kernel`) works step by step. In a PreRNN, W i
 layer itself and U is all that is new (Yang et al., CVPR 2018).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
 from prernn_jax.cpu.dense import dense
 from prernn_jax.errors import InputError
 from prernn_jax.layers.cells import get_cell
-from prernn_jax.layers.lengths import valid_steps, without_padding
+from prernn_jax.layers.lengths import (
+    Lengths,
+    check_lengths,
+    check_sizes,
+    valid_steps,
+    without_padding,
+)
 from prernn_jax.layers.unroll import unroll
 
 Activation = Callable[[jax.Array], jax.Array]
 Carry = tuple[jax.Array, ...]
-Lengths = Sequence[int] | np.ndarray | jax.Array | None
 
 RECURRENT_SCALE = 0.3  # standard deviation of U's entries times sqrt(F): docs/decisions.md
 _kernel_init = nnx.initializers.lecun_normal()
@@ -124,7 +128,7 @@ class Recurrent(nnx.Module):
             carry: State to start from, (h,) or (h, c), each (B, F); zeros when None.
             lengths: Valid steps of each sequence (B,), 1 to T; all T when None. Later steps are
                 zero in y and change no state; what stands there reaches neither results nor
-                gradients. See `checked_lengths`.
+                gradients. See `check_lengths`.
 
         Returns:
             y (B, T, F), the hidden states after `readout`, and the last carry.
@@ -134,10 +138,9 @@ class Recurrent(nnx.Module):
                 outside 1 to T.
         """
         batch, steps = (*jax.tree.leaves(x)[0].shape, 0, 0)[:2]
-        if batch == 0 or steps == 0:
-            raise InputError(f"x has {batch} sequences of {steps} steps; give 1 or more of both")
-        lengths = checked_lengths(lengths, batch, steps)
+        check_sizes(batch, steps)
         if lengths is not None:
+            lengths = check_lengths(lengths, batch, steps)
             # Before the product: W's gradient is a product with x, and 0 times NaN is NaN.
             valid = valid_steps(lengths, steps)  # (B, T)
             x = jax.tree.map(partial(without_padding, valid=valid), x)
@@ -183,36 +186,3 @@ def from_linear(
         dtype=linear.dtype,
         rngs=rngs,
     )
-
-
-def checked_lengths(lengths: Lengths, batch: int, steps: int) -> jax.Array | None:
-    """The valid steps of each sequence as an array.
-
-    Inside `jax.jit` the values cannot be read: there a length above T means T, and one below 1
-    means that the sequence has no step at all.
-
-    Args:
-        lengths: Whole numbers from 1 to T, B of them: a list, a NumPy or a JAX array; or None.
-        batch: Number of sequences B.
-        steps: Number of steps T.
-
-    Returns:
-        (B,) int32; None where no lengths are given.
-
-    Raises:
-        InputError: Not B whole numbers, or outside `jax.jit` one that is not from 1 to T.
-    """
-    if lengths is None:
-        return None
-    expected = f"expected {batch} whole numbers from 1 to {steps}, one for each sequence"
-    try:
-        values = lengths if isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
-    except ValueError:  # lists of unequal length
-        raise InputError(f"lengths is {lengths}; {expected}") from None
-    if values.shape != (batch,):
-        raise InputError(f"lengths has shape {values.shape}; {expected}")
-    if not jnp.issubdtype(values.dtype, jnp.integer):
-        raise InputError(f"lengths has dtype {values.dtype}; {expected}")
-    if isinstance(values, np.ndarray) and not np.all((values >= 1) & (values <= steps)):
-        raise InputError(f"lengths is {values.tolist()}; {expected}")
-    return jnp.asarray(values).astype(jnp.int32)

@@ -22,6 +22,7 @@ from jax import Array, lax
 
 from prernn_jax.errors import InputError
 from prernn_jax.layers.cells import Carry, Cell
+from prernn_jax.layers.lengths import Lengths, check_lengths, check_sizes, valid_steps
 from prernn_jax.layers.scan import How, Kept, backward_scan, forward_scan
 
 
@@ -30,7 +31,7 @@ def unroll(
     projected: Array,
     recurrent_kernel: Array,
     carry: Carry | None = None,
-    lengths: Array | None = None,
+    lengths: Lengths = None,
     *,
     remat: bool = False,
 ) -> tuple[Array, Carry]:
@@ -46,8 +47,9 @@ def unroll(
             gate, or (B, T, F) where all gates share one (SIH).
         recurrent_kernel: (G, F, F), indexed [gate, output, input].
         carry: Arrays (B, F), as many as the cell has; None for zeros.
-        lengths: (B,) integers; steps at and beyond a sequence's length change neither state nor
-            gradients, whatever stands there, and y is 0 there.
+        lengths: (B,) whole numbers from 0 to T; steps at and beyond a sequence's length change
+            neither state nor gradients, whatever stands there, and y is 0 there. Inside `jax.jit`
+            a number outside that range counts as the nearest one in it.
         remat: Keep `projected` instead of the pre-activations and compute U v again in the
             backward pass: less memory with shared or bfloat16 inputs, one more product a step.
 
@@ -56,7 +58,8 @@ def unroll(
         float64 if that is the dtype of `projected`, otherwise in float32.
 
     Raises:
-        InputError: The shapes do not fit together.
+        InputError: The shapes do not fit together, there is no sequence or no step, or a length
+            is not from 0 to T.
     """
     carry, valid = _start(cell, projected, recurrent_kernel, carry, lengths)
     how = How(cell, remat, projected.dtype)
@@ -68,7 +71,7 @@ def pre_activations(
     projected: Array,
     recurrent_kernel: Array,
     carry: Carry | None = None,
-    lengths: Array | None = None,
+    lengths: Lengths = None,
 ) -> Array:
     """What the cell's sigmoids, tanh and ReLU are applied to at every step: `projected + U v`.
 
@@ -79,7 +82,8 @@ def pre_activations(
         step.
 
     Raises:
-        InputError: The shapes do not fit together.
+        InputError: The shapes do not fit together, there is no sequence or no step, or a length
+            is not from 0 to T.
     """
     carry, valid = _start(cell, projected, recurrent_kernel, carry, lengths)
     how = How(cell, remat=False, dtype=projected.dtype)
@@ -99,26 +103,23 @@ def pre_activations(
 
 
 def _start(
-    cell: Cell, projected: Array, kernel: Array, carry: Carry | None, lengths: Array | None
+    cell: Cell, projected: Array, kernel: Array, carry: Carry | None, lengths: Lengths
 ) -> tuple[Carry, Array | None]:
     """The checked carry to start from, and which steps are (T, B); None where all are."""
     state = jnp.float64 if projected.dtype == jnp.float64 else jnp.float32
-    _check(cell, projected, kernel, carry, lengths)
+    _check(cell, projected, kernel, carry)
     batch, steps, _ = projected.shape
+    check_sizes(batch, steps)
     if carry is None:
         features = kernel.shape[-1]
         carry = tuple(jnp.zeros((batch, features), state) for _ in range(cell.carry_parts))
     valid = None
     if lengths is not None:
-        valid = jnp.arange(steps, dtype=jnp.int32)[:, None] < lengths[None, :].astype(
-            jnp.int32
-        )  # (T, B)
+        valid = valid_steps(check_lengths(lengths, batch, steps, least=0), steps).T  # (T, B)
     return tuple(c.astype(state) for c in carry), valid
 
 
-def _check(
-    cell: Cell, projected: Array, kernel: Array, carry: Carry | None, lengths: Array | None
-) -> None:
+def _check(cell: Cell, projected: Array, kernel: Array, carry: Carry | None) -> None:
     if kernel.ndim != 3 or kernel.shape[0] != cell.gates or kernel.shape[1] != kernel.shape[2]:
         raise InputError(
             f"recurrent_kernel has shape {kernel.shape}; {cell.name} needs ({cell.gates}, F, F)"
@@ -133,8 +134,6 @@ def _check(
     wanted = [(projected.shape[0], features)] * cell.carry_parts
     if carry is not None and [c.shape for c in carry] != wanted:
         raise InputError(f"carry has shapes {[c.shape for c in carry]}; expected {wanted}")
-    if lengths is not None and lengths.shape != wanted[0][:1]:
-        raise InputError(f"lengths has shape {lengths.shape}; expected {wanted[0][:1]}")
 
 
 def _by_platform(scan: Callable, *arguments: Any) -> Any:

@@ -29,7 +29,8 @@ def products_with_the_hessian(value, given, along):
         return sum(jax.tree.leaves(terms))
 
     backward = jax.jit(jax.grad(slope, tuple(range(len(given)))))(*given)
-    forward = jax.jit(lambda: jax.jvp(gradient, given, along)[1])()
+    # As arguments: XLA would compute with constants while it compiles, for minutes in 3-D.
+    forward = jax.jit(lambda *both: jax.jvp(gradient, *both)[1])(given, along)
     return backward, forward
 
 
@@ -111,12 +112,15 @@ def test_unroll_within_other_transformations(wrap):
     ((2, 5, 4, 3), (1, 1, 3, 2), (2, 2), "VALID"),
     ((2, 5, 4, 3), (3, 3, 3, 2), (1, 1), "SAME"),
     ((2, 5, 4, 17), (3, 3, 17, 2), (2, 2), ((1, 1), (1, 1))),
+    ((2, 3, 4, 4, 2), (3, 3, 3, 2, 2), (1, 1, 1), "SAME"),
+    ((1, 3, 4, 4, 65), (3, 3, 3, 65, 2), (2, 1, 1), "SAME"),
+    ((2, 3, 4, 4, 2), (1, 1, 1, 2, 3), (1, 1, 1), "VALID"),
 ])  # fmt: skip
 def test_convolution(shape, window, strides, padding):
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
         given = jnp.asarray(rng.normal(size=shape)), jnp.asarray(rng.normal(size=window))
-        numbers = ("NHWC", "HWIO", "NHWC")
+        numbers = ("NHWC", "HWIO", "NHWC") if len(shape) == 4 else ("NDHWC", "DHWIO", "NDHWC")
 
         def value(conv, x, kernel):
             y = conv(x, kernel, strides, padding, dimension_numbers=numbers)

@@ -13,7 +13,7 @@ from naive_unroll import CELLS, B, F, T, gradient, naive, problem
 
 from prernn_jax.errors import InputError
 from prernn_jax.layers.cells import get_cell
-from prernn_jax.layers.unroll import unroll
+from prernn_jax.layers.unroll import pre_activations, unroll
 
 
 def assert_same(ours, theirs, **tolerance):
@@ -231,5 +231,39 @@ def test_what_does_not_fit_is_refused():
         unroll(cell, projected[..., :5], kernel)
     with pytest.raises(InputError, match="carry has shapes"):
         unroll(cell, projected, kernel, carry[:1])
-    with pytest.raises(InputError, match="lengths has shape"):
-        unroll(cell, projected, kernel, carry, jnp.array([1, 2], jnp.int32))
+
+
+@pytest.mark.parametrize("run", [unroll, pre_activations])
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([1, 2], r"lengths has shape \(2,\); expected 3 whole numbers from 0 to 5"),
+        ([[1, 2, 3]], "lengths has shape"),
+        ([1, 6, 2], "length of sequence 1 is 6; expected"),
+        ([1, 2, -1], "length of sequence 2 is -1"),
+        ([1.0, 2.0, 3.0], "lengths has dtype float"),
+        ([[1], 2, 3], "lengths is"),
+    ],
+)
+def test_lengths_that_cannot_be(run, lengths, message):
+    cell = get_cell("lstm")
+    (projected, kernel, carry), _ = problem(cell, dtype=np.float32)
+    with pytest.raises(InputError, match=message):
+        run(cell, projected, kernel, carry, lengths)
+    if message.startswith("length of"):
+        near = np.clip(lengths, 0, T)
+        step = jax.jit(functools.partial(run, cell))
+        assert_same(
+            step(projected, kernel, carry, jnp.array(lengths)),
+            step(projected, kernel, carry, jnp.array(near)),
+        )
+
+
+@pytest.mark.parametrize("run", [unroll, pre_activations])
+@pytest.mark.parametrize("shape", [(0, 5, 16), (3, 0, 16)])
+def test_no_sequences_and_no_steps_are_refused(run, shape):
+    step = functools.partial(run, get_cell("lstm"))
+    given = np.zeros(shape, np.float32), np.zeros((4, 4, 4), np.float32)
+    for form in (step, jax.jit(step)):
+        with pytest.raises(InputError, match=rf"{shape[0]} sequences of {shape[1]} steps"):
+            form(*map(jnp.asarray, given))

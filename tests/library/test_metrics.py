@@ -112,5 +112,5 @@ def test_inside_jit_lengths_are_clamped():
 def test_no_sequences_and_no_steps_are_refused_also_inside_jit():
     for shape in ((0, 3, 4), (2, 0, 4)):
         for call in (sequence_scores, jax.jit(sequence_scores)):
-            with pytest.raises(InputError, match="at least one of each"):
+            with pytest.raises(InputError, match="1 or more of both"):
                 call(jnp.zeros(shape), jnp.ones(shape[0], jnp.int32))

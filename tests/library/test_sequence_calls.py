@@ -58,9 +58,9 @@ def test_lengths_are_lists_or_arrays():
 @pytest.mark.parametrize(
     ("lengths", "message"),
     [
-        ([0, 3], r"lengths is \[0, 3\]; expected 2 whole numbers from 1 to 3"),
-        ([-1, 3], r"lengths is \[-1, 3\]"),
-        ([4, 3], r"lengths is \[4, 3\]"),
+        ([0, 3], "length of sequence 0 is 0; expected 2 whole numbers from 1 to 3"),
+        ([-1, 3], "length of sequence 0 is -1"),
+        ([3, 4], "length of sequence 1 is 4"),
         ([3], r"lengths has shape \(1,\)"),
         ([[3, 3]], r"lengths has shape \(1, 2\)"),
         (3, r"lengths has shape \(\)"),
@@ -88,7 +88,7 @@ def test_inside_jit_lengths_are_taken_as_near_as_they_can_be():
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [
-        ("ours", (0, 3, *IMAGE), "0 sequences of 3 steps; give 1 or more of both"),
+        ("ours", (0, 3, *IMAGE), "0 sequences of 3 steps; expected 1 or more of both"),
         ("foreign", (2, 0, *IMAGE), "2 sequences of 0 steps"),
         ("explicit", (0, 0, *IMAGE), "0 sequences of 0 steps"),
         ("vgg", (3, *IMAGE), r"\(3, 32, 32, 3\); expected \(B, T, H, W, 3\)"),
