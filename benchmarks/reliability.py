@@ -250,7 +250,7 @@ def trials(
         prepare_server(folder / "compiled")
         source = small_videos(folder / "ucf101")
         whole: dict[str, Whole] = {}
-        for program in programs:
+        for program in dict.fromkeys(programs):
             for place in (folder / f"{program}-first", folder / f"{program}-whole"):
                 began = time.monotonic()  # the second finds compiled programs, as all others do
                 first = Trial(program, place, source, random.Random(0))
@@ -275,7 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
-    parser.add_argument("--trials", type=int, default=4, help="of each kind")
+    parser.add_argument("--trials", type=int, default=4, help="of each kind, programs in turn")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="file to which the JSON lines are added")
     options = parser.parse_args()

@@ -1,6 +1,8 @@
 """The class scores of a run's videos: their file, and the check that runs can be fused."""
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +15,11 @@ from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import replacing
 
 Set = Literal["test", "validation"]
+_LARGEST = 2**30  # bytes of the arrays together
+_UNREADABLE = (  # what numpy and zipfile raise for damaged files
+    OSError, EOFError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError,
+    RuntimeError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,9 @@ def read_scores(run: Path, which: Set) -> Scores:
     try:
         # Opened here, for numpy leaves a damaged file open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            size = sum(entry.file_size for entry in file.zip.infolist())
+            if size > _LARGEST:
+                raise ValueError(f"unpacked it has {size} bytes")
             arrays = {name: file[name] for name in file.files}
         found = Scores(
             run,
@@ -94,7 +104,7 @@ def read_scores(run: Path, which: Set) -> Scores:
             set=which,
         )
         fault = _fault(found, str(arrays["set"]))
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         fault = f"it cannot be read ({type(error).__name__}: {error})"
     if fault:
         raise InputError(

@@ -8,6 +8,8 @@ from pathlib import Path
 from prernn_jax.data.media.listing import visible
 from prernn_jax.errors import InputError
 
+LONGEST_LINE = 1000
+"""Characters of a line of a list."""
 SOME_FRAMES = ", frames"
 """Ends a video's name where a fault is one of some frames only and the video itself is used."""
 
@@ -90,6 +92,11 @@ def numbered_lines(path: Path, layout: str) -> Iterator[tuple[int, str]]:
     if not path.is_file():
         raise InputError(f"there is no {path}; expected {layout}")
     for number, line in enumerate(re.split(r"\r\n|\r|\n", read_text(path)), start=1):
+        if len(line) > LONGEST_LINE:
+            raise InputError(
+                f"{path} line {number} has {len(line)} characters; expected at most "
+                f"{LONGEST_LINE}: {layout}"
+            )
         if line.strip():
             yield number, line.strip()
 

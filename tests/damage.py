@@ -1,0 +1,58 @@
+"""What happens to files: hypothesis strategies for damaged bytes, text and JSON values."""
+
+from hypothesis import strategies as st
+
+_PLACES = st.integers(0, 2**20)
+_PIECES = st.sampled_from(
+    [b"\xff\xff\xff\x7f", b"\0" * 8, b"\n", b"{", b"[" * 2000, b"nan", b"1e999", b"-1", b"9" * 5000]
+) | st.binary(min_size=1, max_size=9)
+_EDITS = st.one_of(
+    st.tuples(st.just("change"), _PLACES, st.integers(1, 255)),
+    st.tuples(st.just("insert"), _PLACES, _PIECES),
+    st.tuples(st.just("replace"), _PLACES, _PIECES),
+    st.tuples(st.just("remove"), _PLACES, st.integers(1, 40)),
+    st.tuples(st.just("repeat"), _PLACES, st.integers(1, 40)),
+    st.tuples(st.just("cut"), _PLACES, st.just(0)),
+)
+
+
+@st.composite
+def damaged(draw, good: bytes) -> bytes:
+    """A file's bytes after one to five edits, or other bytes altogether."""
+    if draw(st.integers(0, 19)) == 0:
+        return draw(st.binary(max_size=300))
+    data = bytearray(good)
+    for kind, place, what in draw(st.lists(_EDITS, min_size=1, max_size=5)):
+        at = place % (len(data) + 1)
+        if kind == "change" and at < len(data):
+            data[at] ^= what
+        elif kind == "insert":
+            data[at:at] = what
+        elif kind == "replace":
+            data[at : at + len(what)] = what
+        elif kind == "remove":
+            del data[at : at + what]
+        elif kind == "repeat":
+            data[at:at] = data[at : at + what]
+        elif kind == "cut":
+            del data[at:]
+    return bytes(data)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    | st.sampled_from([0, -1, 1, 10**6, 10**15, "gru", "fc7", "rgb", ["fc7"], [3, 4, 6, 3]]),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=8), inner,
+                                                                max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+def changed(good: dict) -> st.SearchStrategy[dict]:
+    """A JSON object of which one to three entries have another value, are absent or are new."""
+    names = st.sampled_from(sorted(good)) | st.text(max_size=12)
+    return st.builds(
+        lambda new, gone: {k: v for k, v in {**good, **new}.items() if k not in gone},
+        st.dictionaries(names, json_values, min_size=1, max_size=3),
+        st.sets(st.sampled_from(sorted(good)), max_size=1),
+    )
