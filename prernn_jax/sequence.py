@@ -115,8 +115,7 @@ class OverFrames(nnx.Module):
             fits = clips.ndim == 2 + len(axes) and clips.shape[-1] == channels
         if not fits:
             raise InputError(f"clips have shape {clips.shape}; expected ({expected})")
-        batch, steps = clips.shape[:2]
-        check_sizes(batch, steps)
+        check_sizes(*clips.shape[:2])
         if not jnp.issubdtype(clips.dtype, jnp.floating):
             raise InputError(
                 f"clips are {clips.dtype}; a network takes prepared images in floating point: "
@@ -128,9 +127,9 @@ class OverFrames(nnx.Module):
         elif len(carry) != layers:
             raise InputError(f"the carry has {len(carry)} entries; the model has {layers} layers")
         if lengths is not None:
-            lengths = check_lengths(lengths, batch, steps)
+            lengths = check_lengths(lengths, *clips.shape[:2])
             # A NaN in a frame of padding would reach the gradients of the trunk's kernels.
-            clips = without_padding(clips, valid_steps(lengths, steps))
+            clips = without_padding(clips, valid_steps(lengths, clips.shape[1]))
         return clips, carry, lengths  # type: ignore[return-value]
 
 
