@@ -43,6 +43,13 @@ def resnet50(**arguments):
     return alive(torch_networks.build_resnet(**{**TINY_RESNET, **arguments}))
 
 
+def for_raw_colours(network, variance=3300.0):
+    """Changes a ResNet's first batch-norm to what it stores of colours from 0 to 255."""
+    network.bn1.running_var.mul_(variance)
+    network.bn1.running_mean.mul_(variance**0.5)
+    return network
+
+
 def arrays_of(network):
     """The state dict as numpy arrays, without PyTorch's counters."""
     state = network.state_dict()
@@ -137,8 +144,11 @@ def caffe_c3d(network, suffix="-1"):
     return layers
 
 
-def caffe_resnet50(network, factor=0.5):
-    """Layers of KaimingHe's ResNet-50, statistics multiplied by `factor`, which stands beside."""
+def caffe_resnet50(network, factor=0.5, sizes=(3, 4, 6, 3)):
+    """Layers of KaimingHe's ResNets, statistics multiplied by `factor`, which stands beside.
+
+    His stages are a, b, c where they are short, and a, b1, b2 where one of them is long.
+    """
     state, layers = arrays_of(network), {}
 
     def norm(source, name):
@@ -148,9 +158,10 @@ def caffe_resnet50(network, factor=0.5):
 
     layers["conv1"] = ("Convolution", [state["conv1.weight"], state["conv1.bias"]])
     norm("bn1", "_conv1")
-    for stage, blocks in enumerate((3, 4, 6, 3), start=1):
+    for stage, blocks in enumerate(sizes, start=1):
         for block in range(blocks):
-            base, name = f"layer{stage}.{block}", f"{stage + 1}{'abcdef'[block]}_branch"
+            letter = "abcdef"[block] if blocks < 7 else f"b{block}" if block else "a"
+            base, name = f"layer{stage}.{block}", f"{stage + 1}{letter}_branch"
             for part in (1, 2, 3):
                 branch = f"{name}2{'abc'[part - 1]}"
                 layers[f"res{branch}"] = ("Convolution", [state[f"{base}.conv{part}.weight"]])

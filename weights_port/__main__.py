@@ -1,14 +1,13 @@
 """Weights of other frameworks and back: `prernn port` (or `python -m weights_port`)."""
 
 import dataclasses
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from prernn_jax.errors import InputError
+from prernn_jax.command import parse, run_command
 from prernn_jax.files import backbones
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
@@ -21,9 +20,11 @@ class Inspect:
 
     Attributes:
         file: The file.
+        member: The file to read inside an archive that holds several.
     """
 
     file: tyro.conf.Positional[Path]
+    member: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Convert:
             several do.
         table: A table of your own, .toml, in place of --layout; see docs/weights.md.
         prefix: What stands before the network's keys, where the file holds more than one.
+        member: The file to read inside an archive that holds several.
         place: The convolution of a ResNet's block that has the stride.
         pool: Padding of the pooling: on both sides (in VGG and C3D: as PyTorch does it), or at the
             end (Caffe).
@@ -59,6 +61,7 @@ class Convert:
     layout: str = "auto"
     table: Path | None = None
     prefix: str | None = None
+    member: str | None = None
     place: Literal["first", "second"] | None = None
     pool: Literal["both", "end"] | None = None
     channels: Literal["rgb", "bgr"] | None = None
@@ -77,12 +80,15 @@ class Verify:
     Attributes:
         file: What `convert` wrote.
         against: The original.
+        member: The file to read inside an archive that holds several; by default the one that
+            `convert` read.
         image: A picture for the real input; otherwise the one that comes with matplotlib.
         arrays_only: Only compare the arrays, do not run the networks.
     """
 
     file: tyro.conf.Positional[Path]
     against: Path
+    member: str | None = None
     image: Path | None = None
     arrays_only: Flag = False
 
@@ -126,7 +132,7 @@ def inspect(options: Inspect) -> int:
     from weights_port.formats.open import open_source
     from weights_port.report import print_source
 
-    print_source(open_source(options.file))
+    print_source(open_source(options.file, member=options.member))
     return 0
 
 
@@ -151,6 +157,7 @@ def convert(options: Convert) -> int:
             std=options.input_std,
         ),
         table=options.table,
+        member=options.member,
         mean=options.mean,
         overwrite=options.overwrite,
         allow_nonfinite=options.allow_nonfinite,
@@ -164,7 +171,7 @@ def verify(options: Verify) -> int:
     """Runs the command `verify`; 1 where the two files do not agree."""
     from weights_port.verify import layer_reports, print_verdict, verify_arrays
 
-    verdict, source = verify_arrays(options.file, options.against)
+    verdict, source = verify_arrays(options.file, options.against, options.member)
     print_verdict(verdict)
     if verdict.faults:
         return 1
@@ -209,20 +216,27 @@ _RUN: dict[type, Callable[..., int]] = {
 }  # fmt: skip
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line and runs the command; returns the status to exit with."""
-    options = tyro.cli(_Command, args=arguments, prog="prernn port", description=__doc__)
-    try:
-        return _RUN[type(options)](options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def main(argv: Sequence[str]) -> int:
+    """Runs a sub-command.
+
+    Args:
+        argv: The arguments.
+
+    Returns:
+        The status to exit with.
+
+    Raises:
+        InputError: A file or a flag cannot be used.
+    """
+    kind: Any = _Command  # tyro takes a union too
+    options = parse(kind, argv, program="prernn port", description=str(__doc__))
+    return _RUN[type(options)](options)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The commands `prernn port` and `prernn-port`; returns the status to exit with."""
-    return run(arguments)
+def program() -> None:
+    """The command `prernn-port`, an alias of `prernn port`."""
+    run_command(main)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

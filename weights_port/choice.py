@@ -1,8 +1,8 @@
-"""Which table a file is read by, what stands before its keys, and what speaks for that table."""
+"""Which tables fit a file, what stands before its keys, and what the user says of its weights."""
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -67,7 +67,10 @@ class Choice:
 
 
 def fitting(source: Source, architecture: Architecture, wishes: Wishes) -> list[Choice]:
-    """The tables that fit a file best; several only where they fit equally.
+    """The tables that fit a file best and agree with what the user says of the weights.
+
+    Returns:
+        Several only where they fit equally. Where none agrees, those that fit best.
 
     Raises:
         InputError: There is no such layout, or the file holds the network more than once.
@@ -85,7 +88,7 @@ def fitting(source: Source, architecture: Architecture, wishes: Wishes) -> list[
             f"{source.path} holds the network more than once, under {', '.join(prefixes)}; say "
             f"which with --prefix: --prefix {prefixes[0] or prefixes[1]}"
         )
-    return tied
+    return [choice for choice in tied if _agrees(choice, architecture, wishes)] or tied
 
 
 def _layouts(source: Source, architecture: Architecture, wishes: Wishes) -> Sequence[Layout]:
@@ -140,70 +143,6 @@ def _choices(
     ]
 
 
-def decide(
-    source: Source,
-    architecture: Architecture,
-    tied: list[Choice],
-    wishes: Wishes,
-    digest: Callable[[], str],
-) -> Choice:
-    """The one of equally good tables that the user's words or the file's evidence name.
-
-    Args:
-        source: The file.
-        architecture: The network.
-        tied: The tables.
-        wishes: What the user says.
-        digest: Gives the file's SHA-256.
-
-    Raises:
-        InputError: Nothing names one of them, or the evidence contradicts itself.
-    """
-    tied = [choice for choice in tied if _agrees(choice.layout, architecture, wishes)] or tied
-    if len(tied) == 1:
-        return tied[0]
-    evidence = {choice.layout.name: _evidence(source, choice.layout, digest) for choice in tied}
-    named = [choice for choice in tied if evidence[choice.layout.name]]
-    if len(named) == 1:
-        reason = "; ".join(evidence[named[0].layout.name])
-        note = f"layout {named[0].layout.name}, as {reason}; {_rivals(tied, named[0])}"
-        return dataclasses.replace(named[0], notes=(note,))
-    assumed = [choice for choice in tied if choice.layout.assumed]
-    if not named and len(assumed) == 1:
-        note = f"the keys are those of the layout {assumed[0].layout.name}, which was taken; "
-        return dataclasses.replace(assumed[0], notes=(note + _rivals(tied, assumed[0]),))
-    lines = [
-        f"  --layout {choice.layout.name}: {meaning(choice.layout, architecture)}"
-        + "".join(f"; {reason}" for reason in evidence[choice.layout.name])
-        for choice in tied
-    ]
-    flags = "--channels, --range, --input-mean and --input-std"
-    if architecture.backbone == "resnet":
-        flags = f"--place, --pool, {flags}"
-    raise InputError(
-        f"{source.path} fits these layouts of {architecture.name} equally, and nothing in the file "
-        "says which one its weights were trained with; a wrong one gives other numbers without a "
-        "word. Give the right one:\n" + "\n".join(lines) + f"\n  ({flags} say single points)"
-    )
-
-
-def _rivals(tied: list[Choice], chosen: Choice) -> str:
-    names = [f"--layout {choice.layout.name}" for choice in tied if choice is not chosen]
-    return f"give {' or '.join(names)} if the weights are those"
-
-
-def _evidence(source: Source, layout: Layout, digest: Callable[[], str]) -> list[str]:
-    """What in a file speaks for a layout."""
-    reasons = [
-        reason
-        for pattern, reason in layout.signs.items()
-        if any(re.fullmatch(pattern, key) for key in source.arrays)
-    ]
-    if layout.digests and digest().startswith(layout.digests):
-        reasons.append("its SHA-256 is that of a published file")
-    return reasons
-
-
 def facts(layout: Layout, architecture: Architecture) -> dict[str, Any]:
     """What a layout says on the points that a user can say too."""
     caffe = layout.variant == "caffe"
@@ -220,8 +159,8 @@ def facts(layout: Layout, architecture: Architecture) -> dict[str, Any]:
     return found
 
 
-def _agrees(layout: Layout, architecture: Architecture, wishes: Wishes) -> bool:
-    said = facts(layout, architecture)
+def _agrees(choice: Choice, architecture: Architecture, wishes: Wishes) -> bool:
+    said = facts(choice.layout, architecture)
     return all(getattr(wishes, name) in (None, value) for name, value in said.items())
 
 
@@ -272,7 +211,7 @@ def wished_input(wishes: Wishes, preprocessing: Preprocessing) -> Preprocessing:
         if wishes.mean is None:
             raise InputError(
                 f"--range {wishes.scale}: the layout's mean is on the range {old}; give "
-                "--input-mean (and --input-std) on the new one"
+                "--input_mean (and --input_std) on the new one"
             )
         change = {"scale": 1 / 255 if wishes.scale == 1 else 1.0, "std": (1.0,)}
     if wishes.channels is not None and wishes.channels != preprocessing.channels:

@@ -6,7 +6,7 @@ import importlib.metadata
 import itertools
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,17 +18,20 @@ from prernn_jax.files import backbones, safetensors
 from prernn_jax.files.safetensors import Outgoing
 from prernn_jax.preprocess import Preprocessing
 from weights_port import mapping
-from weights_port.choice import Choice, Wishes, apply_wishes, decide, fitting, wished_input
+from weights_port.choice import Choice, Wishes, apply_wishes, fitting, wished_input
+from weights_port.evidence import Witnesses, decide
 from weights_port.formats.mean_volume import read_mean_volume, with_volume
 from weights_port.formats.open import open_source
 from weights_port.formats.source import Source, nonfinite, sha256
-from weights_port.mapping import Assignment, Layout, Move
+from weights_port.input_range import measure
+from weights_port.mapping import Assignment, Layout
 from weights_port.networks import ARCHITECTURES, check_depth
+from weights_port.outgoing import transformed
 from weights_port.rules import read_table
 from weights_port.structure import by_structure
 from weights_port.suspects import looks_like
 from weights_port.tables.architecture import Architecture, scaled
-from weights_port.transforms import TRANSFORMS, Context, partner_key
+from weights_port.transforms import TRANSFORMS
 
 _FLAT_VAR = 1 - 1e-5  # with epsilon it is one: the batch-norm only scales and shifts
 
@@ -68,6 +71,7 @@ def convert(
     *,
     wishes: Wishes = Wishes(),  # noqa: B008 (frozen)
     table: Path | None = None,
+    member: str | None = None,
     mean: Path | None = None,
     overwrite: bool = False,
     allow_nonfinite: bool = False,
@@ -80,6 +84,7 @@ def convert(
         out: The safetensors file to write.
         wishes: What the user says of the weights.
         table: A table of the user's own, TOML; see rules.py.
+        member: The file to read, where `path` is an archive with several.
         mean: C3D's mean volume, `.binaryproto` or `.npy`.
         overwrite: Replace `out`.
         allow_nonfinite: Accept NaN and infinity among the weights.
@@ -99,13 +104,13 @@ def convert(
             own = read_table(table, architecture)
             architecture = dataclasses.replace(architecture, layouts=(own,))
             wishes = dataclasses.replace(wishes, layout=own.name)
-        source = open_source(path)
+        source = open_source(path, member=member)
         plan = make_plan(source, architecture, wishes, digest.result)
         used = {move.source: source.arrays[move.source] for move in plan.assignment.moves}
         if not allow_nonfinite and (bad := nonfinite(used)):
             raise InputError(
                 f"{path}: NaN or infinity in {', '.join(bad[:8])}; the file is damaged, or the "
-                "training had diverged. Give --allow-nonfinite to convert it all the same"
+                "training had diverged. Give --allow_nonfinite to convert it all the same"
             )
         arrays: dict[str, np.ndarray | Outgoing] = dict(plan.outgoing)
         if mean is not None:
@@ -122,6 +127,7 @@ def convert(
             "source_format": source.format,
             "fresh": json.dumps(plan.fresh),
             "source_family": source.family,
+            "source_member": source.member,
             "prefix": plan.prefix,
             "sources": json.dumps({m.target: m.source for m in plan.assignment.moves}),
             "transforms": json.dumps({m.target: m.transform for m in plan.assignment.moves}),
@@ -166,7 +172,11 @@ def make_plan(
     choice, reason = tied[0], ""
     plan = _plan(source, architecture, choice, wishes)
     if not plan.assignment.faults:
-        choice = decide(source, architecture, tied, wishes, digest)
+        tried = plan
+        witnesses = Witnesses(
+            digest, lambda: measure(tried.outgoing, tried.metadata, architecture.first)
+        )
+        choice = decide(source, architecture, tied, witnesses)
     elif wishes.layout == "auto":
         _check_siblings(source, architecture, wishes)
         found, reason = by_structure(source, architecture, wishes)
@@ -227,7 +237,7 @@ def _plan(source: Source, architecture: Architecture, choice: Choice, wishes: Wi
     }
     wanted = backbones.flat_shapes(backbones.build(metadata, where=str(source.path)))
     channels = architecture.channels * arguments["width"]
-    outgoing = _outgoing(source, assignment, wanted, channels)
+    outgoing = transformed(source, assignment, wanted, channels)
     fresh = mapping.check_complete(assignment, wanted, table)
     for target in fresh:
         value = {"var": _FLAT_VAR, "scale": 1.0}.get(target.rpartition(".")[2], 0.0)
@@ -241,44 +251,6 @@ def _plan(source: Source, architecture: Architecture, choice: Choice, wishes: Wi
     return Plan(
         architecture, table, assignment, outgoing, fresh, choice.prefix, metadata, preprocessing
     )
-
-
-def context_of(source: Source, move: Move, channels: int) -> Context:
-    """What the transform of one array needs to know."""
-    keys = move.partners or (partner_key(move.transform, move.source),)
-    found = (source.arrays.get(key) for key in keys if key is not None)
-    return Context(channels, tuple(array for array in found if array is not None))
-
-
-def _outgoing(
-    source: Source,
-    assignment: Assignment,
-    wanted: Mapping[str, tuple[int, ...]],
-    channels: int,
-) -> dict[str, Outgoing]:
-    """The transformed arrays; what does not fit becomes a fault."""
-    result: dict[str, Outgoing] = {}
-    for move in assignment.moves:
-        array = source.arrays[move.source]
-        if move.target not in wanted:
-            assignment.faults.append(f"+ {move.source}: the network has no {move.target}")
-            continue
-        if array.dtype.kind not in "fV":
-            assignment.faults.append(f"! {move.source}: {array.dtype}, expected floating point")
-            continue
-        try:
-            context = context_of(source, move, channels)
-            new = TRANSFORMS[move.transform].apply(array, context)
-        except ValueError as error:
-            assignment.faults.append(f"! {move.source}: {error}, for {move.target}")
-            continue
-        if new.shape != wanted[move.target]:
-            assignment.faults.append(
-                f"! {move.source} {array.shape}: gives {new.shape}, {move.target} is "
-                f"{wanted[move.target]}"
-            )
-        result[move.target] = new
-    return result
 
 
 def _hint(source: Source, architecture: Architecture, choice: Choice, reason: str) -> str:

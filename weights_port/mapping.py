@@ -33,9 +33,8 @@ class Layout:
         fresh: Pattern of targets that may be absent from the file; they start at zero.
         note: Said when the layout is used.
         arguments: Arguments of the network besides the variant that the layout decides.
-        signs: Pattern of a key -> why that key speaks for this layout, where several fit.
-        digests: First digits of the SHA-256 of published files.
-        assumed: Taken, with a note, where several layouts fit and nothing speaks for any.
+        digests: First digits of the SHA-256 of published files; they decide where several layouts
+            fit.
         expects: Parameters by which it is told from siblings whose tables know its keys too.
         needs: Pattern that some key must match; "" needs none.
         outside: Rows for whole keys that do not stand under the prefix.
@@ -50,9 +49,7 @@ class Layout:
     fresh: str = "(?!)"
     note: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    signs: Mapping[str, str] = field(default_factory=dict)
     digests: tuple[str, ...] = ()
-    assumed: bool = False
     expects: frozenset[str] = frozenset()
     needs: str = ""
     outside: Rows = field(default_factory=dict)

@@ -14,9 +14,10 @@ from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import flat_parameters
 from prernn_jax.module_path import get_layer, set_layer
 from weights_port import reference
-from weights_port.convert import context_of
 from weights_port.formats.source import Source
+from weights_port.input_range import photograph
 from weights_port.mapping import Move
+from weights_port.outgoing import context_of
 from weights_port.report import Row
 from weights_port.transforms import TRANSFORMS, Context
 
@@ -119,11 +120,10 @@ def example_inputs(
 
 
 def _photo(path: Path | None) -> np.ndarray:
-    import cv2
-    import matplotlib
-
     if path is None:
-        path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+        return photograph()
+    import cv2
+
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
         raise InputError(f"cannot read the image {path}; give a JPEG or PNG file")

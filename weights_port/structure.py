@@ -55,7 +55,7 @@ def by_structure(
     if source.family == "caffe" and wishes.channels is None:
         notes.append(
             "the input is taken to be Caffe's usual one, BGR from 0 to 255 less the mean colour; "
-            "say otherwise with --channels, --range and --input-mean"
+            "say otherwise with --channels, --range and --input_mean"
         )
     skipped = {key: "a counter of PyTorch's training" for key in source.arrays if _counter(key)}
     for move in moves:

@@ -10,11 +10,11 @@ import numpy as np
 
 from prernn_jax.errors import InputError
 from prernn_jax.files import backbones
-from weights_port.convert import context_of
 from weights_port.formats.open import open_source
 from weights_port.formats.source import Source, sha256
 from weights_port.mapping import Move
 from weights_port.networks import ARCHITECTURES
+from weights_port.outgoing import context_of
 from weights_port.transforms import AGAIN, TRANSFORMS
 
 
@@ -33,12 +33,14 @@ class Verdict:
     notes: list[str] = field(default_factory=list)
 
 
-def verify_arrays(path: Path, against: Path) -> tuple[Verdict, Source]:
+def verify_arrays(path: Path, against: Path, member: str | None = None) -> tuple[Verdict, Source]:
     """Compares every array of a converted file with the original, read anew.
 
     Args:
         path: A file that `convert` wrote.
         against: The original.
+        member: The file to read, where `against` is an archive with several; by default the one
+            that the conversion read.
 
     Returns:
         The verdict, and the original as read.
@@ -48,14 +50,17 @@ def verify_arrays(path: Path, against: Path) -> tuple[Verdict, Source]:
     """
     ours, metadata = backbones.read_parameters(path)
     moves = recorded_moves(path, metadata)
-    source = open_source(against)
+    same = against.is_file() and sha256(against) == metadata.get("source_sha256")
+    if same and member is None:
+        member = metadata.get("source_member") or None
+    source = open_source(against, member=member)
     if source.family != metadata.get("source_family"):
         raise InputError(
             f"{against} is {source.format}; {path} was made from a file of the kind "
             f"{metadata.get('source_format')}"
         )
     verdict = Verdict()
-    if sha256(against) != metadata.get("source_sha256"):
+    if not same:
         verdict.notes.append(
             f"{against.name} is not the file it was made from "
             f"({metadata.get('source_file')}): the SHA-256 differs"

@@ -135,46 +135,6 @@ def test_an_order_that_fits_no_network_is_refused(tmp_path):
         convert(tmp_path / "x.pth", "vgg16", tmp_path / "out")
 
 
-def _without_counters(network):
-    return {k: v for k, v in network.state_dict().items() if "num_batches" not in k}
-
-
-def test_layouts_that_fit_equally_are_asked_for(tmp_path):
-    """mmdetection's backbones: torchvision's keys, Caffe's stride, no conv1.bias."""
-    network = files.resnet50(variant="caffe", pool="both", stem_bias=False)
-    torch.save(_without_counters(network), tmp_path / "x.pth")
-    with pytest.raises(InputError, match="--layout torchvision: RGB") as caught:
-        convert(tmp_path / "x.pth", "resnet50", tmp_path / "out")
-    assert "--layout caffe-in-torch: BGR" in str(caught.value)
-    assert "stride in the first convolution" in str(caught.value)
-    convert(tmp_path / "x.pth", "resnet50", tmp_path / "out", wishes=Wishes("caffe-in-torch"))
-    x = np.random.default_rng(0).normal(size=(1, 63, 63, 3)).astype(np.float32)
-    with torch.no_grad():
-        wanted = network(torch.from_numpy(x.transpose(0, 3, 1, 2))).numpy()
-    found = np.asarray(load_pretrained(tmp_path / "out")(x))
-    assert np.linalg.norm(found - wanted) < 1e-5 * np.linalg.norm(wanted)
-    # A single point said by the user decides too, and may differ from every layout.
-    wishes = Wishes(place="first")
-    _, plan = convert(
-        tmp_path / "x.pth", "resnet50", tmp_path / "out", wishes=wishes, overwrite=True
-    )
-    assert plan.layout.name == "caffe-in-torch"
-    wishes = Wishes("caffe-in-torch", pool="end", channels="rgb")
-    convert(tmp_path / "x.pth", "resnet50", tmp_path / "out", wishes=wishes, overwrite=True)
-    model = load_pretrained(tmp_path / "out")
-    assert model.padding == (0, 1)
-    assert (model.preprocess.channels, model.preprocess.mean[0]) == ("rgb", 123.68)
-
-
-def test_evidence_is_named(tmp_path):
-    torch.save(files.resnet50().state_dict(), tmp_path / "x.pth")
-    _, plan = convert(tmp_path / "x.pth", "resnet50", tmp_path / "out")
-    assert any("batch-norm counters" in note and "caffe-in-torch" in note for note in plan.notes)
-    torch.save(files.vgg16().state_dict(), tmp_path / "y.pth")
-    _, plan = convert(tmp_path / "y.pth", "vgg16", tmp_path / "out2")
-    assert any("--layout caffe-in-torch if" in note for note in plan.notes)
-
-
 TABLE = """
 input = "torchvision"
 [names.n]

@@ -1,11 +1,13 @@
 """A checkpoint inside a `.tar`, `.tar.gz` or `.zip`, read without unpacking the archive.
 
-Only the one member that looks like weights is copied, to a temporary file whose name is ours: the
-names in the archive are never used as paths. The file is removed at once, and stays mapped.
+Only one member is copied, the one that looks like weights or that the user names. It goes to a
+temporary file whose name is ours: the names in the archive are never used as paths. The file is
+removed at once, and stays mapped.
 """
 
 import io
 import re
+import shlex
 import tarfile
 import tempfile
 import zipfile
@@ -33,19 +35,23 @@ _FAULTS = (
 )  # fmt: skip
 
 
-def read_archive(path: Path, read: Callable[[Path], Source], *, zipped: bool) -> Source:
-    """Reads the one file of weights in an archive.
+def read_archive(
+    path: Path, read: Callable[[Path], Source], *, zipped: bool, member: str | None = None
+) -> Source:
+    """Reads one file of weights in an archive.
 
     Args:
         path: The archive.
         read: Reads a file of weights.
         zipped: Whether it is a zip file; otherwise a tar, packed or not.
+        member: The file's name in the archive; needed where several may be weights.
 
     Raises:
-        InputError: The archive is damaged, or it holds no file of weights, or several.
+        InputError: The archive is damaged, it does not hold the file, it holds no file of weights,
+            or it holds several and none was named.
     """
     try:
-        member = _chosen(path, zipped)
+        member = _chosen(path, zipped, member)
         with tempfile.TemporaryDirectory(prefix="prernn-port-") as folder:
             inner = Path(folder) / "member"
             with open(inner, "wb") as out:
@@ -67,6 +73,7 @@ def read_archive(path: Path, read: Callable[[Path], Source], *, zipped: bool) ->
     source.path = path
     source.format += f", in {'a zip file' if zipped else 'a tar file'}"
     source.notes.insert(0, f"read from {member} in the archive")
+    source.member = member
     return source
 
 
@@ -77,8 +84,8 @@ def _read(path: Path, member: str, inner: Path, read: Callable[[Path], Source]) 
         raise InputError(str(error).replace(str(inner), f"{path}, member {member},")) from error
 
 
-def _chosen(path: Path, zipped: bool) -> str:
-    """The name of the one member that looks like weights."""
+def _chosen(path: Path, zipped: bool, member: str | None) -> str:
+    """The name of the member that the user names, or of the one that looks like weights."""
     able: list[str] = []
     others: list[str] = []
     for name, opened in _members(path, zipped):
@@ -89,16 +96,21 @@ def _chosen(path: Path, zipped: bool) -> str:
         start = opened().read(8)
         weights = _WEIGHTS.fullmatch(name) or start.startswith(_MAGIC)
         (able if weights and start else others).append(name)
+    if member is not None:
+        if member not in able + others:
+            raise InputError(
+                f"{path} holds no file {member!r}; --member takes one of: {_some(able + others)}"
+            )
+        return member
     if not able:
         raise InputError(
             f"{path} is an archive without a file of weights ({_some(others)}); expected one with "
             "a .pth, .caffemodel, .onnx, .h5 or the like in it"
         )
     if len(able) > 1:
-        unpack = "unzip ARCHIVE MEMBER" if zipped else "tar -xf ARCHIVE MEMBER"
         raise InputError(
-            f"{path} holds several files that may be weights: {_some(able)}. Unpack the one you "
-            f"want ({unpack}) and give that"
+            f"{path} holds several files that may be weights: {_some(able)}. Say which one you "
+            f"want: --member {shlex.quote(able[0])}"
         )
     return able[0]
 

@@ -21,17 +21,26 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TAR, _OLD_TORCH_TAR = b"ustar", (b"sys_info", b"pickle", b"tensors", b"storages")
 
 
-def open_source(path: Path, *, inside: bool = False) -> Source:
+def open_source(path: Path, *, member: str | None = None, inside: bool = False) -> Source:
     """Reads a file of weights of any known format.
 
     Args:
         path: The file.
+        member: The file to read in an archive; None takes the only one that may be weights.
         inside: Whether it comes out of an archive, in which no further archive is opened.
 
     Raises:
         InputError: There is no such file, or it is empty, truncated or of a format that is not
-            read; the message then names the format and the way to convert it.
+            read (the message then names the format and the way to convert it); or it is an
+            archive without the member, or no archive although a member is named.
     """
+    source = _open(path, member, inside)
+    if member is not None and not source.member:
+        raise InputError(f"{path} is {source.format}, no archive: leave out --member {member}")
+    return source
+
+
+def _open(path: Path, member: str | None, inside: bool) -> Source:
     try:
         if path.is_dir():
             raise InputError(f"{path} is {name_folder(path)}")
@@ -48,12 +57,12 @@ def open_source(path: Path, *, inside: bool = False) -> Source:
             "a browser and download again"
         )
     if start[:2] == b"PK":
-        return _open_zip(path, inside)
+        return _open_zip(path, member, inside)
     packed = start.startswith(_PACKED)
     if packed or start[257:262] == _TAR:
         if inside:
             raise InputError(f"{path} is an archive in an archive; unpack the outer one first")
-        return read_archive(path, functools.partial(open_source, inside=True), zipped=False)
+        return read_archive(path, _READ_INSIDE, zipped=False, member=member)
     if start[:8] == _HDF5 and b"MATLAB" not in start:
         return keras.read_keras(path)
     view = map_file(path)
@@ -67,7 +76,10 @@ def open_source(path: Path, *, inside: bool = False) -> Source:
     return onnx.read_onnx(path) if _is_onnx(view) else read_caffe(path)
 
 
-def _open_zip(path: Path, inside: bool) -> Source:
+_READ_INSIDE = functools.partial(open_source, inside=True)
+
+
+def _open_zip(path: Path, member: str | None, inside: bool) -> Source:
     """One of the four formats that are zip files, or an archive around another file."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -89,7 +101,7 @@ def _open_zip(path: Path, inside: bool) -> Source:
         return read_npz(path)
     if inside:
         raise InputError(f"{path} is an archive in an archive; unpack the outer one first")
-    return read_archive(path, functools.partial(open_source, inside=True), zipped=True)
+    return read_archive(path, _READ_INSIDE, zipped=True, member=member)
 
 
 def _is_onnx(view: memoryview) -> bool:

@@ -58,6 +58,7 @@ class Source:
         notes: What was done to the names or left out while reading.
         metadata: Text that came with the arrays.
         graph: The layers in the order of the file; None where the format has no graph.
+        member: Name of the file inside the archive `path`; "" where `path` is no archive.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class Source:
     notes: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     graph: tuple[Node, ...] | None = None
+    member: str = ""
 
 
 def map_file(path: Path) -> memoryview:

@@ -77,7 +77,6 @@ LAYOUTS = (
         _C3D_PYTORCH,
         {"conv": _FIRST_TWO},
         fresh=_CLASSIFIER,
-        assumed=True,
         note="its author tested the input only by eye: whether RGB is right is not proven",
     ),
     Layout(

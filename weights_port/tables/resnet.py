@@ -16,9 +16,8 @@ _DIGESTS = (  # of torchvision's files
     "19c8e357", "0676ba61", "11ad3fa6", "5c106cde", "f37072fd", "333f7ec4", "b627a593",
     "5d3b4d8f", "63fe2227", "cd907fc2", "b121ed2d", "394f9c45", "f82ba261",
 )  # fmt: skip
-_COUNTERS = {
-    r".*num_batches_tracked": "it has batch-norm counters, which weights ported from Caffe lack"
-}
+# Detectron's weights: resnet50_caffe, resnet50_msra, resnet101_caffe, resnet101_msra of OpenMMLab.
+_CAFFE_DIGESTS = ("788b5fa3", "5891d200", "3ad79236", "6cc46731")
 _NORM = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
 _HEAD = r"fc\.(kernel|bias)"  # a file without the classifier is welcome
 _FC: Rows = {r"fc\.weight": ("fc.kernel", "dense"), r"fc\.bias": ("fc.bias", "same")}
@@ -195,21 +194,20 @@ _HF_NAMES = {
     "stage": {str(number): str(number + 1) for number in range(4)},
     "n": {str(number): str(number + 1) for number in range(3)},
 }
-_PYTORCH: dict[str, Any] = {"signs": _COUNTERS, "digests": _DIGESTS}
 _CAFFE_NOTE = "weights of Caffe under PyTorch's keys (BGR, stride in the first convolution)"
 _FIRST_BIAS: Rows = {r"conv1\.bias": ("conv1.bias", "same")}
 _MSRA: dict[str, Any] = {"pool": "both", "stem_bias": False}
 
 LAYOUTS = (
     Layout(
-        "torchvision", "torch", "torchvision", _TORCH, RGB, _TORCH_NAMES, _HEAD, **_PYTORCH
+        "torchvision", "torch", "torchvision", _TORCH, RGB, _TORCH_NAMES, _HEAD, digests=_DIGESTS
     ),
     Layout("caffe", "caffe", "caffe", _CAFFE, BGR, _CAFFE_NAMES, _HEAD),
     Layout(
         "caffe-in-torch", "torch", "caffe", {**_TORCH, **_FIRST_BIAS}, BGR, _TORCH_NAMES, _HEAD,
-        note=_CAFFE_NOTE,
+        note=_CAFFE_NOTE, digests=_CAFFE_DIGESTS,
     ),
-    Layout("mmlab", "torch", "torchvision", _MMLAB, RGB, _TORCH_NAMES, _HEAD, **_PYTORCH),
+    Layout("mmlab", "torch", "torchvision", _MMLAB, RGB, _TORCH_NAMES, _HEAD),
     Layout(
         "mmlab-caffe", "torch", "caffe", _MMLAB, BGR, _TORCH_NAMES, _HEAD,
         note=_CAFFE_NOTE, arguments=_MSRA,
@@ -231,7 +229,7 @@ LAYOUTS = (
     ),
     Layout(
         "detectron2-torchvision", "torch", "torchvision", _DETECTRON2, RGB, _DETECTRON2_NAMES,
-        _HEAD, **_PYTORCH,
+        _HEAD,
     ),
     Layout("caffe-names", "torch", "caffe", _NAMED, BGR, _CAFFE_NAMES, _HEAD),
     Layout(

@@ -15,7 +15,8 @@ _DIGESTS = (  # of torchvision's files
     "397923af", "8a719046", "bbd30ac9", "19584684", "c768596a", "dcbb9e9d",
     "6002323d", "abd245e5", "6c64b313", "c79401a0",
 )  # fmt: skip
-_CAFFE_DIGESTS = ("00b39a1b", "d01eb7cb")  # jcjohnson/pytorch-vgg: Caffe's weights
+# Caffe's weights: jcjohnson/pytorch-vgg, and vgg16_caffe of OpenMMLab.
+_CAFFE_DIGESTS = ("00b39a1b", "d01eb7cb", "292e1171")
 _NORM = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
 _CONV = r"(?P<conv>\d_\d)"
 _CAFFE_ROWS: Rows = {
@@ -70,6 +71,7 @@ _CLASSIFIERS: dict[str, Rows] = {
     "torchvision-2017": _dense(r"classifier\.1", r"classifier\.4", r"classifier\.6"),
     "timm": _dense(r"pre_logits\.fc1", r"pre_logits\.fc2", r"head\.fc"),
 }
+_EITHER = _dense(r"classifier\.[01]", r"classifier\.[34]", r"classifier\.6")
 _FEATURES: Rows = {
     r"features\.(?P<conv>\d+)\.weight": ("conv{conv}.kernel", "conv2d"),
     r"features\.(?P<conv>\d+)\.bias": ("conv{conv}.bias", "same"),
@@ -140,13 +142,13 @@ def layouts(stages: tuple[int, ...], batch_norm: bool) -> tuple[Layout, ...]:
     }
     published = {**features, **_CLASSIFIERS["torchvision"]}
     return (
-        layout("torchvision", "torch", "torchvision", published, digests=_DIGESTS, assumed=True),
+        layout("torchvision", "torch", "torchvision", published, digests=_DIGESTS),
         layout("caffe", "caffe", "caffe", caffe, names=own | stats),
         layout(
             "caffe-in-torch",
             "torch",
             "caffe",
-            published,
+            {**features, **_EITHER},
             digests=_CAFFE_DIGESTS,
             note="torchvision's keys around Caffe's weights (BGR, 0..255)",
         ),
