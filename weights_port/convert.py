@@ -105,13 +105,9 @@ def convert(
             architecture = dataclasses.replace(architecture, layouts=(own,))
             wishes = dataclasses.replace(wishes, layout=own.name)
         source = open_source(path, member=member)
-        plan = make_plan(source, architecture, wishes, digest.result)
-        used = {move.source: source.arrays[move.source] for move in plan.assignment.moves}
-        if not allow_nonfinite and (bad := nonfinite(used)):
-            raise InputError(
-                f"{path}: NaN or infinity in {', '.join(bad[:8])}; the file is damaged, or the "
-                "training had diverged. Give --allow_nonfinite to convert it all the same"
-            )
+        plan = make_plan(
+            source, architecture, wishes, digest.result, allow_nonfinite=allow_nonfinite
+        )
         arrays: dict[str, np.ndarray | Outgoing] = dict(plan.outgoing)
         if mean is not None:
             volume, note = read_mean_volume(mean)
@@ -155,6 +151,8 @@ def make_plan(
     architecture: Architecture,
     wishes: Wishes = Wishes(),  # noqa: B008 (frozen)
     digest: Callable[[], str] = str,
+    *,
+    allow_nonfinite: bool = False,
 ) -> Plan:
     """Decides where every array of a file goes.
 
@@ -163,15 +161,20 @@ def make_plan(
         architecture: The network.
         wishes: What the user says of the weights.
         digest: Gives the file's SHA-256, by which published files are known.
+        allow_nonfinite: Accept NaN and infinity among the weights.
 
     Raises:
-        InputError: One readable list of all keys, parameters and shapes that do not fit, or the
-            layouts that fit equally.
+        InputError: One readable list of all keys, parameters and shapes that do not fit; the
+            layouts that fit equally; or arrays with NaN or infinity.
     """
     tied = fitting(source, architecture, wishes)
     choice, reason = tied[0], ""
     plan = _plan(source, architecture, choice, wishes)
+    unchecked = not allow_nonfinite
     if not plan.assignment.faults:
+        if unchecked:  # before anything is measured
+            _check_finite(source, plan)
+            unchecked = False
         tried = plan
         witnesses = Witnesses(
             digest, lambda: measure(tried.outgoing, tried.metadata, architecture.first)
@@ -186,6 +189,8 @@ def make_plan(
     hint = _hint(source, architecture, choice, reason)
     mapping.raise_faults(plan.assignment.faults, str(source.path), hint)
     check_depth(source.path, architecture, json.loads(plan.metadata["arguments"]))
+    if unchecked:
+        _check_finite(source, plan)
     plan.notes += [f"taken off the keys: {choice.prefix!r}"] if choice.prefix else []
     plan.notes += [*choice.notes, *([choice.layout.note] if choice.layout.note else [])]
     other = {str(source.arrays[m.source].dtype) for m in plan.assignment.moves} - {"float32"}
@@ -194,6 +199,15 @@ def make_plan(
     if plan.fresh:
         plan.notes.append(f"not in the file, start afresh: {', '.join(plan.fresh)}")
     return plan
+
+
+def _check_finite(source: Source, plan: Plan) -> None:
+    used = {move.source: source.arrays[move.source] for move in plan.assignment.moves}
+    if bad := nonfinite(used):
+        raise InputError(
+            f"{source.path}: NaN or infinity in {', '.join(bad[:8])}; the file is damaged, or the "
+            "training had diverged. Give --allow_nonfinite to convert it all the same"
+        )
 
 
 def _check_siblings(source: Source, architecture: Architecture, wishes: Wishes) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from prernn_jax.errors import InputError
 from prernn_jax.files import safetensors
+from weights_port.__main__ import main
 from weights_port.choice import Wishes
 from weights_port.convert import convert
 from weights_port.formats import archive
@@ -114,7 +115,8 @@ def test_links_in_a_tar_are_not_followed(tmp_path):
 def test_several_and_none(tmp_path, ending):
     path = tmp_path / f"x.{ending}"
     two = {"a/first.pth": _pth(), "a/second.caffemodel": b"x", "a/third": _pth()}
-    with pytest.raises(InputError, match=r"a/first\.pth, a/second\.caffemodel, a/third\. Unpack"):
+    listed = r"a/first\.pth, a/second\.caffemodel, a/third\. .*--member a/first\.pth"
+    with pytest.raises(InputError, match=listed):
         open_source(_pack(path, two))
     with pytest.raises(InputError, match=r"without a file of weights \(notes\.txt\)"):
         open_source(_pack(path, {"notes.txt": b"hello"}))
@@ -126,6 +128,35 @@ def test_several_and_none(tmp_path, ending):
     many = {f"{number}.txt": b"x" for number in range(30)}
     with pytest.raises(InputError, match="and 18 more"):
         open_source(_pack(path, many))
+
+
+@pytest.mark.parametrize("ending", ["tar.gz", "zip"])
+def test_one_of_several_is_named(tmp_path, ending, capsys):
+    one, two = files.vgg16().state_dict(), files.vgg16(num_outputs=3).state_dict()
+    members = {"notes.txt": b"hello"}
+    for name, state in (("epoch1.pth", one), ("epochs/last one.pth", two)):
+        torch.save(state, tmp_path / "member")
+        members[name] = (tmp_path / "member").read_bytes()
+    path = _pack(tmp_path / f"x.{ending}", members)
+    command = ["convert", str(path), "--arch", "vgg16", "--out", str(tmp_path / "out")]
+    with pytest.raises(InputError, match=r"several files.*epoch1\.pth, epochs/last one\.pth"):
+        main(command)
+    named = [*command, "--layout", "torchvision", "--member", "epochs/last one.pth"]
+    assert main(named) == 0
+    arrays = safetensors.read(tmp_path / "out")[0]
+    np.testing.assert_array_equal(arrays["fc8.bias"], two["classifier.6.bias"])
+    verify = ["verify", str(tmp_path / "out"), "--against", str(path), "--arrays_only"]
+    assert main(verify) == 0  # the converted file says which one it was
+    assert main([*verify, "--member", "epoch1.pth"]) == 1
+    assert main(["inspect", str(path), "--member", "epoch1.pth"]) == 0
+    assert "read from epoch1.pth in the archive" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"no file 'last'; --member takes one of: .*epoch1\.pth"):
+        open_source(path, member="last")
+    with pytest.raises(InputError, match=r"notes\.txt.*"):
+        open_source(path, member="notes.txt")
+    torch.save(one, tmp_path / "x.pth")
+    with pytest.raises(InputError, match=r"torch zip, no archive: leave out --member epoch1"):
+        open_source(tmp_path / "x.pth", member="epoch1")
 
 
 @pytest.mark.parametrize("ending", ["tar.gz", "zip"])

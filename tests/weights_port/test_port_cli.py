@@ -14,9 +14,18 @@ from random_model import random_model
 
 from prernn_jax import surgery
 from prernn_jax.backbones.vgg import VGG16
+from prernn_jax.command import run_command
 from prernn_jax.files import models as saved_model
 from prernn_jax.files.backbones import read_parameters, save_parameters
-from weights_port.__main__ import run
+from weights_port.__main__ import main
+
+
+def run(arguments):
+    """The exit status of a command, as a shell sees it."""
+    with pytest.raises(SystemExit) as left:
+        run_command(main, arguments)
+    return left.value.code
+
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "weights.md"
 
@@ -183,9 +192,7 @@ def test_bad_files_are_one_line_and_status_2(folder, capsys, content, message):
 
 
 def test_unknown_options_and_flow_channels(folder, capsys):
-    with pytest.raises(SystemExit) as caught:
-        run(["convert", "x", "--archh", "vgg16"])
-    assert caught.value.code == 2
+    assert run(["convert", "x", "--archh", "vgg16"]) == 2
     torch.save(files.vgg16().state_dict(), "x.pth")
     run(["convert", "x.pth", "--arch", "vgg16", "--out", "y"])
     assert run(["flow-init", "y", "--channels", "7", "--out", "z"]) == 2
@@ -200,8 +207,8 @@ def test_a_killed_conversion_leaves_no_half_file(folder):
         "import os, signal, prernn_jax.files.array_blocks as b; old = b._fill\n"
         "def die(*a): old(*a); os.kill(os.getpid(), signal.SIGKILL)\n"
         "b._fill = die\n"
-        "from weights_port.__main__ import run\n"
-        "run(['convert', 'x.pth', '--arch', 'vgg16', '--out', 'y.safetensors'])"
+        "from weights_port.__main__ import main\n"
+        "main(['convert', 'x.pth', '--arch', 'vgg16', '--out', 'y.safetensors'])"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True)
     assert result.returncode == -9

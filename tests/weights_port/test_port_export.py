@@ -18,6 +18,7 @@ from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.errors import InputError
 from prernn_jax.files import models as saved_model
 from prernn_jax.files.backbones import read_parameters
+from weights_port.choice import Wishes
 from weights_port.convert import convert
 from weights_port.export import export
 from weights_port.torch_sequence import load
@@ -28,7 +29,8 @@ NETWORKS = {"vgg16": files.vgg16, "c3d": files.c3d, "resnet50": files.resnet50}
 def _converted(folder, arch, **arguments):
     network = NETWORKS[arch](**arguments)
     torch.save(network.state_dict(), folder / "in.pth")
-    convert(folder / "in.pth", arch, folder / "ours.safetensors")
+    wishes = Wishes("c3d-pytorch" if arch == "c3d" else "auto")
+    convert(folder / "in.pth", arch, folder / "ours.safetensors", wishes=wishes)
     return network
 
 
@@ -55,7 +57,7 @@ def test_a_port_without_classifier_comes_back_under_its_own_keys(tmp_path):
     state = files.c3d(variant="pytorch").state_dict()
     del state["fc8.weight"], state["fc8.bias"]
     torch.save(state, tmp_path / "in.pth")
-    convert(tmp_path / "in.pth", "c3d", tmp_path / "ours")
+    convert(tmp_path / "in.pth", "c3d", tmp_path / "ours", wishes=Wishes("c3d-pytorch"))
     export(tmp_path / "ours", tmp_path / "back.pth")
     back = torch.load(tmp_path / "back.pth", weights_only=True)
     assert back.keys() == state.keys()

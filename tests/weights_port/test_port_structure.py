@@ -107,7 +107,7 @@ def test_a_caffe_resnet_with_other_names_and_half_width(tmp_path, bias):
 def test_a_state_dict_that_has_only_its_order(tmp_path, arch, build):
     state = build().state_dict()
     torch.save(state, tmp_path / "plain.pth")
-    convert(tmp_path / "plain.pth", arch, tmp_path / "plain")
+    convert(tmp_path / "plain.pth", arch, tmp_path / "plain", wishes=Wishes("torchvision"))
     layers = {key.rpartition(".")[0]: None for key in state}
     names = {layer: f"body.{number:03d}" for number, layer in enumerate(layers)}
     renamed = {
