@@ -1,7 +1,7 @@
 """The command `prernn` and what every command line shares: help, one message a fault, status.
 
 A sub-command is an entry point of the group `prernn.commands` (pyproject.toml): its name, with a
-dot for each blank (`train.action`), and a function that takes the arguments behind it.
+dot for each space (`train.action`), and a function that takes the arguments behind it.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -34,6 +34,7 @@ def parse(
     preset: Callable[[dict[str, str]], Config] | None = None,
     deciding: Sequence[str] = (),
     common: Sequence[str] = (),
+    renamed: Mapping[str, str] = {},
 ) -> Config:
     """Reads a command line into a frozen dataclass.
 
@@ -47,10 +48,12 @@ def parse(
             flags; without it the defaults are those of the dataclass.
         deciding: Names of the flags that choose the preset.
         common: Names of the fields that --help lists; without any it lists all.
+        renamed: Former names of flags and what they are called now; they still work.
 
     Returns:
         The configuration. `--help`, `--help-all` and unknown flags end the program.
     """
+    argv = [_renamed(word, renamed) for word in argv]
     defaults: dict[str, Any] = {}
     if preset is not None:
         early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -73,6 +76,16 @@ def parse(
         **defaults,
     )
     return result
+
+
+def _renamed(word: str, renamed: Mapping[str, str]) -> str:
+    """An argument with the present name of its flag."""
+    flag, sign, value = word.partition("=")
+    name = flag.removeprefix("--").replace("-", "_")
+    if not flag.startswith("--") or name not in renamed:
+        return word
+    print(f"note: {flag} is called --{renamed[name]} now", file=sys.stderr)
+    return f"--{renamed[name]}{sign}{value}"
 
 
 def _short(config: type[Any], default: Any, shown: Sequence[str]) -> type[Any]:
@@ -159,7 +172,7 @@ def _commands() -> list[importlib.metadata.EntryPoint]:
 
 def _overview(found: dict[tuple[str, ...], importlib.metadata.EntryPoint]) -> str:
     lines = ["usage: prernn COMMAND [options]", "", "commands:"]
-    for name, entry in found.items():
+    for name, entry in sorted(found.items(), key=lambda item: item[0][0] != "train"):
         lines.append(f"  {' '.join(name):15} {_summary(entry)}")
     return "\n".join([*lines, "", "prernn COMMAND --help says more."])
 

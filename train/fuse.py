@@ -1,4 +1,4 @@
-"""Two streams together: `prernn fuse RUN_SPATIAL RUN_TEMPORAL --weights 1 1.5`.
+"""Averages the class scores of finished runs: `prernn fuse RUN RUN --weights 1 1.5`.
 
 The class scores of the test videos of two or more finished runs are averaged, each run with its
 weight. Without --weights and --choose all weights are equal; two-stream practice for flow beside

@@ -1,4 +1,4 @@
-"""How often the gates of a finished run are saturated: `prernn gates runs/face/NAME`.
+"""Counts how often the gates of a finished run are saturated: `prernn gates runs/face/NAME`.
 
 A gate below 0.1 is left-saturated, one above 0.9 right-saturated (Karpathy et al. 2015). Counted
 over all steps of the test set; writes gates.json and gates.png into the run's folder.
@@ -32,7 +32,7 @@ from prernn_jax.sequence import SequenceModel
 from .engine.log import console, say
 from .engine.step import Batch
 from .finished import FinishedRun, held_out_batches, open_run
-from .run.config import Source
+from .run.config import RENAMED
 from .run.figures import gate_saturation
 
 BELOW, ABOVE = 0.1, 0.9
@@ -55,7 +55,7 @@ class GatesCommand:
     run: tyro.conf.Positional[Path]
     set: Literal["test", "validation"] = "test"
     batch_size: int | None = None
-    source: Source = None
+    source: Path | None = None
     cache_dir: Path | None = None
 
 
@@ -192,6 +192,7 @@ def main(argv: Sequence[str]) -> None:
             program="prernn gates",
             description=description,
             examples=(example,),
+            renamed=RENAMED,
         )
     )
 

@@ -1,4 +1,4 @@
-"""Weights of other frameworks and back: `prernn port` (or `python -m weights_port`)."""
+"""Converts weights of other frameworks, and back: `prernn port` (or `python -m weights_port`)."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Decodes every video and every extracted frame of a folder once and lists what has a fault.
+"""Decodes the videos and frames of a folder once and lists those with a fault.
 
 prernn check --source DIR --out check.json
 """

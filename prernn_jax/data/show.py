@@ -1,4 +1,4 @@
-"""Draws a contact sheet of prepared samples, to look at what a network is given.
+"""Draws a contact sheet of samples as a network is given them.
 
 prernn show embedded --out sheet.png
 """

@@ -40,11 +40,12 @@ class FaceConfig(RunConfig):
     """Sequential face alignment: 68 landmarks in every frame of a video.
 
     Attributes:
-        data: `embedded` is generated here; `300vw` is read from --source.
+        data: `embedded` is drawn here; `300vw` is read from --source.
         box: Where a frame of real data is cut out: around its true landmarks, or around those of
             the frame before, as a tracker has it.
-        enlarge: Side of that square, in parts of the longer side of the landmarks' box.
-        boxes: JSON file with boxes of another's, such as a detector's, in place of --box.
+        enlarge: Side of the square that is cut out, as a multiple of the longer side of the
+            landmarks' bounding box.
+        boxes: JSON file with boxes from elsewhere, such as a detector, in place of --box.
         embedded: Size and difficulty of the embedded data.
         steps: Consecutive frames T of a sequence.
         size: Side of the network's input in pixels.

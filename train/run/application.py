@@ -14,7 +14,7 @@ from ..engine.devices import make_mesh
 from ..engine.log import say
 from ..engine.step import Batch
 from .backbone import Backbone
-from .config import check_run, run_name, settings_of
+from .config import RENAMED, check_run, run_name, settings_of
 from .folder import RunFolder
 from .stage_two import Outcome, Work, train_and_test
 
@@ -103,5 +103,6 @@ def main(application: Application, argv: Sequence[str]) -> None:
         preset=application.preset,
         deciding=application.deciding,
         common=[*application.common, *application.config.common],
+        renamed=RENAMED,
     )
     run(application, config)

@@ -31,9 +31,8 @@ class Pretraining:
     seed: int = 0
 
 
-Source = Annotated[Path | None, tyro.conf.arg(aliases=["--data_dir"])]
-"""The folder of official files; --data_dir is its former name, kept for one version."""
-
+RENAMED = {"data_dir": "source"}
+"""Former names of flags, which are accepted for one version."""
 _COSINE = Schedule(0.05, "cosine")
 
 
@@ -43,14 +42,14 @@ class RunConfig:
 
     Attributes:
         preset: Where the defaults of all other flags come from: `embedded` suits a laptop, `paper`
-            has the paper's settings. Without it, --data decides.
+            has the paper's settings. If not given: embedded for embedded data, else paper.
         source: Folder with the official files of a real data set.
         cache_dir: Folder for prepared data; ~/.cache/prernn_jax by default.
         model: `pre`: the CNN's own last layers become recurrent. `pre_sih`: the same with one
             input-to-hidden map for all gates. `traditional`: new recurrent layers on top.
             `feedforward`: no recurrence.
         cell: The cell of the recurrent layers.
-        layers: Names of the layers that become recurrent; by default all that can.
+        layers: Names of the layers that become recurrent. No name means all that can.
         init: Input-to-hidden weights of `pre` and `pre_sih`: keep the pre-trained ones or draw
             new ones.
         readout: `kept`: a converted layer hands on its hidden state through the CNN's own
@@ -95,7 +94,7 @@ class RunConfig:
     """What --help lists; --help-all lists everything."""
 
     preset: Literal["embedded", "paper"] = "embedded"
-    source: Source = None
+    source: Path | None = None
     cache_dir: Path | None = None
     model: Literal["pre", "pre_sih", "traditional", "feedforward"] = "pre"
     cell: Literal["vrnn", "lstm", "gru"] = "gru"

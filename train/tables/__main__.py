@@ -1,4 +1,4 @@
-"""The tables of the paper: `prernn tables --table=1`.
+"""Repeats the tables of the paper: `prernn tables --table=1`.
 
 Runs a table's structures, cells and seeds, each an ordinary training run with its own folder, and
 writes what came of it beside the paper's figures. A finished run is never run again.
@@ -14,6 +14,7 @@ from prernn_jax.errors import RunStopped
 
 from ..engine.log import say
 from ..face.config import FacePretraining
+from ..run.config import RENAMED
 from .grid import Grid, Structure, grid
 from .jobs import Config, Done, Job, own_cores, run_all, stage_one
 from .outcome import result_of, validation_of
@@ -119,6 +120,7 @@ def main(argv: Sequence[str]) -> None:
             "prernn tables --table=1",
             "prernn tables --table=1 --data=300vw --source=DIR --weights=vgg16.safetensors",
         ),
+        renamed=RENAMED,
     )
     try:
         run(config)

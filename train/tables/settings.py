@@ -11,7 +11,6 @@ from prernn_jax.inference import Precision
 from ..action.config import ActionConfig, action_preset
 from ..engine.optim import Schedule
 from ..face.config import FaceConfig, face_preset
-from ..run.config import Source
 from .grid import Structure
 from .jobs import Config, Job
 
@@ -44,14 +43,14 @@ class TablesConfig:
         batch_size: Real data: sequences a step, in place of the preset's.
         devices: Over how many devices a batch is split.
         workers: Processes that read and augment for each run; the preset's when not given.
-        precision: Of activations and products.
+        precision: Precision of activations and products.
         workdir: Where the runs are kept.
         out: Where `tableN.json`, `.md` and `.png` are written.
     """
 
     table: Literal[1, 2, 3]
     data: Data = "embedded"
-    source: Source = None
+    source: Path | None = None
     cache_dir: Path | None = None
     weights: Path | None = None
     seeds: int = 5
