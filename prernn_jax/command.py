@@ -7,6 +7,7 @@ dot for each space (`train.action`), and a function that takes the arguments beh
 import argparse
 import ast
 import dataclasses
+import errno
 import importlib.metadata
 import importlib.util
 import sys
@@ -109,6 +110,9 @@ def _documentation(config: type[Any]) -> str:
     return f"{head}Attributes:\n{entries}"
 
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
 def run_command(main: Main, argv: Sequence[str] | None = None) -> None:
     """Runs a program and leaves with its exit status.
 
@@ -123,6 +127,16 @@ def run_command(main: Main, argv: Sequence[str] | None = None) -> None:
         sys.exit(main(sys.argv[1:] if argv is None else argv))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        print(
+            f"error: cannot write{where}: {error.strerror}; make room or give access, then run "
+            "the same command again (a training goes on with --resume)",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except RunStopped as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)

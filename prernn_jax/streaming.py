@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from numpy.typing import NDArray
 
 from prernn_jax.cpu.xla import jit
 from prernn_jax.errors import InputError
@@ -87,6 +88,8 @@ class Stream:
     time, cut into the pieces that a step reads. The first frame (or `warm_up`) compiles the step,
     and each step hands the memory of its state to the next one (donation).
 
+    A frame that is not finite spoils the state of its stream until that is reset; `finite` tells.
+
     Args:
         model: A sequence model whose batch-norms use their stored statistics (`model.eval()`).
         streams: Number of streams B that run side by side.
@@ -149,6 +152,18 @@ class Stream:
         if given != expected:
             raise InputError(f"the state has shapes {given}; this stream needs {expected}")
         self._carry = jax.tree.map(lambda new, old: jnp.array(new, old.dtype), carry, self._carry)
+
+    @property
+    def finite(self) -> NDArray[np.bool_]:
+        """Whether the state of each stream is finite (B,); reading it waits for the last step.
+
+        A frame with a NaN in it makes the state NaN, and with it all later outputs of that stream.
+        It stays so until the stream is reset: `stream(frames, reset=~stream.finite)`.
+        """
+        good = np.ones(self.streams, bool)
+        for part in jax.tree.leaves(self._carry):
+            good &= np.isfinite(np.asarray(part)).all(axis=1)
+        return good
 
     def reset(self) -> None:
         """Sets the memory of all streams to its initial state."""

@@ -188,3 +188,16 @@ def test_batch_statistics_are_refused():
     model.train()
     with pytest.raises(InputError, match=r"batch-norm 'backbone\..*' uses .*model\.eval\(\)"):
         Stream(model)
+
+
+def test_a_stream_that_met_a_nan_says_so_until_it_is_reset(model):
+    stream, x = Stream(model, B), np.array(_x())
+    expected = np.asarray(stream(x[:, 0]))
+    assert stream.finite.tolist() == [True, True]
+    x[1, 1, 0] = np.nan
+    assert np.isnan(stream(x[:, 1])[1]).all()
+    assert stream.finite.tolist() == [True, False]
+    assert np.isnan(stream(x[:, 2])[1]).all()  # a sound frame does not mend it
+    again = np.asarray(stream(x[:, 0], reset=~stream.finite))
+    assert stream.finite.tolist() == [True, True]
+    np.testing.assert_allclose(again[1], expected[1], **CLOSE)

@@ -7,6 +7,9 @@ other values without a word.
 
 import base64
 import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +66,8 @@ class Checkpoints:
             loader=ocp.args.JsonSave(loader_state),
         )
         try:
-            self._manager.save(step, args=items)
+            with _quiet():
+                self._manager.save(step, args=items)
         except (OSError, ValueError) as error:  # tensorstore says ValueError when a disk is full
             reason = str(error).strip().splitlines()[0][:200]
             raise InputError(
@@ -143,7 +147,8 @@ class Checkpoints:
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(shapes), loader=ocp.args.JsonRestore()
         )
-        found = self._manager.restore(step, args=items)
+        with _quiet():
+            found = self._manager.restore(step, args=items)
         loader_state = found.loader
         if set(loader_state) == {"base64"}:
             loader_state = base64.b64decode(loader_state["base64"])
@@ -152,7 +157,20 @@ class Checkpoints:
 
     def close(self) -> None:
         """Ends the manager's threads."""
-        self._manager.close()
+        with _quiet():
+            self._manager.close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps tracebacks of the library's threads from the screen: the error itself is raised too."""
+    logger = logging.getLogger("absl")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _digest(folder: Path) -> str:

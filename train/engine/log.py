@@ -5,14 +5,17 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
+from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_text
 
 # Where there is no terminal nobody has asked for 80 columns.
@@ -38,17 +41,33 @@ class MetricsLog:
         old = self.path.read_bytes() if self.path.exists() else b""
         lines = old.decode(errors="replace").splitlines()  # a damaged line is dropped, no more
         kept = [line for line in lines if _step_of(line) <= step and '"kind": "test"' not in line]
-        write_text(self.path, "".join(line + "\n" for line in kept))
-        self._file = self.path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        events = folder / "tensorboard"
+        with _named(folder):
+            write_text(self.path, "".join(line + "\n" for line in kept))
+            self._file = self.path.open("a", encoding="utf-8")
+            events.mkdir(exist_ok=True)
+            # Not `SummaryWriter`: it writes in a thread that dies of a full disk, and then waits
+            # for that thread forever.
+            self._events = EventsWriter(str(events / "events"))
+            # TensorBoard forgets what an earlier process has written of this step and later ones.
+            start = SessionLog(status=SessionLog.START)
+            self._events.write_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
 
     def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
-        """Writes one line of numbers, and the scalars among them as `kind/name`."""
-        self._file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self._events.add_scalar(f"{kind}/{name}", value, step)
+        """Writes one line of numbers, and the scalars among them as `kind/name`.
+
+        Raises:
+            InputError: It cannot be written.
+        """
+        with _named(self.path.parent):
+            self._file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
+            self._file.flush()
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    summary = scalar(f"{kind}/{name}", value)
+                    event = Event(wall_time=time.time(), step=step, summary=summary)
+                    self._events.write_event(event)
+            self._events.flush()
 
     def read(self, kind: str) -> list[dict[str, Any]]:
         """All lines of a kind, oldest first."""
@@ -56,16 +75,31 @@ class MetricsLog:
         return [line for line in lines if line["kind"] == kind]
 
     def close(self) -> None:
-        """Writes out what is still in memory."""
-        self._file.close()
-        self._events.close()
+        """Closes the files, in which all lines are already."""
+        for file in (self._file, self._events):
+            with suppress(OSError):  # of a line that `write` could not write
+                file.close()
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the metrics cannot be written to {folder}: {error.strerror or error}; make room or "
+            "give access, and go on with --resume"
+        ) from None
 
 
 def _step_of(line: str) -> float:
+    """The step of a line; infinity for one that is not ours, such as half a line after a kill."""
     try:
         found = json.loads(line)
+        if found["kind"] == "train":
+            float(found["loss"])
         return float(found["step"]) if isinstance(found["kind"], str) else math.inf
-    except (ValueError, KeyError, TypeError, RecursionError):  # the half line that a kill leaves
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return math.inf
 
 

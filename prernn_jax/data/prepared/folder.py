@@ -45,8 +45,21 @@ def data_folder(cache_dir: Path | None = None) -> Path:
 
     That is the folder given, else $PRERNN_DATA_DIR, else ~/.cache/prernn_jax.
     """
-    given = cache_dir or os.environ.get("PRERNN_DATA_DIR") or Path.home() / ".cache" / "prernn_jax"
-    return Path(given).expanduser()
+    return Path(cache_dir or os.environ.get("PRERNN_DATA_DIR") or _default_folder()).expanduser()
+
+
+def _default_folder() -> Path:
+    return Path.home() / ".cache" / "prernn_jax"
+
+
+def make_data_folder(root: Path) -> None:
+    """Makes the folder of prepared data; the default one is for its owner only (mode 0700).
+
+    A folder that the user names may be shared, so its rights are those that the system gives.
+    """
+    private = root == _default_folder()
+    root.parent.mkdir(parents=True, exist_ok=True)
+    root.mkdir(mode=0o700 if private else 0o777, exist_ok=True)
 
 
 def prepare_once(
@@ -71,7 +84,7 @@ def prepare_once(
     if builder.info.splits and (final / "dataset_info.json").is_file():
         return builder
     with writable(root, what):
-        root.mkdir(parents=True, exist_ok=True)
+        make_data_folder(root)
         with locked(root / f".{builder.name}-{final.parent.name}.lock"), _quiet():
             if not (final / "dataset_info.json").is_file():
                 for remains in final.parent.glob("incomplete.*"):
@@ -86,6 +99,13 @@ def writable(root: Path, what: str) -> Iterator[None]:
     """Turns the system's refusal to write there into an InputError that names the folder."""
     try:
         yield
+    except RuntimeError as error:  # array_record and TFDS raise nothing else
+        if "No space left" not in str(error):
+            raise
+        raise InputError(
+            f"{what} cannot be written to {root}: the disk is full; make room and start again "
+            "(what is finished stays), or give a folder on another disk"
+        ) from error
     except OSError as error:
         if error.errno in _FULL:
             raise InputError(

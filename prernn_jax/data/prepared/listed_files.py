@@ -12,6 +12,7 @@ from prernn_jax.data.prepared.folder import (
     data_folder,
     is_locked,
     locked,
+    make_data_folder,
     prepare_files,
     prepared_path,
     read_facts,
@@ -206,7 +207,7 @@ class ListedFiles:
             InputError: Nothing can be written there.
         """
         with writable(self.root, self.name):
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_data_folder(self.root)
             with locked(self.root / f"{self._lock}.lock"):
                 yield
 
