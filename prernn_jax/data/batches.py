@@ -1,4 +1,4 @@
-"""Batches by grain, of whatever a sample is: the same for the same seed, exactly resumable."""
+"""Batches of samples by grain: the same for the same seed, and exactly resumable."""
 
 import weakref
 from collections.abc import Callable, Iterator
@@ -12,11 +12,11 @@ from prernn_jax.data.records import RandomAccessSource, Record
 from prernn_jax.errors import InputError, RunStopped
 from prernn_jax.processes import end_with_the_parent, keep_freed_memory
 
-Batch = dict[str, Any]  # arrays; of one sample, or (B, ...) of a batch
+Batch = dict[str, Any]  # the arrays of one sample, or (B, ...) of a batch
 
 
 class _TrainSample(grain.transforms.RandomMap):
-    """Record -> augmented sample; the generator depends on seed and position alone."""
+    """Draws a sample from a record with a generator that depends on seed and position alone."""
 
     def __init__(self, draw: Callable[[Record, np.random.Generator], Batch]) -> None:
         self.draw = draw
@@ -29,7 +29,7 @@ class TrainLoader:
     """Endless batches; see `train_batches`.
 
     Attributes:
-        batches_per_epoch: Batches in which every record is seen at most once.
+        batches_per_epoch: Number of batches in which every record is seen at most once.
     """
 
     def __init__(
@@ -79,11 +79,11 @@ class TrainLoader:
         return batch
 
     def get_state(self) -> dict[str, int]:
-        """Returns the position: numbers that JSON can hold."""
+        """Returns the position as numbers that JSON can hold."""
         return {"next_batch": self._next, **self._mark}
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Goes to a position; the next batches are those that would have come there.
+        """Goes to a position; the next batches are those that follow it.
 
         Raises:
             InputError: The state is of another seed, batch size or data set.
@@ -133,26 +133,26 @@ def train_batches(
     workers: int = 0,
     shard: tuple[int, int] = (0, 1),
 ) -> TrainLoader:
-    """Shuffle, sample and batch records without end.
+    """Shuffles, samples and batches records without end.
 
-    A batch depends on the seed and its number alone, not on the workers; its rows are shared out
-    over the shards in turn, so the shards' batches together are the batch of a single one.
+    A batch depends on the seed and its number alone, and not on the workers. Its rows are dealt out
+    to the shards in turn, so the batches of all shards together are the batch of one process.
 
     Args:
-        source: records.
-        draw: Record and generator -> arrays by name, of the same shapes for every record; must be
-            picklable (no lambda) where there are workers.
-        batch_size: B; an epoch's last, incomplete batch is left out (the next epoch shuffles anew).
-        seed: Of order and augmentation, 0 .. 2**32 - 1.
-        workers: Processes that decode; 0 means threads of this one. The batches are the same.
-        shard: Where several processes train together: the number of this one, from 0, and how many
-            there are (`jax.process_index()`, `jax.process_count()`).
+        source: The records.
+        draw: Makes a sample from a record and a generator: arrays by name, of the same shapes for
+            every record. With workers it must be picklable (no lambda).
+        batch_size: B. The last, incomplete batch of an epoch is left out.
+        seed: Seed of order and augmentation, 0 to 2**32 - 1.
+        workers: Number of processes that decode; 0 means threads of this process.
+        shard: Where several processes train together: the number of this one, from 0, and their
+            number (`jax.process_index()`, `jax.process_count()`).
 
     Returns:
-        An iterator of dicts, each array (B, ...), or (B / shards, ...) of this shard.
+        An iterator of dicts of arrays (B, ...), with shards (B / shards, ...).
 
     Raises:
-        InputError: Fewer records than a batch needs, or a batch that the shards cannot share.
+        InputError: There are fewer records than a batch needs, or the shards cannot share a batch.
     """
     number, shards = shard
     if not 0 <= number < shards or batch_size % shards:
@@ -174,7 +174,7 @@ def train_batches(
 
 
 class EvalLoader:
-    """A finite pass over all samples in their order; every `iter` starts anew."""
+    """One pass over all samples in their order; every `iter` starts a new one."""
 
     def __init__(self, batches: grain.MapDataset) -> None:
         self._batches = batches
@@ -188,15 +188,17 @@ class EvalLoader:
 
 
 def eval_batches(rows: int, read: Callable[[int], Batch], *, batch_size: int) -> EvalLoader:
-    """Batch samples for testing, in their order.
+    """Batches samples for testing, in their order.
 
     Args:
-        rows: How many samples there are, at least 1.
-        read: Row -> arrays by name, of the same shapes for every row.
-        batch_size: B; the last batch is filled up with zeros, of `lengths` 1 and `video` -1.
+        rows: Number of samples, at least 1.
+        read: Makes the sample of a row: arrays by name, of the same shapes for every row.
+        batch_size: B. The last batch is filled up with zeros, whose `lengths` are 1 and whose
+            `video` is -1.
 
     Returns:
-        Re-iterable; dicts of arrays (B, ...), with `mask` bool (B,), False for the filling.
+        A loader of dicts of arrays (B, ...) that can be iterated again. `mask` (B,) is False for
+        the filling.
     """
 
     def sample(row: int) -> Batch:

@@ -1,9 +1,9 @@
 """Records of video clips: encoded pictures, their flow, and how TFDS stores them.
 
-Every data set of clips hands over the same record, so one loader reads them all:
-`frames` N encoded pictures, `flow_x` and `flow_y` N - 1 encoded grey pictures (flow i leads from
-frame i to frame i + 1), `label`
-(`spatial_label` for the spatial stream), `name`. Pictures stay encoded until a sample needs them.
+Every data set of clips gives the same record, so one loader reads them all: `frames` are N encoded
+pictures, `flow_x` and `flow_y` are N - 1 encoded grey pictures (flow i leads from frame i to frame
+i + 1), `label` is the class number, `spatial_label` that of the spatial stream, and `name` is for
+reports. Pictures stay encoded until a sample needs them.
 """
 
 import functools
@@ -83,9 +83,12 @@ def clip_record(
         frames: Pictures (H, W, 3), RGB.
         flow: (N, H, W, 2) quantised, or None.
         label: Class number.
-        name: What the clip is called in reports.
-        quality: Of the JPEG pictures.
-        spatial_label: Class number for the spatial stream; by default the same.
+        name: What reports call the clip.
+        quality: JPEG quality of the pictures.
+        spatial_label: Class number for the spatial stream; by default `label`.
+
+    Returns:
+        The record.
     """
     pairs = np.zeros((0, 1, 1, 2), np.uint8) if flow is None else flow
     return {
@@ -117,7 +120,7 @@ def clip_features(
 
 
 class _KeepEncoded(tfds.decode.SkipDecoding):
-    """TFDS' SkipDecoding, also for sequences of pictures where there is no TensorFlow."""
+    """TFDS' SkipDecoding that also works on sequences of pictures without TensorFlow."""
 
     def decode_batch_example_np(self, serialized: Any) -> Any:
         return serialized
@@ -128,9 +131,10 @@ def _first_line(error: Exception) -> str:
 
 
 class PreparedSplit:
-    """A split that TFDS wrote, as a source of records; opened where and when it is read.
+    """A split that TFDS wrote, as a source of records.
 
-    So it can be sent to worker processes, and a folder of many splits opens at once.
+    It is opened by the first read, in the process that reads. So it can be sent to worker
+    processes, and opening many splits takes no time.
 
     Args:
         folder: The prepared data set, with its dataset_info.json.
@@ -159,7 +163,7 @@ class PreparedSplit:
     def __len__(self) -> int:
         try:
             return len(self._source)
-        except Exception as error:  # whatever TFDS and its readers raise: it is about these files
+        except Exception as error:  # whatever TFDS and its readers raise concerns these files
             raise self._damaged(error) from error
 
     def __getitem__(self, index: int) -> Record:
@@ -179,7 +183,7 @@ class EvenSplit(PreparedSplit):
     Args:
         folder: As for `PreparedSplit`.
         split: As for `PreparedSplit`.
-        frames: Of each record.
+        frames: Number of frames of each record.
     """
 
     def __init__(self, folder: Path, split: str, frames: int) -> None:

@@ -33,16 +33,16 @@ from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_bytes
 
 Shown = tuple[str, NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.uint8] | None]
-"""Title, frames (N, H, W, 3), and the flow (N - 1, H, W) in x and in y or None."""
+"""Title, frames (N, H, W, 3), and the flow in x and in y (N - 1, H, W), or None."""
 
 
 def contact_sheet(samples: Sequence[Shown], path: Path, columns: int = 13) -> None:
-    """Writes a PNG: for each sample a title, a row of frames and a row of flow in colour.
+    """Writes a PNG with a title, a row of frames and a row of coloured flow for each sample.
 
     Args:
         samples: What to show; see `Shown`.
         path: The PNG to write.
-        columns: Pictures a row, taken evenly from the clip.
+        columns: Pictures in a row, evenly placed over the clip.
     """
     rows = []
     for title, frames, flow_x, flow_y in samples:
@@ -147,7 +147,7 @@ def open_data(
 
 
 def sample(record: Record, title: str, columns: int, height: int) -> Shown:
-    """Decodes evenly placed pictures of a record and the flow from each to the next."""
+    """Decodes evenly placed pictures of a record, and evenly placed flow."""
     frames, pairs = len(record["frames"]), len(record["flow_x"])
     pictures = _decode(record, "frames", frames, columns, height)
     if pairs == 0:
@@ -178,7 +178,7 @@ def face_sample(record: Record, columns: int, height: int) -> Shown:
 
 
 def show(config: Show) -> int:
-    """Draws the sheet; returns how many samples it shows.
+    """Draws the sheet and returns the number of its samples.
 
     Raises:
         InputError: The data cannot be opened, have no such part, or the PNG cannot be written.

@@ -1,4 +1,4 @@
-"""The action data sets as the training program sees them: classes and random-access splits."""
+"""The action data sets: their classes and their splits with random access."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,13 +27,13 @@ class ActionData:
     """A data set of labelled clips.
 
     Attributes:
-        classes: names; a record's `label` counts in them.
+        classes: Names of the classes; a record's `label` is a place in them.
         splits: Name of a split -> its records (prernn_jax.data.records).
-        stack: Flow pairs L that the data were made for.
-        size: Side in pixels of the square picture that a network should be given.
-        augmentation: How its training clips are best varied.
-        spatial_classes: Names for the spatial stream where they differ (one picture of the
-            pre-training set shows a shape but no leg); a record's `spatial_label` counts in them.
+        stack: Number of flow pairs L that the data were made for.
+        size: Side in pixels of the square picture for a network.
+        augmentation: How training clips vary.
+        spatial_classes: Names for the spatial stream, where they differ: one picture of the set for
+            stage one shows a shape but no leg. A record's `spatial_label` is a place in them.
     """
 
     classes: tuple[str, ...]
@@ -44,7 +44,7 @@ class ActionData:
     spatial_classes: tuple[str, ...] | None = None
 
     def names(self, stream: Stream) -> tuple[str, ...]:
-        """Returns the names of the classes that the loader's labels count in."""
+        """Returns the names of the classes for a stream, by label."""
         return self.spatial_classes or self.classes if stream == "spatial" else self.classes
 
 
@@ -90,18 +90,18 @@ def ucf101(
     short_side: int = SHORT_SIDE,
     workers: int | None = None,
 ) -> ActionData:
-    """Returns UCF101; decodes the videos and computes their flow where that is still to do.
+    """Returns UCF101; prepares the videos that are not prepared yet.
 
     Args:
         source: Folder with the official files, see `prernn_jax.data.action.ucf101`.
         cache_dir: Folder for prepared videos; see `data_folder` for the default.
         split: 1, 2 or 3.
-        flow: algorithm, or "none" for the spatial stream alone.
-        stack: Flow pairs L that a step should have.
+        flow: Algorithm of the flow, or "none" for the spatial stream alone.
+        stack: Number of flow pairs L of a step.
         size: Side of the network's input.
-        short_side: To which the pictures are brought, 4:3 becomes 341x256.
-        workers: Processes that prepare; by default one a core. They import the program that runs,
-            so a script does its work under `if __name__ == "__main__":`.
+        short_side: Shorter side of the prepared pictures: 4:3 becomes 341x256.
+        workers: Number of processes that prepare; by default one for each core. They import the
+            program that runs, so a script must work under `if __name__ == "__main__":`.
 
     Returns:
         The splits train and test, without the videos that `prernn prepare --allow_missing` left

@@ -2,9 +2,9 @@
 
 Layout: SOURCE/hmdb51_org/<action>/<name>.avi and
 SOURCE/testTrainMulti_7030_splits/<action>_test_split<N>.txt with lines `<name>.avi <id>`: 1 is
-train, 2 is test, 0 is unused in this split. Classes are the actions in alphabetical order. Names
-hold characters such as ! ( ) # [ ] & ; ~ @ and are never used as patterns; action names are
-beginnings of one another (climb, climb_stairs), so a list's exact ending is cut off.
+train, 2 is test, 0 is unused in this split. The classes are the actions in alphabetical order.
+Names hold characters such as ! ( ) # [ ] & ; ~ @ and are never used as patterns. Some actions begin with
+the name of another (climb, climb_stairs), so the exact ending of a list's name is cut off.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ LAYOUT = (
     "SOURCE/testTrainMulti_7030_splits/<action>_test_split{1,2,3}.txt"
 )
 COUNTS = dict.fromkeys((1, 2, 3), (3570, 1530))
-"""Videos to train and to test on in each official split."""
+"""Number of videos to train and to test on in each official split."""
 _PARTS = {"1": "train", "2": "test", "0": None}
 
 
@@ -51,8 +51,8 @@ def read_listing(source: Path, split: int) -> Listing:
         split: 1, 2 or 3.
 
     Returns:
-        The parts "train" and "test", action by action, in the lists' order; absent videos have a
-        `fault`.
+        The parts "train" and "test", action by action, in the order of the lists. Absent videos
+        have a `fault`.
 
     Raises:
         InputError: A folder or list is missing, or a line is not `<name>.avi <0, 1 or 2>`. The

@@ -1,4 +1,4 @@
-"""From a record to the steps of a clip: which pictures, decoded and cut, as one array."""
+"""Turns a record into the steps of a clip: chooses, decodes and cuts its pictures."""
 
 import functools
 from typing import Any, Literal, get_args
@@ -20,12 +20,12 @@ def step_starts(places: int, steps: int, offset: float | np.random.Generator) ->
     """Places steps evenly over a clip: one in each of `steps` equal segments.
 
     Args:
-        places: Number of positions at which a step can start, >= 1.
+        places: Number of positions at which a step can start, at least 1.
         steps: T; a shorter clip gives one step for each position.
-        offset: Where in its segment a step lies, 0 .. 1; a generator draws it for each segment.
+        offset: Place of a step in its segment, from 0 to 1; a generator draws it for each segment.
 
     Returns:
-        (min(T, places),) rising positions.
+        The rising positions (min(T, places),).
     """
     count = min(steps, places)
     inside = offset.random(count) if isinstance(offset, np.random.Generator) else offset
@@ -33,7 +33,7 @@ def step_starts(places: int, steps: int, offset: float | np.random.Generator) ->
 
 
 def channels(stream: Stream, stack: int) -> int:
-    """Returns the channels C of a step: 3, or 2 L of flow."""
+    """Returns the number of channels C of a step: 3, or 2 L for flow."""
     return 3 if stream == "spatial" else 2 * stack
 
 
@@ -50,7 +50,7 @@ def read_clip(
 
     Args:
         record: See prernn_jax.data.records.
-        stream: "spatial": a step is one RGB picture; "temporal": L flow pairs, x1, y1, x2, ...
+        stream: A step of "spatial" is one RGB picture, one of "temporal" L flow pairs x1, y1, ...
         steps: T.
         stack: L; a clip with fewer pairs repeats its last one.
         size: Side S of the result.
@@ -145,18 +145,18 @@ def train_loader(
     workers: int = 0,
     shard: tuple[int, int] = (0, 1),
 ) -> TrainLoader:
-    """Shuffle, augment and batch clips without end.
+    """Shuffles, augments and batches clips without end.
 
     Args:
         source: Records (prernn_jax.data.records).
         stream: "spatial" (C = 3) or "temporal" (C = 2 L).
-        batch_size: B; an epoch's last, incomplete batch is left out (the next epoch shuffles anew).
-        steps: T.
-        stack: L.
+        batch_size: B. The last, incomplete batch of an epoch is left out.
+        steps: Number of steps T.
+        stack: Number of flow pairs L.
         crop: Side of the pictures in the batch.
         augment: How clips vary.
-        seed: Of order and augmentation, 0 .. 2**32 - 1.
-        workers: Processes that decode; 0 means threads of this one. The batches are the same.
+        seed: Seed of order and augmentation, 0 to 2**32 - 1.
+        workers: Number of processes that decode; 0 means threads of this process.
         shard: See `train_batches`.
 
     Returns:
@@ -164,7 +164,7 @@ def train_loader(
             (B,).
 
     Raises:
-        InputError: Fewer records than a batch needs.
+        InputError: There are fewer records than a batch needs.
     """
     draw = functools.partial(
         _draw, stream=stream, steps=steps, stack=stack, crop=crop, augment=augment
@@ -184,20 +184,21 @@ def eval_loader(
     crop: int,
     windows: int = 1,
 ) -> EvalLoader:
-    """Batch clips for testing: evenly placed steps, the middle square, no chance.
+    """Batches clips for testing: evenly placed steps, the middle square, nothing random.
 
     Args:
-        source: records.
+        source: The records.
         stream: As for `train_loader`.
-        batch_size: B; the last batch is filled up with zeros.
-        steps: T.
-        stack: L.
+        batch_size: B. The last batch is filled up with zeros.
+        steps: Number of steps T.
+        stack: Number of flow pairs L.
         crop: Side of the pictures in the batch.
-        windows: Rows that each video gives, each with its steps elsewhere in their segments.
+        windows: Number of rows that each video gives, each with its steps at another place of
+            their segments.
 
     Returns:
-        Re-iterable; dicts as from `train_loader` and `video` int32 (B,), the number of the record,
-        and `mask` bool (B,), False for the filling (whose video is -1).
+        A loader of dicts as from `train_loader` that can be iterated again, with `video` int32
+        (B,), the number of the record, and `mask` bool (B,), False for the filling (`video` -1).
     """
 
     def read(row: int) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Layout: SOURCE/UCF-101/<Class>/v_<Class>_gXX_cYY.avi and SOURCE/ucfTrainTestlist/classInd.txt,
 trainlist0N.txt, testlist0N.txt (lines may end in CR LF). A test list has no labels: the class is
-the folder. Names are matched without regard to case, for the archive and its lists disagree on
-HandstandPushups / HandStandPushups.
+the folder. Names are matched without regard to case, since the archive and its lists disagree on
+HandstandPushups and HandStandPushups.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ from prernn_jax.errors import InputError
 
 LAYOUT = "SOURCE/UCF-101/<Class>/*.avi and SOURCE/ucfTrainTestlist/{classInd,trainlist01,...}.txt"
 COUNTS = {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}
-"""Videos to train and to test on in each official split."""
+"""Number of videos to train and to test on in each official split."""
 
 
 def read_classes(source: Path) -> tuple[str, ...]:
-    """Reads classInd.txt: names by number, the first is number 0 here and 1 in the file.
+    """Reads the names of the classes from classInd.txt, which counts from 1.
 
     Raises:
         InputError: No such file, or its numbers are not 1, 2, 3, ...

@@ -1,4 +1,4 @@
-"""TFDS builders of data that are drawn: each record from its split and number alone."""
+"""TFDS builders of drawn data: each record depends on its split and number alone."""
 
 import dataclasses
 import os
@@ -14,19 +14,19 @@ from prernn_jax.data.prepared.folder import data_folder, prepare_once, refuse_to
 from prernn_jax.data.prepared.progress import with_progress
 from prernn_jax.data.records import EvenSplit, PreparedSplit, RandomAccessSource
 
-_BLOCK = 64  # so many records are in memory at once
+_BLOCK = 64  # records in memory at the same time
 
 
 @dataclasses.dataclass(eq=False)
 class DrawnConfig(tfds.core.BuilderConfig):
-    """What a builder draws; the `name` must change with everything that decides it.
+    """What a builder draws. The `name` must change with everything that decides the data.
 
     Attributes:
         features: How TFDS stores a record.
-        counts: Split -> number of records.
-        draw: Split and number -> the record.
-        facts: What else the prepared data are to say of themselves.
-        frames: Of each record, where all have the same number.
+        counts: Number of records of each split.
+        draw: Draws the record of a split and a number.
+        facts: Further metadata that are stored with the data.
+        frames: Number of frames of each record; None where the numbers differ.
     """
 
     features: Any = None
@@ -71,16 +71,16 @@ def _in_blocks(
 def drawn_splits(
     builder: type[DrawnBuilder], config: DrawnConfig, cache_dir: Path | None, what: str
 ) -> dict[str, RandomAccessSource]:
-    """Returns the splits of drawn data; draws them first where that has not been done yet.
+    """Returns the splits of drawn data; draws them first where they are not in the cache.
 
     Args:
-        builder: Whose name the folder has.
+        builder: The builder; its name is the folder's.
         config: What to draw.
-        cache_dir: Where to keep it; by default see `data_folder`.
-        what: For the message to the user.
+        cache_dir: Folder for prepared data; see `data_folder` for the default.
+        what: What messages call the data.
 
     Raises:
-        InputError: The folder cannot be written, or the data in it were drawn with other versions.
+        InputError: The folder cannot be written, or its data were drawn with other versions.
     """
     root = data_folder(cache_dir)
 

@@ -25,7 +25,7 @@ QUALITY = 97  # noise is what makes this task hard; it must survive compression
 def make_record(
     settings: EmbeddedFacesConfig, kind: Kind, split: str, index: int
 ) -> dict[str, Any]:
-    """Draws one sequence as a record (`data.face_records`); its boxes are the whole pictures."""
+    """Draws one sequence as a record of `data.face.records`; its boxes are the whole pictures."""
     stream = _SPLITS[kind][split]
     clip = make_face(settings, stream, index)
     whole = np.array([-0.5, -0.5, settings.size - 0.5, settings.size - 0.5], np.float32)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from prernn_jax.data.drawn.face_shape import CHANNELS, Identity, Numbers
 from prernn_jax.data.face.landmarks import GROUPS, pupils
 
-_FINER = 2  # drawn so many times larger, then averaged
+_FINER = 2  # faces are drawn this many times larger and then averaged
 _SHIFT = 4  # OpenCV takes coordinates in units of 2**-4 pixels
 _GAZE = [CHANNELS.index("gaze_x"), CHANNELS.index("gaze_y")]
 _CIRCLE = np.stack([np.cos(np.linspace(0, 6.28, 13)), np.sin(np.linspace(0, 6.28, 13))], axis=-1)
@@ -18,14 +18,14 @@ _RANGE = 2.5  # grey levels -0.75 to 1.75 fit into 8 bits, so that noise and lig
 
 @dataclass(frozen=True)
 class Nuisance:
-    """What spoils a picture, drawn anew for every frame; grey levels are 0 .. 1.
+    """What spoils a picture, drawn anew for every frame. Grey levels go from 0 to 1.
 
     Attributes:
-        noise: Sd of each pixel.
-        gain: Greatest change of the contrast, either way.
-        light: Sd of the brightness and of its two gradients.
+        noise: Standard deviation of each pixel.
+        gain: Greatest change of the contrast, up or down.
+        light: Standard deviation of the brightness and of its two gradients.
         box: Probability of a flat box in front of everything.
-        box_side: Its sides, as parts of the picture's.
+        box_side: Shortest and longest side of the box, as parts of the picture's side.
         dropped: Probability that a frame is lost: it shows noise and nothing else.
     """
 
@@ -44,13 +44,13 @@ def draw_faces(
 
     Args:
         who: The person.
-        landmarks: (N, 68, 2), -1 .. 1.
+        landmarks: The landmarks (N, 68, 2), from -1 to 1.
         top: Further points of the head's outline, see `pose_face`.
-        motion: (N, C), for the gaze.
+        motion: The channels (N, C); the gaze is taken from them.
         size: Side S of the pictures.
 
     Returns:
-        (N, S, S), 0 .. 1.
+        The pictures (N, S, S), from 0 to 1.
     """
     side = size * _FINER
     points = np.concatenate([landmarks, top], axis=1)
@@ -113,7 +113,7 @@ def spoil(
 
 
 def _irises(landmarks: Numbers, gaze: Numbers) -> Numbers:
-    """Outlines of the two irises (N, 2, 13, 2): discs that the lids cut off above and below."""
+    """Returns the outlines of the irises (N, 2, 13, 2): discs that the lids cut above and below."""
     discs = []
     for name, middle in zip(("left_eye", "right_eye"), pupils(landmarks), strict=True):
         eye = landmarks[:, GROUPS[name]]  # (N, 6, 2)
@@ -127,7 +127,7 @@ def _irises(landmarks: Numbers, gaze: Numbers) -> Numbers:
 
 
 def _fixed(points: Numbers, side: int) -> NDArray[np.int32]:
-    """Coordinates -1 .. 1 to OpenCV's fixed-point pixels."""
+    """Turns coordinates from -1 to 1 into OpenCV's fixed-point pixels."""
     pixels = np.rint(((points + 1) / 2 * side - 0.5) * 2**_SHIFT)
     return np.ascontiguousarray(pixels, np.int32)
 

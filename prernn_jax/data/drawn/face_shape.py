@@ -1,7 +1,7 @@
-"""The shape of an embedded face: who it is and what it does, to 68 landmarks.
+"""The shape of an embedded face: 68 landmarks from a person and a motion.
 
 Coordinates are those of the picture, -1 to 1 from edge to edge, y down. A face is a set of points
-in space that turns (yaw) about the vertical axis, is looked at from far away, and then turned
+in space. They turn about the vertical axis (yaw), are projected in parallel, and are then turned
 (roll), scaled and shifted in the picture.
 """
 
@@ -13,35 +13,35 @@ from numpy.typing import NDArray
 from prernn_jax.data.face.landmarks import GROUPS, POINTS
 
 Numbers = NDArray[np.float64]
-_SIZE = 1.2  # of a face whose logarithm of scale is 0
+_SIZE = 1.2  # size of a face whose log_scale is 0
 
 CHANNELS = (
     "roll", "yaw", "log_scale", "shift_x", "shift_y", "opening", "curve", "lids", "brows",
     "gaze_x", "gaze_y",
 )  # fmt: skip
-"""What moves; each is a number a frame."""
+"""What moves; each channel is one number for each frame."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """One person: measures in units of the picture's half side, and grey levels 0 .. 1."""
+    """One person: lengths in units of half a picture, and grey levels from 0 to 1."""
 
     width: float  # half width of the face at the ears
     chin: float  # from the middle of the face down to the chin
     jaw: float  # 1: round, less: square
     forehead: float  # from the middle up to the hair's edge
-    eye_x: float  # middles of the eyes, over the width
+    eye_x: float  # middles of the eyes, divided by the width
     eye_y: float
-    eye_size: float  # half width, over the width
-    eye_open: float  # height over width when open
+    eye_size: float  # half width, divided by the width
+    eye_open: float  # height divided by width when open
     brow_y: float  # above the eye
     nose: float  # length
     nose_width: float
     mouth_y: float
-    mouth: float  # half width, over the width
+    mouth: float  # half width, divided by the width
     lips: float  # thickness
     hair: float  # how far the hair stands out
-    thickness: float  # of the brows
+    thickness: float  # thickness of the brows
     skin: float
     hair_tone: float
     lip_tone: float
@@ -79,15 +79,15 @@ def draw_motion(rng: np.random.Generator, amplitudes: Numbers, frames: int) -> N
     """Draws smooth random motion.
 
     A channel is its amplitude times a constant, 0.7 N(0, 1), and two sinusoids of amplitude
-    0.5 N(0, 1) and 0.025 to 0.075 cycles a frame.
+    0.5 N(0, 1) and 0.025 to 0.075 cycles in a frame.
 
     Args:
-        rng: generator.
-        amplitudes: (C,).
-        frames: N.
+        rng: The random generator.
+        amplitudes: The channels' amplitudes (C,).
+        frames: Number of frames N.
 
     Returns:
-        (N, C).
+        The channels of each frame (N, C).
     """
     count = len(amplitudes)
     level = 0.7 * rng.standard_normal(count)
@@ -100,16 +100,15 @@ def draw_motion(rng: np.random.Generator, amplitudes: Numbers, frames: int) -> N
 
 
 def pose_face(who: Identity, motion: Numbers) -> tuple[Numbers, Numbers]:
-    """Landmarks of a face in motion.
+    """Returns the landmarks of a face in motion.
 
     Args:
         who: The person.
-        motion: (N, C) in the order of CHANNELS.
+        motion: The channels of each frame (N, C), in the order of CHANNELS.
 
     Returns:
-        Landmarks (N, 68, 2), and further points (N, P, 2) of the head's outline above the ears,
-            from
-        the right to the left one.
+        The landmarks (N, 68, 2), and further points (N, P, 2) of the head's outline above the
+        ears, from the right ear to the left.
     """
     channel = dict(zip(CHANNELS, motion.T, strict=True))
     space = np.concatenate([_points(who, channel), _top(who, len(motion))], axis=1)  # (N, P, 3)
@@ -124,7 +123,7 @@ def pose_face(who: Identity, motion: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _points(who: Identity, channel: dict[str, Numbers]) -> Numbers:
-    """The 68 points in space (N, 68, 3) of a face that looks straight ahead."""
+    """Returns the points in space (N, 68, 3) of a face that looks straight ahead."""
     frames = len(channel["yaw"])
     points = np.zeros((frames, POINTS, 3))
     angle = np.linspace(-1.8, 1.8, 17)
@@ -135,7 +134,7 @@ def _points(who: Identity, channel: dict[str, Numbers]) -> Numbers:
     lift = channel["brows"][:, None]
     bow = np.array([0.0, 0.028, 0.04, 0.035, 0.02])
     for side, name in ((-1, "left_brow"), (1, "right_brow")):
-        reach = np.linspace(1.25, -1.1, 5)  # outer to inner end
+        reach = np.linspace(1.25, -1.1, 5)  # from the outer to the inner end
         arch = bow if side < 0 else bow[::-1]
         reach = reach if side < 0 else reach[::-1]
         x = side * who.width * (who.eye_x + who.eye_size * reach)
@@ -188,7 +187,7 @@ def _mouth(who: Identity, channel: dict[str, Numbers], points: Numbers) -> None:
 
 
 def _top(who: Identity, frames: int) -> Numbers:
-    """The outline of the head above the ears, right to left: (N, 9, 3)."""
+    """Returns the outline of the head above the ears (N, 9, 3), from right to left."""
     angle = np.linspace(1.8, 2 * np.pi - 1.8, 11)[1:-1]
     outline = np.stack(
         [who.width * np.sin(angle), who.forehead * np.cos(angle) * 1.15, np.full(9, -0.15)], axis=-1

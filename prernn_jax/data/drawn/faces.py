@@ -1,9 +1,8 @@
 """The embedded faces: procedural animated faces with 68 landmarks, filmed by a bad camera.
 
-The task is the one of the laboratory (docs/data.md): pose and expression change smoothly, while
-noise, light and boxes in front are drawn anew for every frame. So what one frame does not show,
-the frames before it do. Training, validation and test show different people, and so do the single
-frames for pre-training, which are spoilt less.
+Pose and expression change smoothly, while noise, light and boxes in front are drawn anew for every
+frame. So the frames before show what one frame does not (docs/data.md). Training, validation and
+test show different people. So do the single frames for stage one, which are spoilt less.
 """
 
 import hashlib
@@ -18,13 +17,13 @@ from prernn_jax.data.drawn.face_drawing import Nuisance, draw_faces, spoil
 from prernn_jax.data.drawn.face_shape import CHANNELS, draw_identity, draw_motion, pose_face
 from prernn_jax.errors import InputError
 
-# The number of a split in the seeds; a split never shares a stream with another.
+# The number of a split is part of every seed, so no two splits share a random stream.
 SPLITS = {"train": 1, "validation": 2, "test": 3, "static_train": 4, "static_validation": 5}
 
 
 @dataclass(frozen=True)
 class Motion:
-    """How much a face moves: the amplitude of each channel, see `face_shape.draw_motion`.
+    """How much a face moves: the amplitude of each channel (see `face_shape.draw_motion`).
 
     Lengths are in units of half a picture, angles in radians.
     """
@@ -33,14 +32,14 @@ class Motion:
     yaw: float = 0.40
     log_scale: float = 0.14
     shift: float = 0.14
-    opening: float = 0.10  # of the mouth
+    opening: float = 0.10  # the mouth's
     curve: float = 0.35
     lids: float = 0.35
     brows: float = 0.06
     gaze: float = 0.05
 
     def amplitudes(self) -> NDArray[np.float64]:
-        """In the order of CHANNELS."""
+        """Returns the amplitudes in the order of CHANNELS."""
         shared = {"shift_x": "shift", "shift_y": "shift", "gaze_x": "gaze", "gaze_y": "gaze"}
         return np.array([getattr(self, shared.get(name, name)) for name in CHANNELS])
 
@@ -50,8 +49,8 @@ class EmbeddedFacesConfig:
     """Everything that decides the embedded faces; its `key` names the files on disk."""
 
     seed: int = 2018
-    size: int = 48  # side of the pictures
-    frames: int = 10  # of a sequence
+    size: int = 48  # side of the pictures in pixels
+    frames: int = 10  # frames of a sequence
     train: int = 64
     validation: int = 100
     test: int = 200
@@ -91,10 +90,10 @@ class FaceClip(NamedTuple):
 
 
 def make_face(config: EmbeddedFacesConfig, split: str, index: int) -> FaceClip:
-    """Draws sequence `index` of a split: one person; the two static splits give one frame.
+    """Draws one sequence of a split. It shows one person; the static splits give one frame.
 
     Args:
-        config: The data set's parameters.
+        config: The parameters of the data set.
         split: One of SPLITS.
         index: 0 .. config.count(split) - 1.
     """

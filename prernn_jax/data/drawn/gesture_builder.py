@@ -28,14 +28,14 @@ _SPLITS = {
 def make_record(
     settings: EmbeddedGesturesConfig, kind: Kind, split: str, index: int
 ) -> dict[str, Any]:
-    """Draws one clip and encode it as grey JPEG."""
+    """Draws one clip and encodes it as grey JPEG."""
     stream = _SPLITS[kind][split]
     clip = make_gesture(settings, stream, index)
     return clip_record(clip.frames, None, clip.label, f"{stream} {index}")
 
 
 class EmbeddedGestures(DrawnBuilder):
-    """Rendered hands that do a gesture (`gestures`), or single short clips (`poses`)."""
+    """Whole gestures of rendered hands (`gestures`), or single short clips (`poses`)."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = []

@@ -1,4 +1,4 @@
-"""Drawing the clips of the embedded gestures, one by one, from their numbers alone."""
+"""Draws the clips of the embedded gestures; each depends on its split and number alone."""
 
 import functools
 from dataclasses import dataclass
@@ -38,12 +38,12 @@ _MOTIONS = {
     "turn right": ("angle", 1.0),
 }
 _HAND, _CLIP = 1, 2
-_MARGIN = 9.0  # a palm's centre stays so far from the border, in pixels of a frame of 48
+_MARGIN = 9.0  # distance of a palm's centre from the border, in pixels of a frame of 48
 
 
 @dataclass(frozen=True)
 class GestureClip:
-    """One generated clip: (N, S, S) depth, its class, and where it comes from."""
+    """One drawn clip: depth pictures (N, S, S), the class, and the seeds it was drawn from."""
 
     frames: NDArray[np.uint8]
     label: int
@@ -51,12 +51,12 @@ class GestureClip:
 
 
 def make_gesture(config: EmbeddedGesturesConfig, split: str, index: int) -> GestureClip:
-    """Draws clip `index` of a split; classes take turns, so every class is equally frequent.
+    """Draws one clip of a split. Classes take turns, so all are equally frequent.
 
     Args:
-        config: The data set's parameters.
-        split: One of SPLITS; the two for pre-training give `config.clip` frames of one motion or
-            of a still hand.
+        config: The parameters of the data set.
+        split: One of SPLITS; the two for stage one give `config.clip` frames of one motion or of
+            a still hand.
         index: 0 .. config.count(split) - 1.
     """
     number = SPLITS[split]
@@ -92,10 +92,10 @@ def _eased(part: Numbers) -> Numbers:
 
 
 def draw_progress(rng: np.random.Generator, frames: int) -> Numbers:
-    """Draws when a gesture is where: 0 in the first state, 1 in the second, (N,).
+    """Draws the course of a gesture (N,): 0 is the first state, 1 the second.
 
     The return is at most two frames slower than the stroke, and the hold takes about half of the
-    time that is left, so that neither speed nor duration gives the order away.
+    remaining time. So neither speed nor duration tells the order.
     """
     stroke = int(rng.integers(4, 7))
     back = stroke + int(rng.integers(0, 3))
@@ -108,7 +108,7 @@ def draw_progress(rng: np.random.Generator, frames: int) -> Numbers:
 
 
 def _passing(rng: np.random.Generator, frames: int) -> Numbers:
-    """Draws the middle part of a stroke or of a return, as one clip shows it, (N,)."""
+    """Draws the middle part of a stroke or of a return (N,), as a short clip shows it."""
     length = int(rng.integers(4, 9))
     begin = rng.uniform(0.0, max(length - frames + 1, 0.5))
     return _eased((np.arange(frames) + begin) / length)
@@ -117,13 +117,13 @@ def _passing(rng: np.random.Generator, frames: int) -> Numbers:
 def draw_pose(
     config: EmbeddedGesturesConfig, rng: np.random.Generator, kind: str, progress: Numbers
 ) -> Pose:
-    """Draws how a hand is held in each frame of a gesture, or of a still shape.
+    """Draws the pose of a hand in each frame of a gesture or of a still shape.
 
     Args:
         config: Sizes and difficulty.
-        rng: Source of chance.
+        rng: The random generator.
         kind: One of GESTURE_CLASSES or of SHAPES.
-        progress: (N,), see `draw_progress`.
+        progress: The course (N,), see `draw_progress`.
     """
     level, count = config.difficulty, len(progress)
     first, second = _CHANGES.get(kind, (None, None))
@@ -140,7 +140,7 @@ def draw_pose(
         "angle": rng.uniform(*level.turn),
     }
     moved = {name: sign * amount[name] * (axis == name) for name in amount}
-    # The middle of the way lies anywhere, so neither end tells which one it is.
+    # The middle of the path lies anywhere, so a position does not tell which end it is.
     way = progress - 0.5
     arm = level.tilt * rng.standard_normal()
     place = {}
@@ -162,7 +162,7 @@ def draw_pose(
 
 
 def _sway(rng: np.random.Generator, level: GestureDifficulty, count: int) -> Numbers:
-    """A slow swing, in pixels."""
+    """Draws a slow swing in pixels (N,)."""
     turns, phase = rng.uniform(0.3, 0.8), rng.uniform(0.0, 1.0)
     part = turns * np.arange(count) / 28 + phase
     return np.round(rng.uniform(0, level.sway) * np.sin(2 * np.pi * part), 6)
@@ -171,7 +171,7 @@ def _sway(rng: np.random.Generator, level: GestureDifficulty, count: int) -> Num
 def _film(
     config: EmbeddedGesturesConfig, rng: np.random.Generator, hand: Hand, pose: Pose
 ) -> NDArray[np.uint8]:
-    """Puts clutter, hand, holes and noise together: (N, S, S)."""
+    """Draws clutter, hand, holes and noise into the pictures (N, S, S)."""
     level, size, count = config.difficulty, config.size, len(pose.x)
     frames = np.full((count, size, size), rng.uniform(0.0, 0.1), np.float32)
     time = np.arange(count)

@@ -1,7 +1,7 @@
-"""Drawing a hand with its forearm as a depth camera sees it: near is bright.
+"""Draws a hand with its forearm as a depth camera sees it: near is bright.
 
-A hand is made of capsules (the points within a radius of a line), each with a nearness that
-changes along its line and bulges across it. Only arithmetic that is the same on every machine.
+A hand is made of capsules: the points within a radius of a line. Each has a nearness that changes
+along its line and bulges across it. All arithmetic gives the same bits on every machine.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from prernn_jax.data.drawn.render import Numbers, Plane, per_frame, span
 
 THUMB, INDEX, MIDDLE, RING, LITTLE = range(5)
-# Where fingers begin, in half palm widths: across (thumb side negative) and towards the fingers.
+# Where fingers begin, in half palm widths: across (negative on the thumb's side) and upwards.
 _BASES = np.array([(-0.75, -0.25), (-0.60, 0.70), (-0.20, 0.85), (0.20, 0.80), (0.60, 0.65)])
 _LENGTHS = np.array([1.15, 1.55, 1.75, 1.60, 1.25])
 _RADII = np.array([0.30, 0.25, 0.25, 0.25, 0.22])
 _SPREAD = np.array([-0.95, -0.32, -0.04, 0.15, 0.38])  # angles of stretched fingers, in radians
-_CURLED = 0.12  # length of a bent finger, of its whole length
-_BULGE = 0.05  # nearness of a capsule's middle line over its edge
+_CURLED = 0.12  # length of a bent finger, as a part of its whole length
+_BULGE = 0.05  # how much nearer a capsule's middle line is than its edge
 
 
 @dataclass(frozen=True)
 class Hand:
-    """A hand of its own: sizes in half palm widths, except `unit`, which is one in pixels."""
+    """The proportions of a hand in half palm widths; `unit` is half a palm width in pixels."""
 
     unit: float
     side: float  # 1: thumb at the left, -1: at the right
@@ -36,15 +36,15 @@ class Hand:
 
 
 class Pose(NamedTuple):
-    """How a hand is held in each of N frames.
+    """The pose of a hand in each of N frames.
 
     Attributes:
-        x: (N,) place of the palm's centre in pixels, across.
-        y: (N,) down.
-        angle: (N,) of the hand in the picture, in radians; 0: fingers up, positive: to the right.
-        arm: (N,) angle of the forearm.
-        near: (N,) logarithm of the size, which is one with the nearness.
-        fingers: (N, 5) how far each finger is stretched, 0 .. 1, from the thumb on.
+        x: Column of the palm's centre in pixels (N,).
+        y: Row of the palm's centre in pixels (N,).
+        angle: Angle of the hand in radians (N,); 0 is fingers up, positive is to the right.
+        arm: Angle of the forearm (N,).
+        near: Logarithm of the size (N,), which also gives the nearness.
+        fingers: How far each finger is stretched (N, 5), from 0 to 1, beginning with the thumb.
     """
 
     x: Numbers
@@ -71,8 +71,8 @@ def draw_hand(rng: np.random.Generator, unit: float, spread: float) -> Hand:
     """Draws a hand's proportions.
 
     Args:
-        rng: Source of chance.
-        unit: Mean of half the palm's width, in pixels.
+        rng: The random generator.
+        unit: Mean half width of the palm in pixels.
         spread: Greatest relative deviation.
     """
 
@@ -92,7 +92,7 @@ def draw_hand(rng: np.random.Generator, unit: float, spread: float) -> Hand:
 
 
 def nearness(near: Numbers) -> Numbers:
-    """Value of the picture, 0 .. 1, of a hand of this logarithmic size."""
+    """Returns the grey level, from 0 to 1, of a hand of this logarithmic size."""
     return np.asarray(0.66 + 0.35 * near)
 
 
@@ -128,7 +128,7 @@ def hand_capsules(hand: Hand, pose: Pose) -> list[Capsules]:
 
 
 def _axes(angle: Numbers) -> tuple[tuple[Numbers, Numbers], tuple[Numbers, Numbers]]:
-    """Directions in the picture (x, y down) across a hand and towards its fingers."""
+    """Returns the directions in the picture (x, y down) across a hand and towards its fingers."""
     cos = np.asarray(np.round(np.cos(angle), 6), np.float64)
     sin = np.asarray(np.round(np.sin(angle), 6), np.float64)
     return (cos, sin), (sin, -cos)

@@ -1,4 +1,4 @@
-"""The face data sets as the training program sees them: random-access splits of records."""
+"""The face data sets: their splits of records with random access."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class FaceData:
 
     Attributes:
         splits: Name of a split -> its records (prernn_jax.data.face.records).
-        size: Side in pixels of the square picture that a network should be given.
+        size: Side in pixels of the square picture for a network.
     """
 
     splits: Mapping[str, RandomAccessSource]
@@ -50,7 +50,7 @@ def vw300(
     size: int = 224,
     workers: int | None = None,
 ) -> FaceData:
-    """Returns 300VW; decodes the videos where that is still to do.
+    """Returns 300VW; prepares the videos that are not prepared yet.
 
     Args:
         source: Folder with the official files, see `prernn_jax.data.face.vw300`.

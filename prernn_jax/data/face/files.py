@@ -1,8 +1,8 @@
 """Prepared face videos on disk: how they are written and read.
 
-Of each picture the part is kept in which the face moves (one window a video, twice as large as the
-face), scaled so that the face is `side` pixels at the median; pictures are never enlarged. In a
-file stand N encoded pictures, their landmarks, their numbers, and a JSON record.
+The part of the pictures in which the face moves is kept: one window for each video, twice as large
+as the face. It is scaled so that the face is `side` pixels at the median; pictures are never
+enlarged. A file holds N encoded pictures, their landmarks, their numbers, and a JSON record.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ from prernn_jax.data.records import Record, decode_picture, encode_picture
 from prernn_jax.errors import InputError
 
 SMALLEST = 8.0
-"""Faces of fewer pixels are none."""
+"""Landmarks that span fewer pixels are no face."""
 Landmarks = dict[int, NDArray[np.float32]]
 
 
@@ -42,9 +42,9 @@ class FaceRecipe:
     """How face videos are prepared; part of a folder's name, so that recipes never mix.
 
     Attributes:
-        side: Of the landmarks' bounding box, in pixels, that larger faces are brought to.
-        around: Side of what is kept around each face, in parts of its bounding box.
-        quality: Of the JPEG pictures.
+        side: Side of the landmarks' bounding box in pixels to which larger faces are scaled.
+        around: Side of what is kept around each face, as a multiple of its bounding box.
+        quality: JPEG quality of the pictures.
     """
 
     side: int = 200
@@ -53,12 +53,12 @@ class FaceRecipe:
 
     @property
     def key(self) -> str:
-        """A folder name."""
+        """The name of the folder."""
         return f"face{self.side}px-x{self.around:g}-q{self.quality}"
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Everything that must be the same for all videos of a set."""
+        """Everything that must be the same for all videos of a folder."""
         return asdict(self)
 
     def sources(self, item: Listed) -> list[Path]:
@@ -75,10 +75,10 @@ class FaceRecipe:
             require_decoder()
 
     def write(self, item: Listed, target: Path) -> None:
-        """Decodes a video and write its annotated frames; nothing is left behind on failure.
+        """Decodes a video and writes its annotated frames. A failure leaves nothing behind.
 
-        Badly annotated frames (`broken_frames`) are left out, and frames without landmarks,
-        landmarks without a frame and faulty landmark files are noted.
+        Badly annotated frames (`broken_frames`) are left out. Frames without landmarks, landmarks
+        without a frame and faulty landmark files are noted.
 
         Raises:
             InputError: The video does not decode, or no frame of it has landmarks.
@@ -132,7 +132,7 @@ class FaceRecipe:
 
 
 def _drop_outside(kept: Landmarks, picture: NDArray[np.uint8], video: Path) -> list[str]:
-    """Drops frames whose landmarks are no face in this picture; returns what is wrong with them."""
+    """Drops frames whose landmarks are no face in this picture; returns what is wrong."""
     height, width = picture.shape[:2]
     faults, partly = [], []
     for number, points in list(kept.items()):
@@ -156,7 +156,7 @@ def _drop_outside(kept: Landmarks, picture: NDArray[np.uint8], video: Path) -> l
 
 
 def _pictures(video: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Number, from 1, and picture of each frame of a video or of a folder of extracted frames."""
+    """Yields number and picture of each frame of a video (from 1) or of a folder of frames."""
     if video.is_dir():
         files = numbered_files(not_too_deep(video), PICTURES)
         if not files:
@@ -189,9 +189,9 @@ class FaceFiles:
     """Prepared face videos as a source of records (`prernn_jax.data.face.records`).
 
     Args:
-        folder: Where the prepared files lie.
-        listed: The videos; their label is the test category, 0 where there is none.
-        recipe: How they were to be prepared.
+        folder: The folder of the prepared files.
+        listed: The videos; their label is the test category, 0 for training videos.
+        recipe: How they must have been prepared.
         boxes: How the square of each frame is chosen.
     """
 
@@ -238,9 +238,9 @@ class FaceFiles:
 
 
 def frame_report(folder: Path, listed: Sequence[Listed]) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns what preparation noted about frames: what is faulty, and what need not be mended.
+    """Returns what preparation noted about frames: faults, and remarks.
 
-    The keys of the first are "<video>, frames", for the videos are used without them.
+    The keys of the faults are "<video>, frames", since the videos are used without these frames.
     """
     faulty, notes = {}, {}
     for item in listed:

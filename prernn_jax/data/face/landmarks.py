@@ -1,9 +1,9 @@
-"""The 68 landmarks of iBUG: their order, their mirror image, and small geometry.
+"""The 68 landmarks of iBUG: their order, their mirror image, and their geometry.
 
 Order and pairs are those of 300-W and 300VW (docs/faces.md). "left" is the left of the picture.
-Landmarks are (..., 68, 2): x, then y, in pixels, 0-based with the **centre** of the first pixel at
-0; so a picture of width W reaches from -0.5 to W - 0.5, and mirrored x is W - 1 - x. A box is
-(..., 4): x0, y0, x1, y1, its edges in the same coordinates.
+Landmarks are (..., 68, 2): x, then y, in pixels. The **centre** of the first pixel is 0. So a
+picture of width W reaches from -0.5 to W - 0.5, and mirrored x is W - 1 - x. A box is (..., 4): its
+edges x0, y0, x1, y1 in the same coordinates.
 """
 
 import cv2
@@ -44,45 +44,45 @@ FLIP = np.array(_FLIP.split(), np.int64)
 
 
 def mirror(landmarks: Numbers, width: float) -> Numbers:
-    """Landmarks (..., 68, 2) of the same picture, `width` pixels wide, when it is mirrored."""
+    """Returns the landmarks (..., 68, 2) of the mirrored picture, which is `width` pixels wide."""
     mirrored = landmarks[..., FLIP, :].copy()
     mirrored[..., 0] = width - 1 - mirrored[..., 0]
     return mirrored
 
 
 def pupils(landmarks: Numbers) -> tuple[Numbers, Numbers]:
-    """The middles of the left and the right eye, each (..., 2): the mean of its six points."""
+    """Returns the middles of the left and the right eye (..., 2), the mean of six points each."""
     eyes = (landmarks[..., GROUPS[name], :].mean(axis=-2) for name in ("left_eye", "right_eye"))
     left, right = eyes
     return left, right
 
 
 def bounding_box(landmarks: Numbers) -> Numbers:
-    """The smallest upright box around landmarks (..., 68, 2): (..., 4)."""
+    """Returns the smallest upright box (..., 4) around landmarks (..., 68, 2)."""
     return np.concatenate([landmarks.min(axis=-2), landmarks.max(axis=-2)], axis=-1)
 
 
 def outside(landmarks: Numbers, height: int, width: int) -> NDArray[np.bool_]:
-    """Tells which of landmarks (..., 68, 2) lie outside of a picture: (..., 68).
+    """Tells which landmarks (..., 68, 2) lie outside of a picture, as (..., 68).
 
-    Those marked as hidden do too: data sets write 0 or -1 for them, counted from 1.
+    Landmarks that are marked as hidden do: data sets write 0 or -1 for them, counted from 1.
     """
     edge = np.array([width, height]) - 0.5
     return np.any((landmarks < -0.5) | (landmarks > edge), axis=-1)
 
 
 def square_around(box: Numbers, scale: float = 1.0) -> Numbers:
-    """The square with a box's (..., 4) middle whose side is `scale` times its longer side."""
+    """Returns the square around a box (..., 4) with `scale` times its longer side."""
     middle = (box[..., :2] + box[..., 2:]) / 2  # (..., 2)
     half = scale * (box[..., 2:] - box[..., :2]).max(axis=-1, keepdims=True) / 2  # (..., 1)
     return np.concatenate([middle - half, middle + half], axis=-1)
 
 
 def normalise_landmarks(landmarks: Numbers, box: Numbers) -> Numbers:
-    """Pixels (..., 68, 2) to coordinates of a box (..., 4).
+    """Turns pixels (..., 68, 2) into coordinates of a box (..., 4).
 
-    Its middle becomes (0, 0), its edges -0.5 and 0.5: a landmark network's outputs, and the unit in
-    which a distance of 1 is the side of the box.
+    Its middle becomes (0, 0), its edges -0.5 and 0.5. These are the outputs of a landmark network;
+    a distance of 1 is the side of the box.
     """
     side = box[..., None, 2:] - box[..., None, :2]  # (..., 1, 2)
     return (landmarks - box[..., None, :2]) / side - 0.5
@@ -105,7 +105,7 @@ _SHIFT = 3  # OpenCV takes coordinates in units of 2**-3 pixels
 def draw_landmarks(
     picture: NDArray[np.uint8], landmarks: NDArray[np.floating], color: tuple[int, int, int]
 ) -> None:
-    """Draws landmarks (68, 2), -0.5 .. 0.5, as lines into a picture (S, S, 3), in place."""
+    """Draws landmarks (68, 2), from -0.5 to 0.5, as lines into a picture (S, S, 3)."""
     pixels = np.rint(((landmarks + 0.5) * len(picture) - 0.5) * 2**_SHIFT).astype(np.int32)
     for name, part in GROUPS.items():
         line = np.ascontiguousarray(pixels[part])

@@ -1,6 +1,6 @@
-"""From a record of a face video to the frames of a clip: decoded, cut to the box, with landmarks.
+"""Turns the record of a face video into clips: frames that are cut to boxes, and landmarks.
 
-Landmarks come in coordinates of the box that was cut out, -0.5 to 0.5 (`normalise_landmarks`).
+Landmarks are in coordinates of the box that was cut out, -0.5 to 0.5 (`normalise_landmarks`).
 """
 
 import bisect
@@ -21,11 +21,11 @@ from prernn_jax.errors import InputError
 
 @dataclass(frozen=True)
 class FaceAugmentation:
-    """How training clips vary; one draw serves all frames of a clip.
+    """How training clips vary. One draw serves all frames of a clip.
 
     Attributes:
-        scale: Greatest relative change of the box's side, either way.
-        shift: Greatest move of the box, in parts of its side, in x and in y.
+        scale: Greatest relative change of the box's side, up or down.
+        shift: Greatest move of the box in x and in y, as a part of its side.
         flip: Probability of mirroring left and right.
     """
 
@@ -42,7 +42,7 @@ class FaceAugmentation:
 
 
 class FaceView(NamedTuple):
-    """How the boxes of a clip are looked at."""
+    """How the boxes of a clip are scaled, shifted and mirrored."""
 
     scale: float = 1.0
     shift_x: float = 0.0
@@ -51,14 +51,14 @@ class FaceView(NamedTuple):
 
 
 def draw_face_view(rng: np.random.Generator, augmentation: FaceAugmentation) -> FaceView:
-    """Draws how a clip is looked at."""
+    """Draws how the boxes of a clip are scaled, shifted and mirrored."""
     scale = float(np.exp(rng.uniform(-1, 1) * np.log1p(augmentation.scale)))
     shift_x, shift_y = (rng.uniform(-1, 1, 2) * augmentation.shift).tolist()
     return FaceView(scale, shift_x, shift_y, bool(rng.random() < augmentation.flip))
 
 
 def window_starts(frames: int, steps: int) -> range:
-    """First frames of the windows that cut a video into clips; the last may be shorter."""
+    """Returns the first frames of the windows that cut a video into clips."""
     return range(0, frames, steps)
 
 
@@ -70,13 +70,13 @@ def read_faces(
     Args:
         record: See `prernn_jax.data.face.records`.
         start: The first frame.
-        steps: T.
+        steps: Number of frames T.
         size: Side S of the result.
-        view: How the boxes are looked at.
+        view: How the boxes are scaled, shifted and mirrored.
 
     Returns:
-        (T, S, S, 3) uint8 and landmarks (T, 68, 2) in coordinates of what is seen, both zeros after
-        the end of the video, and the number of frames.
+        The clip (T, S, S, 3), uint8; its landmarks (T, 68, 2) in coordinates of what is seen; both
+        are zeros after the end of the video. And the number of frames.
     """
     frames = range(start, min(start + steps, len(record["frames"])))
     clip = np.zeros((steps, size, size, 3), np.uint8)
@@ -94,7 +94,7 @@ def read_faces(
 
 
 def pixel_box(box: NDArray[np.float32], view: FaceView) -> tuple[int, int, int]:
-    """The square that a view shows, in whole pixels: the first column and row, and the side."""
+    """Returns the square of a view in whole pixels: the first column and row, and the side."""
     side = float(box[2] - box[0])
     shown = max(round(side * view.scale), 1)
     left = (box[0] + box[2]) / 2 + side * view.shift_x - shown / 2 + 0.5
@@ -105,7 +105,7 @@ def pixel_box(box: NDArray[np.float32], view: FaceView) -> tuple[int, int, int]:
 def cut_square(
     picture: NDArray[np.uint8], box: tuple[int, int, int], size: int
 ) -> NDArray[np.uint8]:
-    """A square of a picture, which may reach over the edge: the pixels there are repeated."""
+    """Cuts out a square, which may reach over the edge: the pixels there are repeated."""
     left, top, side = box
     height, width = picture.shape[:2]
     over = max(-left, -top, left + side - width, top + side - height, 0)
@@ -120,7 +120,7 @@ def cut_square(
 
 
 class _Windows:
-    """Videos, each as often as it has windows of T frames: an epoch sees a long one more often."""
+    """Videos, each as often as it has windows of T frames. An epoch sees long ones more often."""
 
     def __init__(self, source: RandomAccessSource, steps: int) -> None:
         self.source = source
@@ -131,7 +131,7 @@ class _Windows:
         return self.ends[-1] if self.ends else 0
 
     def place(self, row: int) -> tuple[int, int]:
-        """The video of a row, and which of its windows it is."""
+        """Returns the video of a row, and the number of its window."""
         video = bisect.bisect_right(self.ends, row)
         return video, row - (self.ends[video - 1] if video else 0)
 
@@ -150,25 +150,25 @@ def face_train_loader(
     workers: int = 0,
     shard: tuple[int, int] = (0, 1),
 ) -> TrainLoader:
-    """Shuffle, cut out, augment and batch clips of faces without end.
+    """Shuffles, cuts out, augments and batches clips of faces without end.
 
     Args:
         source: Records (prernn_jax.data.face.records).
         batch_size: B.
-        steps: T consecutive frames, from a random one on; a shorter video is padded.
+        steps: Number of consecutive frames T, from a random one on; a shorter video is padded.
         size: Side S of the pictures in the batch.
         augment: How clips vary.
-        seed: Of order and augmentation, 0 .. 2**32 - 1.
-        workers: Processes that decode; 0 means threads of this one. The batches are the same.
+        seed: Seed of order and augmentation, 0 to 2**32 - 1.
+        workers: Number of processes that decode; 0 means threads of this process.
         shard: See `train_batches`.
 
     Returns:
         An iterator of dicts: `clips` uint8 (B, T, S, S, 3), `landmarks` float32 (B, T, 68, 2) in
-        coordinates of the box, -0.5 .. 0.5, and `lengths` int32 (B,). An epoch has as many clips as
-        all videos fill.
+        coordinates of the box, -0.5 to 0.5, and `lengths` int32 (B,). An epoch has as many clips as
+        the videos have windows.
 
     Raises:
-        InputError: Fewer clips than a batch needs.
+        InputError: There are fewer clips than a batch needs.
     """
     draw = functools.partial(_draw, steps=steps, size=size, augment=augment)
     windows = _Windows(source, steps)
@@ -180,17 +180,17 @@ def face_train_loader(
 def face_eval_loader(
     source: RandomAccessSource, *, batch_size: int, steps: int, size: int
 ) -> EvalLoader:
-    """Batch all frames of all videos once, in their order, as clips of T consecutive ones.
+    """Batches all frames of all videos once, in their order, as clips of T frames.
 
     Args:
-        source: records.
-        batch_size: B; the last batch is filled up with zeros.
-        steps: T; a video's last clip may be shorter and is padded.
+        source: The records.
+        batch_size: B. The last batch is filled up with zeros.
+        steps: Number of frames T; the last clip of a video may be shorter and is padded.
         size: Side S of the pictures in the batch.
 
     Returns:
-        Re-iterable; dicts as from `face_train_loader`, and `video` int32 (B,), the number of the
-        record, and `mask` bool (B,), False for the filling (whose video is -1).
+        A loader of dicts as from `face_train_loader` that can be iterated again, with `video` int32
+        (B,), the number of the record, and `mask` bool (B,), False for the filling (`video` -1).
     """
     windows = _Windows(source, steps)
 

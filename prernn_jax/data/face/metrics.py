@@ -1,8 +1,8 @@
-"""Metrics of landmarks: pure functions on arrays, one error for each frame, pooled over frames.
+"""Metrics of landmarks: one error for each frame, pooled over frames.
 
-A prediction with a NaN or an infinity in it has infinite error: it fails at every threshold and
-adds nothing to the area under the curve, and means that include it are infinite. No frame is left
-out in silence.
+A prediction with a NaN or an infinity in it has an infinite error. It fails at every threshold,
+adds nothing to the area under the curve, and makes every mean infinite that includes it. No frame
+is left out in silence.
 """
 
 from typing import Literal, get_args
@@ -22,7 +22,7 @@ Errors = NDArray[np.float64]
 
 
 def _away(predicted: ArrayLike, landmarks: ArrayLike) -> NDArray[np.float64]:
-    """The differences (N, P, 2), infinite in frames whose prediction is not finite."""
+    """Returns the differences (N, P, 2); they are infinite where the prediction is not finite."""
     guess, true = np.asarray(predicted, np.float64), np.asarray(landmarks, np.float64)
     if guess.shape != true.shape or true.ndim != 3 or 0 in true.shape:
         raise InputError(
@@ -44,7 +44,7 @@ def _check_finite(landmarks: NDArray[np.float64]) -> None:
 
 
 def distances(predicted: ArrayLike, landmarks: ArrayLike) -> Errors:
-    """Mean distance of a frame's landmarks from the true ones: (N, 68, 2) twice -> (N,).
+    """Returns the mean distance of each frame's landmarks (N, 68, 2) from the true ones, (N,).
 
     Raises:
         InputError: There are no frames, the shapes differ, or a true landmark is not finite.
@@ -54,17 +54,17 @@ def distances(predicted: ArrayLike, landmarks: ArrayLike) -> Errors:
 
 
 def normaliser_lengths(landmarks: ArrayLike, normaliser: Normaliser) -> Errors:
-    """What errors are divided by, of the true landmarks (N, 68, 2): (N,).
+    """Returns the length by which the error of each frame is divided, (N,).
 
     Args:
-        landmarks: The true ones.
-        normaliser: `outer_eye`: between the outer corners of the eyes (300VW's protocol);
-            `pupil`: between the middles of the eyes; `box_diagonal`: of the upright box around all
-            landmarks.
+        landmarks: The true landmarks (N, 68, 2).
+        normaliser: `outer_eye` is the distance of the outer corners of the eyes (300VW's
+            protocol), `pupil` that of the middles of the eyes, `box_diagonal` the diagonal of the
+            upright box around all landmarks.
 
     Raises:
-        InputError: Unknown normaliser, a true landmark that is not finite, or a frame in which
-            that length is zero.
+        InputError: The normaliser is unknown, a true landmark is not finite, or that length is
+            zero in a frame.
     """
     points = np.asarray(landmarks, np.float64)
     _check_finite(points)
@@ -85,12 +85,12 @@ def normaliser_lengths(landmarks: ArrayLike, normaliser: Normaliser) -> Errors:
 
 
 def nme(predicted: ArrayLike, landmarks: ArrayLike, normaliser: Normaliser) -> Errors:
-    """Normalised mean error of each frame: (N, 68, 2) twice -> (N,)."""
+    """Returns the normalised mean error of each frame (N,) from landmarks (N, 68, 2)."""
     return distances(predicted, landmarks) / normaliser_lengths(landmarks, normaliser)
 
 
 def cumulative_errors(errors: ArrayLike, thresholds: ArrayLike) -> Errors:
-    """Share of frames whose error is at most each threshold: (N,) and (M,) -> (M,).
+    """Returns the share of frames (N,) whose error is at most each threshold, (M,).
 
     A frame with the error NaN or infinity is above every threshold.
 
@@ -106,9 +106,9 @@ def cumulative_errors(errors: ArrayLike, thresholds: ArrayLike) -> Errors:
 
 
 def auc(errors: ArrayLike, threshold: float = THRESHOLD) -> float:
-    """Area under the cumulative error curve from 0 to the threshold, divided by the threshold.
+    """Returns the area under the cumulative error curve up to the threshold, divided by it.
 
-    It is 1 if all errors are 0. Exact: a frame of error e adds threshold - e where that is
+    It is 1 if all errors are 0. It is exact: a frame of error e adds threshold - e where that is
     positive. A frame with the error NaN or infinity adds nothing.
 
     Raises:
@@ -119,7 +119,7 @@ def auc(errors: ArrayLike, threshold: float = THRESHOLD) -> float:
 
 
 def failure_rate(errors: ArrayLike, threshold: float = THRESHOLD) -> float:
-    """Share of frames whose error is above the threshold, or NaN or infinite.
+    """Returns the share of frames whose error is above the threshold, NaN or infinite.
 
     Raises:
         InputError: There are no frames, or the threshold is not a positive number.
@@ -129,7 +129,7 @@ def failure_rate(errors: ArrayLike, threshold: float = THRESHOLD) -> float:
 
 
 def _errors(errors: ArrayLike) -> Errors:
-    """Errors (N,), those that are not finite as infinity."""
+    """Returns the errors (N,), with infinity for those that are not finite."""
     values = np.asarray(errors, np.float64)
     if values.ndim != 1 or not len(values):
         raise InputError(f"errors of shape {values.shape}; expected (N,), at least one frame")
@@ -142,10 +142,10 @@ def _check_threshold(threshold: float) -> None:
 
 
 def vector_distance(predicted: ArrayLike, points: ArrayLike) -> float:
-    """The paper's loss (`prernn_jax.metrics.landmark_loss`), mean over frames: (N, P, 2) twice.
+    """Returns the paper's loss (`prernn_jax.metrics.landmark_loss`) of points (N, P, 2).
 
-    In each frame it is the Euclidean distance between the vectors of all coordinates, in their
-    unit. It is infinite if the prediction of any frame is not finite.
+    It is the Euclidean distance between the vectors of all coordinates of a frame, in their unit,
+    averaged over frames. It is infinite if the prediction of any frame is not finite.
 
     Raises:
         InputError: There are no frames, the shapes differ, or a true landmark is not finite.
@@ -154,14 +154,15 @@ def vector_distance(predicted: ArrayLike, points: ArrayLike) -> float:
 
 
 def landmark_metrics(predicted: ArrayLike, landmarks: ArrayLike) -> dict[str, float]:
-    """All metrics of some frames, pooled.
+    """Returns all metrics, pooled over frames.
 
     Args:
-        predicted: (N, 68, 2).
-        landmarks: (N, 68, 2), the true ones.
+        predicted: The predicted landmarks (N, 68, 2).
+        landmarks: The true landmarks (N, 68, 2).
 
     Returns:
-        `loss`: `vector_distance`; and for each normaliser `nme_*`, `auc_*` and `failure_*`.
+        `loss` is the `vector_distance`; for each normaliser there are `nme_*`, `auc_*` and
+        `failure_*`.
 
     Raises:
         InputError: There are no frames, or the true landmarks cannot be used.

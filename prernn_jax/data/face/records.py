@@ -1,4 +1,4 @@
-"""Which square around a face a network is shown: by the landmarks, or by boxes from a file."""
+"""Records of face videos, and the square around a face that a network is shown."""
 
 import json
 import re
@@ -23,10 +23,9 @@ def check_record(record: Record, height: int, width: int) -> None:
     """Checks a record whose pictures are (height, width).
 
     Raises:
-        InputError: No frames, wrong shapes, a landmark that is not finite, an unknown category, a
-            box that is not square, not finite or outside of the picture. The message names the
-            video
-            and the frame (from 0).
+        InputError: There are no frames, shapes are wrong, a landmark is not finite, the category is
+            unknown, or a box is not square, not finite or outside of the picture. The message
+            names the video and the frame (from 0).
     """
     where = f"the video {record['name']!r}"
     count, landmarks, boxes = len(record["frames"]), record["landmarks"], record["boxes"]
@@ -84,13 +83,12 @@ class FaceBoxes:
     """How the square of each frame is chosen.
 
     Attributes:
-        source: "truth": around the frame's own true landmarks; "previous": around those of the
-            frame before, as a tracker has it (the first frame: its own).
-        enlarge: Side of the square in parts of the longer side of the landmarks' bounding box.
-        given: Boxes of another's, in place of both: video -> number of the frame -> x0, y0, x1, y1
-            in pixels of the original video; made square, not enlarged. A frame without a box has
-            the
-            last one before it.
+        source: "truth" is around the true landmarks of the frame; "previous" is around those of
+            the frame before, as in a tracker (the first frame uses its own).
+        enlarge: Side of the square divided by the longer side of the landmarks' bounding box.
+        given: Boxes from elsewhere, used in place of both: video -> number of the frame -> x0, y0,
+            x1, y1 in pixels of the original video. They are made square but not enlarged. A frame
+            without a box has the last one before it.
     """
 
     source: BoxSource = "truth"
@@ -112,7 +110,7 @@ class FaceBoxes:
         """Returns the given squares (N, 4) of a video's frames.
 
         Raises:
-            InputError: There is none for this video.
+            InputError: There is no box for this video.
         """
         boxes = (self.given or {}).get(video)
         if not boxes:

@@ -1,13 +1,13 @@
-"""300VW from its official layout: a folder a video with its frames' landmarks.
+"""300VW from its official layout: a folder for each video, with a landmark file for each frame.
 
-Layout: SOURCE/300VW_Dataset_2015_12_14/<id>/vid.avi and .../<id>/annot/000001.pts, one file a
-frame; frame 000001 is the first. SOURCE may also be the folder of the videos itself, and frames
-that were extracted (<id>/imgs/000001.jpg, as by mmpose's instructions, or frame000001.png and
-the like) stand in for vid.avi.
+Layout: SOURCE/300VW_Dataset_2015_12_14/<id>/vid.avi and .../<id>/annot/000001.pts, one file for
+each frame; frame 000001 is the first. SOURCE may also be the folder of the videos itself. Extracted
+frames may stand in for vid.avi (<id>/imgs/000001.jpg, as by mmpose's instructions, or
+frame000001.png and the like).
 
-Videos to train and to test on are those of the challenge (Shen et al., ICCV workshops 2015), the
-latter in three categories: 1 well lit, 2 unconstrained, 3 arbitrary. 2,127 frames of 16 test
-videos are badly annotated and left out of the test; their numbers are in vw300_broken.json, from
+The training and test videos are those of the challenge (Shen et al., ICCV workshops 2015). The test
+has three categories: 1 well lit, 2 unconstrained, 3 arbitrary. 2,127 frames of 16 test videos are
+badly annotated and left out of the test. Their numbers are in vw300_broken.json, from
 open-mmlab/mmpose, which has them from the data set's extra.zip.
 """
 
@@ -35,18 +35,18 @@ _FIRST_PIXEL = 1.0
 
 
 def read_pts(path: Path, points: int = POINTS) -> NDArray[np.float32]:
-    """Reads a .pts file; blanks, empty lines and line ends may be any.
+    """Reads a .pts file. Blanks, empty lines and line ends do not matter.
 
     Args:
         path: The file.
-        points: How many there must be.
+        points: Number of points that it must have.
 
     Returns:
-        (points, 2) x, y in pixels, counted from 0.
+        The points (points, 2), x and y in pixels, counted from 0.
 
     Raises:
         InputError: There is no such file, it has no braces, something between them is not a finite
-            number, or there are more or fewer points. The message names file and line.
+            number, or the number of points is another. The message names file and line.
     """
     if not path.is_file():
         raise InputError(f"there is no landmark file {path}")
@@ -84,7 +84,7 @@ def _number(word: str, where: str) -> float:
 FOLDER = "300VW_Dataset_2015_12_14"
 LAYOUT = f"SOURCE/{FOLDER}/<id>/vid.avi and SOURCE/{FOLDER}/<id>/annot/000001.pts, ..."
 FRAMES = ("imgs", "images", "frames", "img")
-"""Names of a folder of extracted frames."""
+"""Names that a folder of extracted frames may have."""
 LANDMARK_FILES = (".pts",)
 _TRAIN = """
     001 002 003 004 007 009 010 011 013 015 016 017 018 019 020 022 025 027 028 029 031 033 034 035
@@ -103,14 +103,14 @@ PARTS = {
     "category 2": _CATEGORY_2.split(),
     "category 3": _CATEGORY_3.split(),
 }
-"""Part -> names of its videos. The number of a part is the `label` of its videos here."""
+"""Part -> names of its videos. The place of a part is the `label` of its videos."""
 
 
 def read_listing(source: Path) -> Listing:
     """Finds the videos of the official lists.
 
     Args:
-        source: The folder that holds 300VW_Dataset_2015_12_14, or that folder.
+        source: The folder that holds 300VW_Dataset_2015_12_14, or that folder itself.
 
     Returns:
         The parts "train" and "category 1" to "category 3"; absent videos have a `fault`.
@@ -158,12 +158,12 @@ def annotations(video: Path) -> Path:
 
 
 def numbering_fault(pictures: Collection[int], landmarks: Collection[int]) -> str | None:
-    """Tells whether pictures and landmark files of a video are numbered from different numbers.
+    """Tells whether pictures and landmark files of a video begin with different numbers.
 
-    Then all landmarks would be those of a neighbouring frame.
+    All landmarks would then belong to a neighbouring frame.
 
     Returns:
-        What is wrong, as the end of a message; None where numbers fit or there are none.
+        What is wrong, as the end of a message; None where the numbers fit or there are none.
     """
     if not pictures or not landmarks:
         return None
@@ -184,15 +184,15 @@ def read_annotations(folder: Path) -> tuple[dict[int, NDArray[np.float32]], list
     """Reads the landmarks of a video.
 
     Args:
-        folder: With 000001.pts, 000002.pts, ...
+        folder: Folder with 000001.pts, 000002.pts, ...
 
     Returns:
-        Number of a frame -> landmarks (68, 2) in pixels counted from 0; and what is wrong with
-        which files, whose frames are left out.
+        Number of a frame -> landmarks (68, 2) in pixels, counted from 0; and the faults of the
+        other files, whose frames are left out.
 
     Raises:
-        InputError: No file can be used (the message is the first file's), or two have the same
-            number.
+        InputError: No file can be used (the message is that of the first one), or two files have
+            the same number.
     """
     found: dict[int, NDArray[np.float32]] = {}
     faults = []
@@ -219,7 +219,7 @@ def broken_frames() -> dict[str, frozenset[int]]:
 
 
 def _numbers(ranges: str) -> list[int]:
-    """The numbers of "3,7-9"."""
+    """Returns the numbers of a text such as "3,7-9"."""
     numbers: list[int] = []
     for part in ranges.split(","):
         first, _, last = part.partition("-")

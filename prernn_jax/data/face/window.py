@@ -1,4 +1,4 @@
-"""The part of a video's pictures in which the face moves: found, cut out and scaled."""
+"""Finds, cuts out and scales the part of a video's pictures in which the face moves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from prernn_jax.errors import InputError
 
 @dataclass(frozen=True)
 class FaceWindow:
-    """What is kept of the pictures.
+    """The part of the pictures that is kept.
 
     Attributes:
-        window: left, top, width and height in the pictures.
-        size: Height and width that it is given.
+        window: Its left, top, width and height in the pictures.
+        size: Height and width to which it is scaled.
         full: Height and width of the pictures.
     """
 
@@ -27,7 +27,7 @@ class FaceWindow:
     full: tuple[int, int]
 
     def cut(self, picture: NDArray[np.uint8], video: Path, number: int) -> NDArray[np.uint8]:
-        """Returns what is kept of a picture.
+        """Returns the part of a picture that is kept.
 
         Raises:
             InputError: The picture is of another size; the message names video and frame.
@@ -46,14 +46,14 @@ class FaceWindow:
 def face_window(
     landmarks: NDArray[np.floating], height: int, width: int, side: int, around: float
 ) -> FaceWindow:
-    """Chooses what to keep of the pictures of a video.
+    """Chooses the part of the pictures of a video that is kept.
 
     Args:
-        landmarks: (N, 68, 2), each at least in part in the picture.
-        height: Of the pictures.
-        width: Of the pictures.
-        side: Of a face that larger ones are brought to, at the median, in pixels.
-        around: Side of what is kept around each face, in parts of its bounding box.
+        landmarks: Landmarks (N, 68, 2); each face lies at least partly in the picture.
+        height: Height of the pictures.
+        width: Width of the pictures.
+        side: Side in pixels of the median face to which larger ones are scaled.
+        around: Side of what is kept around each face, as a multiple of its bounding box.
     """
     faces = bounding_box(landmarks)
     boxes = square_around(faces, around)
@@ -69,12 +69,12 @@ def face_window(
 def move_points(
     points: NDArray[np.floating], window: Sequence[int], size: Sequence[int]
 ) -> NDArray[np.floating]:
-    """Returns points (..., 2) of a picture where they are after cutting out and scaling.
+    """Returns where points (..., 2) of a picture lie after cutting out and scaling.
 
     Args:
-        points: x, y; the middle of the first pixel is 0.
-        window: left, top, width and height of what is cut out.
-        size: Height and width that it is brought to.
+        points: x and y in pixels; the middle of the first pixel is 0.
+        window: Left, top, width and height of the part that is cut out.
+        size: Height and width to which it is scaled.
     """
     scale = np.array([size[1] / window[2], size[0] / window[3]])
     return (points - np.array(window[:2]) + 0.5) * scale - 0.5

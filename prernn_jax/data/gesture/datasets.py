@@ -1,4 +1,4 @@
-"""NVGesture as the training program sees it: classes and random-access splits."""
+"""NVGesture: its classes and its splits with random access."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from prernn_jax.errors import InputError
 
 Modality = Literal["color", "depth", "flow"]
 SHORT_SIDE = 128
-"""Of prepared gestures: 320x240 become 171x128, of which C3D is given 112x112."""
+"""Shorter side of prepared gestures: 320x240 becomes 171x128, of which C3D takes 112x112."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class GestureData:
     """A data set of labelled gestures.
 
     Attributes:
-        classes: names; a record's `label` counts in them.
+        classes: Names of the classes; a record's `label` is a place in them.
         splits: Name of a split -> its records (prernn_jax.data.records).
-        modality: What a network is to be given: the records' `frames` (for depth they are grey: one
-            channel, which decoding as RGB repeats) or their `flow_x` and `flow_y`.
-        mirror: Class that a mirrored clip shows, where it is another one.
-        augmentation: How its training clips are best varied.
+        modality: What a network takes: `frames`, or `flow_x` and `flow_y`. The frames of depth are
+            grey; decoded as RGB their one channel is repeated.
+        mirror: Class -> class of the mirrored clip, where it differs.
+        augmentation: How training clips vary.
     """
 
     classes: tuple[str, ...]
@@ -40,7 +40,7 @@ def gesture_recipe(modality: Modality, flow: Flow, short_side: int = SHORT_SIDE)
     """Returns how a modality is prepared; color and its flow are prepared together.
 
     Raises:
-        InputError: Unknown modality, or flow without an algorithm.
+        InputError: The modality is unknown, or flow has no algorithm.
     """
     if modality not in get_args(Modality):
         raise InputError(f"modality is {modality!r}; expected one of {get_args(Modality)}")
@@ -61,7 +61,7 @@ def nvgesture(
     short_side: int = SHORT_SIDE,
     workers: int | None = None,
 ) -> GestureData:
-    """Returns NVGesture; decodes the videos and computes their flow where that is still to do.
+    """Returns NVGesture; prepares the videos that are not prepared yet.
 
     A record holds the 80 frames of the gesture and no others.
 
@@ -69,10 +69,10 @@ def nvgesture(
         source: Folder with the official files, see `prernn_jax.data.gesture.nvgesture`.
         cache_dir: Folder for prepared videos; see `data_folder` for the default.
         modality: "color", "depth", or "flow" of color.
-        flow: Algorithm for color; "none" where no flow is wanted beside it.
-        lists: Lists to train and to test on instead of the official ones, under `source` or
+        flow: Algorithm of the flow of color; "none" for no flow.
+        lists: Lists to train and to test on in place of the official ones, under `source` or
             with a path of their own.
-        short_side: To which the pictures are brought.
+        short_side: Shorter side of the prepared pictures.
         workers: As for `prernn_jax.data.action.datasets.ucf101`.
 
     Returns:

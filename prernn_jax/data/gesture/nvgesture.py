@@ -30,7 +30,7 @@ LAYOUT = (
 )
 LISTS = ("nvgesture_train_correct_cvpr2016_v2.lst", "nvgesture_test_correct_cvpr2016_v2.lst")
 COUNTS = (1050, 482)
-"""Recordings to train and to test on."""
+"""Number of recordings to train and to test on."""
 CLASSES = (
     "five fingers move right",
     "five fingers move left",
@@ -58,9 +58,9 @@ CLASSES = (
     "thumbs up",
     "OK",
 )
-"""Names by label, from 0."""
+"""Names of the classes by label, from 0."""
 MIRROR = {0: 1, 1: 0, 4: 5, 5: 4, 19: 20, 20: 19}
-"""Label that a mirrored recording shows, where it is another one."""
+"""Label -> label of the mirrored recording, where it differs."""
 
 Sensor = Literal["color", "depth"]
 
@@ -70,7 +70,7 @@ def read_listing(source: Path, sensor: Sensor, lists: tuple[str, str] | None = N
 
     Args:
         source: The folder that holds Video_data.
-        sensor: Whose file and frames to take.
+        sensor: The sensor whose file and frames are taken.
         lists: Two other lists, under the source or with a path of their own; by default the
             official ones.
 

@@ -1,4 +1,4 @@
-"""From the record of a gesture to its clips: which pictures, decoded and cut, as one array."""
+"""Turns the record of a gesture into clips: chooses, decodes and cuts its pictures."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -20,16 +20,16 @@ def place_clips(
     """Places clips one after the other, without gaps, in a video.
 
     Args:
-        total: Frames N of the video.
-        clips: T; a shorter video gives as many as it holds.
-        length: Frames L of a clip.
-        stride: Of so many frames of the video one is taken.
-        rng: Draws where the first clip begins; None: so that the clips lie in the middle.
+        total: Number of frames N of the video.
+        clips: Number of clips T; a shorter video gives as many as it holds.
+        length: Number of frames L of a clip.
+        stride: Distance of two frames of a clip in the video.
+        rng: Draws where the first clip begins; None places the clips in the middle.
 
     Returns:
-        (T', L) frame numbers, T' <= T; (0, L) where not even one clip fits.
+        The frame numbers (T', L), T' <= T; (0, L) where not even one clip fits.
     """
-    held = (total - 1) // stride + 1 if total > 0 else 0  # frames that are taken of the whole
+    held = (total - 1) // stride + 1 if total > 0 else 0  # frames that the whole video gives
     count = min(clips, held // length)
     if count == 0:
         return np.zeros((0, length), np.int64)
@@ -55,18 +55,19 @@ def read_clips(
     Args:
         record: See prernn_jax.data.records.
         pictures: "frames", or "flow": its x and y, two channels.
-        clips: T.
-        length: L.
+        clips: Number of clips T.
+        length: Number of frames L of a clip.
         size: Side S of the result.
-        channels: C of frames: 1 decodes them grey, 3 in colour (a grey picture three times).
+        channels: Channels C of frames: 1 decodes them grey, 3 in colour (grey is repeated).
         stride: See `place_clips`.
-        rng: With an augmentation: one draw of place, scale and crop serves all pictures; None: the
-            middle in time and space.
+        rng: Draws place, scale and crop once for all pictures; None for the middle in time and
+            space.
         augmentation: What to vary.
-        mirror: Class that a mirrored clip shows, where it is another one.
+        mirror: Class -> class of the mirrored clip, where it differs.
 
     Returns:
-        (T, L, S, S, C) uint8, zeros after the end of a short video; its number of clips; its class.
+        The clips (T, L, S, S, C), uint8, zeros after the end of a short video; the number of its
+        clips; its class.
 
     Raises:
         InputError: The video has fewer frames than a clip, or no such pictures.
@@ -80,7 +81,7 @@ def read_clips(
             "--stride, or leave the video out"
         )
     kinds = ("frames",) if pictures == "frames" else ("flow_x", "flow_y")
-    last = len(record[kinds[0]]) - 1  # flow has a picture less: the last stands twice
+    last = len(record[kinds[0]]) - 1  # flow has one picture less: the last one serves twice
     if last < 0:
         raise InputError(
             f"the video {record['name']!r} has no {kinds[0]}; prepare the data with optical flow"

@@ -1,4 +1,4 @@
-"""Random scaling, cropping and flipping; one draw serves all pictures of a clip."""
+"""Random scaling, cropping and mirroring. One draw serves all pictures of a clip."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,13 +12,13 @@ from prernn_jax.errors import InputError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training clips vary: a random part of the picture, at random mirrored.
+    """How training clips vary: a random part of the picture, mirrored at random.
 
     Attributes:
-        scales: Sides of the crop, as parts of the picture's short side; height and width are drawn
-            apart but are neighbours in this list at most.
-        corners: Place crops in one of the four corners or the centre; False: anywhere.
-        flip: Probability of mirroring left and right (a flow's x then changes its sign).
+        scales: Sides of the crop, as parts of the picture's short side. Height and width are drawn
+            separately, but never more than one place apart in this list.
+        corners: Place crops in one of the four corners or in the centre; otherwise anywhere.
+        flip: Probability of mirroring left and right. The x of flow then changes its sign.
     """
 
     scales: tuple[float, ...] = (1.0, 0.92, 0.85)
@@ -66,8 +66,8 @@ def draw_view(
 def centre_view(height: int, width: int, size: int) -> View:
     """Returns the middle square of (height, width) pictures for testing.
 
-    Its side is `size`, so that nothing is resized, if that is most of the short side (0.8 of it
-    at least: 224 of 256); else it is the whole short side.
+    Its side is `size` where that is at least 0.8 of the short side (such as 224 of 256), so that
+    nothing is resized. Otherwise it is the whole short side.
     """
     short = min(height, width)
     side = size if 0.8 * short <= size <= short else short
@@ -75,9 +75,9 @@ def centre_view(height: int, width: int, size: int) -> View:
 
 
 def apply_view(picture: NDArray[np.uint8], view: View, size: int) -> NDArray[np.uint8]:
-    """Cuts a view out of a picture (H, W) or (H, W, C) and bring it to (size, size[, C]).
+    """Cuts a view out of a picture (H, W) or (H, W, C) and brings it to (size, size[, C]).
 
-    A flow's values are neither rescaled, as in the field, nor is their sign changed here.
+    The values of flow are not rescaled, as is usual in the field. Their sign is not changed here.
     """
     rows = slice(view.top, view.top + view.height)
     part = picture[rows, view.left : view.left + view.width]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-_SLACK = 0.05  # of the data: indices and padding may follow the last packet
+_SLACK = 0.05  # part of the data that may follow the last packet: indices and padding
 _TABLES = {"mov", "mp4", "m4a", "3gp", "3g2", "mj2"}
-"""Formats whose index is a complete table of samples (libavformat's names)."""
+"""Formats whose index is a complete table of samples, by libavformat's names."""
 
 
 @dataclass
@@ -20,8 +20,8 @@ class Reading:
     """What has been read of a file.
 
     Attributes:
-        packets: Of the video, those included that an edit list hides.
-        end: Byte behind the last packet of any stream.
+        packets: Number of the video's packets, with those that an edit list hides.
+        end: The byte behind the last packet of any stream.
     """
 
     packets: int = 0
@@ -29,12 +29,12 @@ class Reading:
 
 
 def why_truncated(path: Path, formats: str, samples: int, read: Reading) -> str | None:
-    """Says what is missing of a file that has been read to its end.
+    """Says what a file lacks that has been read to its end.
 
     Args:
         path: The file.
-        formats: Names of its container, with commas, as libavformat gives them.
-        samples: Entries of the video's index.
+        formats: The names of its container, separated by commas, as libavformat gives them.
+        samples: Number of entries of the video's index.
         read: What has been read.
 
     Returns:
@@ -66,7 +66,7 @@ def why_truncated(path: Path, formats: str, samples: int, read: Reading) -> str 
 
 
 def _movi(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
-    """First byte and end of each list of data of an AVI; none if a recorder never wrote them."""
+    """Yields first byte and end of each list of data of an AVI; none if they are not written."""
     place = 0
     while place + 12 <= size:
         file.seek(place)
@@ -84,7 +84,7 @@ def _movi(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _segment(file: BinaryIO) -> tuple[int, int] | None:
-    """First byte and end of a Matroska segment; None if its length is not written down."""
+    """Returns first byte and end of a Matroska segment; None if its length is not written."""
     file.seek(4)
     length = _varying(file)
     if length is None:
@@ -97,7 +97,7 @@ def _segment(file: BinaryIO) -> tuple[int, int] | None:
 
 
 def _varying(file: BinaryIO) -> int | None:
-    """A number of EBML, whose first byte says how many bytes it has; all ones: not known."""
+    """Reads a number of EBML, whose first byte gives its length; None if it is not known."""
     first = file.read(1)
     if not first or not first[0]:
         return None

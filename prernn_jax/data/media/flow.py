@@ -1,7 +1,7 @@
 """Optical flow: computed, written as 8-bit pictures, stacked as channels, drawn in colour.
 
-Flow i of a clip leads from frame i to frame i + 1, in pixels; x to the right, y down. It is kept
-as the field keeps it: bound 20, one grey picture a direction, zero written as 128.
+Flow i of a clip leads from frame i to frame i + 1, in pixels, x to the right and y down. It is kept
+as usual in the field: bound 20, one grey picture for each direction, zero written as 128.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ FlowAlgorithm = Literal["dis", "tvl1"]
 BOUND = 20.0
 """Flow beyond this many pixels is cut off before it is written."""
 SMALL = 128
-"""Pictures with a shorter side are matched by DIS at their full resolution."""
+"""DIS matches pictures with a shorter side than this at their full resolution."""
 
 
 Estimate = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
-"""Two grey pictures (H, W) -> the flow from the first to the second, (H, W, 2) pixels."""
+"""Takes two grey pictures (H, W) and returns the flow between them, (H, W, 2) in pixels."""
 
 
 def gray_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -37,7 +37,7 @@ def gray_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Keeps OpenCV to one thread: DIS works in as many stripes, and its values depend on them."""
+    """Keeps OpenCV to one thread: the values of DIS depend on the number of threads."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -66,13 +66,13 @@ def require_flow(algorithm: str) -> None:
 def flow_estimator(algorithm: FlowAlgorithm, height: int, width: int) -> Estimate:
     """Returns a function that computes the flow between two grey pictures of one size.
 
-    For the same values everywhere use it under `one_thread`, as the data sets do.
+    Use it under `one_thread`, as the data sets do, for the same values on every machine.
 
     Args:
         algorithm: "dis" (Kroeger et al. 2016, fast) or "tvl1" (Zach et al. 2007, the field's
             standard, about thirty times slower).
-        height: Of the pictures, at least 16.
-        width: Of the pictures, at least 16.
+        height: Height of the pictures, at least 16.
+        width: Width of the pictures, at least 16.
 
     Raises:
         InputError: Unknown algorithm, or pictures that are too small.
@@ -109,7 +109,7 @@ def compute_flow(
         algorithm: See `flow_estimator`.
 
     Returns:
-        (N - 1, H, W, 2) float32, pixels, x then y.
+        The flow (N - 1, H, W, 2) in pixels, float32, x then y.
 
     Raises:
         InputError: Unknown algorithm, fewer than two frames, or frames that are too small.
@@ -123,16 +123,16 @@ def compute_flow(
 
 
 def quantise(flow: NDArray[np.float32], bound: float = BOUND) -> NDArray[np.uint8]:
-    """Writes flow in pixels as 8 bits: round(255 (v + bound) / 2 bound), cut off at the bound.
+    """Writes flow in pixels as 8 bits: round(255 (v + bound) / (2 bound)), cut off at the bound.
 
-    Ties go to the even number, so zero flow (127.5) is written as 128.
+    Ties go to the even number, so zero flow (127.5) becomes 128.
     """
     scaled = (np.clip(flow, -bound, bound) + bound) * (255.0 / (2.0 * bound))
     return np.rint(scaled).astype(np.uint8)
 
 
 def dequantise(values: NDArray[np.uint8], bound: float = BOUND) -> NDArray[np.float32]:
-    """Returns the flow in pixels that 8-bit values stand for (within bound / 255 of the truth)."""
+    """Returns the flow in pixels of 8-bit values, within bound / 255 of the original."""
     return values.astype(np.float32) * np.float32(2.0 * bound / 255.0) - np.float32(bound)
 
 
@@ -140,11 +140,11 @@ def stack_flow(flow_x: NDArray[np.uint8], flow_y: NDArray[np.uint8]) -> NDArray[
     """Stacks L flow pairs as interleaved channels x1, y1, x2, y2, ...
 
     Args:
-        flow_x: (..., L, H, W).
-        flow_y: The same shape.
+        flow_x: The pairs' x, (..., L, H, W).
+        flow_y: Their y, of the same shape.
 
     Returns:
-        (..., H, W, 2 L).
+        The channels (..., H, W, 2 L).
     """
     pairs = np.stack([flow_x, flow_y], axis=-3)  # (..., L, 2, H, W)
     channels = pairs.reshape(*pairs.shape[:-4], -1, *pairs.shape[-2:])  # (..., 2 L, H, W)
@@ -154,22 +154,22 @@ def stack_flow(flow_x: NDArray[np.uint8], flow_y: NDArray[np.uint8]) -> NDArray[
 def flip_flow_x(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Returns quantised horizontal flow with its sign changed: 255 - q.
 
-    This is quantise(-v) for every v whose scaled value is not a tie, and its own inverse. A tie is
-    written as the even neighbour on both sides, so exact zero (128) becomes 127: both stand for a
-    flow of less than 0.08 pixels. The same rule is used by the field (TSN).
+    This equals quantise(-v) for every v whose scaled value is not a tie, and it is its own inverse.
+    Exact zero is a tie: it is written as 128 and becomes 127. Both stand for a flow of less than
+    0.08 pixels. TSN uses the same rule.
     """
     return np.uint8(255) - values
 
 
 def flow_to_color(flow: NDArray[np.float32], full: float | None = None) -> NDArray[np.uint8]:
-    """Draws flow: the hue is the direction, the saturation the speed, white is rest.
+    """Draws flow: the hue is the direction, the saturation is the speed, white is rest.
 
     Args:
-        flow: (..., H, W, 2) in pixels.
-        full: Speed in pixels that is drawn in full colour; by default the 99th percentile here.
+        flow: The flow (..., H, W, 2) in pixels.
+        full: Speed in pixels that is drawn in full colour; by default the 99th percentile.
 
     Returns:
-        (..., H, W, 3) RGB uint8.
+        The pictures (..., H, W, 3), RGB, uint8.
     """
     speed = np.hypot(flow[..., 0], flow[..., 1])
     scale = full if full is not None else max(float(np.percentile(speed, 99)), 1e-3)

@@ -15,10 +15,10 @@ VIDEOS = (
     *(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg"),
     *(".wmv", ".flv", ".ogv", ".ts", ".3gp"),
 )
-"""Endings of video files, in lower case; the first is preferred where one video has several."""
+"""Endings of video files, in lower case. Where a video has several files, the first one counts."""
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Endings of picture files, in lower case."""
-_LONGEST = 9  # digits of a frame's number
+_LONGEST = 9  # most digits of a frame's number
 
 
 def visible(folder: Path) -> list[Path]:
@@ -49,18 +49,18 @@ def visible_below(folder: Path) -> Iterator[Path]:
 
 
 def is_video(path: Path) -> bool:
-    """Tells by its ending, in any case, whether a file is a video."""
+    """Tells by its ending, without regard to case, whether a file is a video."""
     return path.suffix.lower() in VIDEOS
 
 
 def without_ending(name: str) -> str:
-    """Returns a video's name without the ending that says so; other dots belong to the name."""
+    """Returns a video's name without its ending; other dots belong to the name."""
     stem, dot, ending = name.rpartition(".")
     return stem if dot and f".{ending.lower()}" in VIDEOS else name
 
 
 def find_video(folder: Path, name: str) -> Path | None:
-    """Returns the video of that name in a folder; case and the ending may be another."""
+    """Returns the video of a name in a folder, without regard to case and ending."""
     wanted, stem = name.lower(), without_ending(name).lower()
     found = [
         path
@@ -77,11 +77,11 @@ def _rank(path: Path, wanted: str) -> tuple[bool, int]:
 def videos_by_class(folder: Path) -> dict[str, Path]:
     """Finds the videos of class folders.
 
-    The archive of a class may have been unpacked into a folder of its own, so videos are looked for
-    in all folders below the class's.
+    The archive of a class may have been unpacked into a folder of its own, so all folders below the
+    class's are searched.
 
     Returns:
-        Lower-case `<class>/<name without ending>` -> the file; of several the least deep one.
+        `<class>/<name without ending>` in lower case -> the file; the least deep one of several.
     """
     found: dict[str, Path] = {}
     for place in visible(folder):
@@ -95,8 +95,8 @@ def videos_by_class(folder: Path) -> dict[str, Path]:
 def find_folder(root: Path, parts: Sequence[str]) -> Path | None:
     """Returns the folder root/part/part/...; None if there is none.
 
-    Each of them may hold a folder of its own name in which the rest lies, as archives leave them
-    that were unpacked one folder too deep.
+    Each part may hold a folder of its own name in which the rest lies: so an archive looks that was
+    unpacked one folder too deep.
     """
     if not parts:
         return root if root.is_dir() else None
@@ -108,7 +108,7 @@ def find_folder(root: Path, parts: Sequence[str]) -> Path | None:
 
 
 def not_too_deep(folder: Path) -> Path:
-    """Returns a folder, or the one of the same name in it if there is nothing else."""
+    """Returns a folder, or the folder of the same name in it if it holds nothing else."""
     return folder / folder.name if visible(folder) == [folder / folder.name] else folder
 
 
@@ -160,8 +160,8 @@ def numbered_files(folder: Path, endings: tuple[str, ...]) -> dict[int, Path]:
     """Finds the files of a folder that are numbered by frames.
 
     Args:
-        folder: Where they lie.
-        endings: In lower case; files of other endings are passed over.
+        folder: The folder.
+        endings: Endings in lower case; other files are passed over.
 
     Returns:
         Number -> file, in the order of the numbers.

@@ -29,19 +29,19 @@ def require_decoder() -> None:
 def read_frames(
     path: Path, short_side: int | None = None, start: int = 0, stop: int | None = None
 ) -> Iterator[NDArray[np.uint8]]:
-    """Decodes a video picture by picture; only one is in memory at a time.
+    """Decodes a video picture by picture. Only one picture is in memory at a time.
 
-    Frames that the container hides (an edit list) are not counted; pictures are turned and mirrored
-    as the container says.
+    Frames that an edit list hides are not counted. Pictures are turned and mirrored as the
+    container says.
 
     Args:
         path: A video file (AVI, MP4, ...).
         short_side: Height or width, whichever is shorter, to which the pictures are scaled.
-        start: The first frame, from 0; the video is decoded from its beginning, so this is exact.
-        stop: The frame behind the last one; None: go on to the end.
+        start: The first frame, from 0. The video is decoded from its beginning, so this is exact.
+        stop: The frame behind the last one; None for the end of the video.
 
     Yields:
-        (H, W, 3) RGB, all of one size.
+        The pictures (H, W, 3), RGB, all of one size.
 
     Raises:
         InputError: PyAV is not installed; the file is absent, empty or no video; it stops decoding
@@ -92,7 +92,7 @@ def read_frames(
 
 
 def _decode(container: Any, stream: Any, read: Reading) -> Iterator[Any]:
-    """Frames of one stream; notes how far the file has been read."""
+    """Yields the frames of one stream and notes how far the file has been read."""
     for packet in container.demux():
         if packet.pos is not None:
             read.end = max(read.end, packet.pos + packet.size)
@@ -103,12 +103,12 @@ def _decode(container: Any, stream: Any, read: Reading) -> Iterator[Any]:
 
 
 def _upright(frame: Any, path: Path) -> NDArray[np.uint8]:
-    """A frame as it is to be shown: (H, W, 3) RGB, turned and mirrored as the container says."""
+    """Returns a frame (H, W, 3), RGB, turned and mirrored as the container says."""
     picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return picture
-    # Row vectors: (x, y) is shown at (a x + c y, b x + d y).
+    # The matrix acts on row vectors: (x, y) is shown at (a x + c y, b x + d y).
     (a, b), (c, d) = np.frombuffer(bytes(matrix), np.int32).reshape(3, 3)[:2, :2].tolist()
     if a and d and not (b or c):
         across, down = a, d

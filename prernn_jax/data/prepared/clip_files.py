@@ -1,7 +1,7 @@
 """Prepared clips on disk: how they are written and read.
 
-In a file stand, in turn, frame i, flow_x i and flow_y i as encoded pictures (frames only where
-no flow was wanted), and at the end a JSON record that says how they were made.
+A file holds frame i, flow_x i and flow_y i in turn as encoded pictures, or frames only where no
+flow was wanted. At its end a JSON record says how they were made.
 """
 
 import functools
@@ -36,16 +36,16 @@ class Recipe:
     short_side: int = 256
     quality: int = 95
     gray: bool = False
-    """Keep one channel, as of depth."""
+    """Keep one channel, for depth."""
 
     @property
     def key(self) -> str:
-        """A folder name."""
+        """The name of the folder."""
         return f"{self.flow}-{self.short_side}px-q{self.quality}{'-gray' if self.gray else ''}"
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Everything that must be the same for all clips of a set."""
+        """Everything that must be the same for all clips of a folder."""
         facts = asdict(self)
         return facts if self.flow == "none" else {**facts, "bound": BOUND, "opencv": OPENCV}
 
@@ -59,7 +59,7 @@ class Recipe:
         require_flow(self.flow)
 
     def write(self, item: Listed, target: Path) -> None:
-        """Decodes a clip, compute its flow, and write both; nothing is left behind on failure.
+        """Decodes a clip, computes its flow, and writes both. A failure leaves nothing behind.
 
         Raises:
             InputError: The video does not decode, has not all the frames, or has fewer than two
@@ -89,7 +89,7 @@ def encoded(frames: Iterable[NDArray[np.uint8]], recipe: Recipe) -> Iterator[lis
         recipe: How they are kept.
 
     Yields:
-        For each frame: the flow that leads to it, x and y, if there is one, then the frame itself.
+        For each frame the flow that leads to it (x and y), if there is one, and the frame itself.
     """
     encode = functools.partial(encode_picture, quality=recipe.quality)
     before: NDArray[np.uint8] | None = None
@@ -107,17 +107,17 @@ def encoded(frames: Iterable[NDArray[np.uint8]], recipe: Recipe) -> Iterator[lis
 
 
 class ClipFiles:
-    """Prepared clips as a source of records; pictures are read when they are asked for.
+    """Prepared clips as a source of records. Pictures are read when they are needed.
 
     Args:
-        folder: Where the prepared files lie.
+        folder: The folder of the prepared files.
         listed: The clips.
-        recipe: How they were to be prepared.
+        recipe: How they must have been prepared.
     """
 
     def __init__(self, folder: Path, listed: Sequence[Listed], recipe: Recipe) -> None:
         self._folder, self._listed = folder, listed
-        # Flow of any version of OpenCV can be read, but two are not mixed: the folder has one.
+        # Flow of any version of OpenCV can be read, but all files of a folder must have the same.
         self._facts = {**read_facts(folder), **asdict(recipe)}
 
     def __len__(self) -> int:
@@ -144,17 +144,17 @@ class ClipFiles:
 def prepared_clips(
     name: str, listing: Listing, cache_dir: Path | None, recipe: Recipe, workers: int | None
 ) -> dict[str, ClipFiles]:
-    """Prepares what is still to do of a data set, and open it.
+    """Prepares what is not prepared yet, and opens the data set.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         listing: What its lists say.
-        cache_dir: Where prepared data are kept; None: see `data_folder`.
+        cache_dir: Folder for prepared data; see `data_folder` for the default.
         recipe: How clips are prepared.
-        workers: processes; None: one a core.
+        workers: Number of processes; None for one on each core.
 
     Returns:
-        Name of a part -> its clips, without what was left out.
+        Part -> its clips, without those that were left out.
 
     Raises:
         InputError: A video is missing or cannot be read, or nothing can be written.

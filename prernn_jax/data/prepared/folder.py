@@ -1,7 +1,7 @@
-"""A folder of prepared files, one a sample: made by several processes, resumable, never mixed.
+"""A folder of prepared files, one for each sample, made by several processes.
 
-A file appears under its name when it is complete, so a stopped preparation goes on with those
-that are not there. `recipe.json` says how all of them were made.
+A file gets its name when it is complete, so a stopped preparation goes on with the absent ones.
+`recipe.json` says how all of them were made; files of two recipes are never mixed.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
 def data_folder(cache_dir: Path | None = None) -> Path:
     """Returns where prepared data are kept.
 
-    That is the folder given, else $PRERNN_DATA_DIR, else ~/.cache/prernn_jax.
+    That is the given folder, else $PRERNN_DATA_DIR, else ~/.cache/prernn_jax.
     """
     return Path(cache_dir or os.environ.get("PRERNN_DATA_DIR") or _default_folder()).expanduser()
 
@@ -65,15 +65,15 @@ def make_data_folder(root: Path) -> None:
 def prepare_once(
     make: Callable[[], tfds.core.DatasetBuilder], root: Path, what: str
 ) -> tfds.core.DatasetBuilder:
-    """Returns a prepared builder; of several processes one prepares, the others wait for it.
+    """Returns a prepared builder. One of several processes prepares, the others wait for it.
 
     TFDS writes into a folder of its own and renames it at the end, so an interrupted preparation
-    leaves nothing that looks finished; its remains are swept away here, under the lock.
+    leaves nothing that looks finished. Its remains are removed here, under the lock.
 
     Args:
-        make: Makes the builder; called again once the data are there.
+        make: Makes the builder; it is called again when the data are there.
         root: The data folder.
-        what: For the message to the user.
+        what: What messages call the data.
 
     Raises:
         InputError: The folder cannot be written.
@@ -96,7 +96,7 @@ def prepare_once(
 
 @contextlib.contextmanager
 def writable(root: Path, what: str) -> Iterator[None]:
-    """Turns the system's refusal to write there into an InputError that names the folder."""
+    """Turns a refusal of the system to write there into an InputError that names the folder."""
     try:
         yield
     except RuntimeError as error:  # array_record and TFDS raise nothing else
@@ -157,7 +157,7 @@ def is_locked(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps TFDS' progress bars, notices and its advice about TensorFlow from the terminal."""
+    """Keeps the progress bars, notices and advice of TFDS from the terminal."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -171,11 +171,11 @@ def _quiet() -> Iterator[None]:
 
 
 Write = Callable[[Listed, Path], None]
-"""Makes the prepared file of a sample; can be sent to another process."""
+"""Makes the prepared file of a sample. It can be sent to another process."""
 
 
 def prepared_path(folder: Path, item: Listed) -> Path:
-    """Returns where a prepared sample lies."""
+    """Returns the path of a prepared sample."""
     return folder / f"{item.name}.array_record"
 
 
@@ -200,10 +200,10 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def refuse_to_mix(path: Path, facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Compares how a file or folder was made with what is wanted.
+    """Compares how a file or folder was made with how it should be made.
 
     Raises:
-        InputError: They differ; the message says in what.
+        InputError: They differ; the message says how.
     """
     differ = [name for name in facts if name in wanted and facts[name] != wanted[name]]
     if differ:
@@ -226,16 +226,16 @@ def prepare_files(
     """Prepares the samples that are not prepared yet, several at a time.
 
     Args:
-        folder: Where the prepared files go.
-        listed: samples.
-        write: Makes one file; an InputError of it is a fault of that sample.
+        folder: The folder of the prepared files.
+        listed: The samples.
+        write: Makes one file; it raises an InputError for a sample that has a fault.
         facts: How files are made; the same for all files of a folder.
-        workers: processes; by default one a core.
-        faults: Where given, samples that cannot be made are noted here (name: why).
+        workers: Number of processes; by default one for each core.
+        faults: Receives the samples that cannot be made (name -> why).
 
     Raises:
-        InputError: Without `faults`: a sample cannot be made (those that are finished stay); the
-            folder's files were made in another way; a process died.
+        InputError: A sample cannot be made and `faults` is not given (finished ones stay); the
+            files of the folder were made in another way; a process died.
         OSError: A file cannot be written.
     """
     refuse_to_mix(folder, read_facts(folder), facts)
@@ -263,7 +263,7 @@ def _outcomes(
         for item in todo:
             yield item, _attempt(write, item, folder)
         return
-    # Not forked: JAX has threads by now.
+    # Forking is unsafe, since JAX has started threads.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, context, end_with_the_parent)
     try:

@@ -1,4 +1,4 @@
-"""A data set of videos between its official lists and the prepared files."""
+"""A data set of listed videos and their prepared files."""
 
 import json
 import sys
@@ -35,11 +35,11 @@ LEFT_OUT = "left_out.json"
 
 
 class Recipe(Protocol):
-    """How the prepared file of a video is made; can be sent to another process."""
+    """How the prepared file of a video is made. It can be sent to another process."""
 
     @property
     def key(self) -> str:
-        """A folder name."""
+        """The name of the folder."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class Recipe(Protocol):
         """Returns the files that a prepared file is made from."""
 
     def require(self, items: Sequence[Listed]) -> None:
-        """Checks that the packages are there which the files need.
+        """Checks that the packages for these files are installed.
 
         Raises:
             InputError: One is missing; the message says how to install it.
@@ -65,18 +65,18 @@ class Recipe(Protocol):
 
 
 class ListedFiles:
-    """What the lists name: which videos are there, where they lie prepared, what is left out.
+    """The listed videos: which are there, where their prepared files lie, what is left out.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         listing: What its lists say.
-        cache_dir: Where prepared data are kept; None: see `data_folder`.
+        cache_dir: Folder for prepared data; see `data_folder` for the default.
         recipe: How videos are prepared.
-        limit: Take the first so many videos of each list only, to try things out.
+        limit: Take only this many videos of each list, to try things out.
 
     Attributes:
         listing: What the lists say, up to the limit.
-        folder: Where the prepared files go.
+        folder: The folder of the prepared files.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class ListedFiles:
         }
 
     def leave_out(self, faults: dict[str, str]) -> None:
-        """Remembers videos without which this data set is to be used."""
+        """Remembers videos that this data set is used without."""
         with writable(self.root, self.name):
             self.folder.mkdir(parents=True, exist_ok=True)
             new = {name: {"why": why, "stat": self._stat(name)} for name, why in faults.items()}
@@ -131,7 +131,7 @@ class ListedFiles:
             ) from error
 
     def _stat(self, name: str) -> str:
-        """Tells one state of a sample's files from another; empty where they are not there."""
+        """Returns a digest of the state of a sample's files; empty where they are not there."""
         item = self._items[name]
         if item.fault is not None:
             return ""
@@ -149,7 +149,7 @@ class ListedFiles:
         }
 
     def missing(self) -> dict[str, str]:
-        """Returns the samples whose video is not there and that are not left out, and why."""
+        """Returns the missing samples that are not left out, and why they are missing."""
         known = self.left_out()
         found: dict[str, str] = {}
         for items in self.listing.parts.values():
@@ -159,16 +159,16 @@ class ListedFiles:
         return found
 
     def prepare(self, workers: int | None = None, faults: dict[str, str] | None = None) -> None:
-        """Decodes and compute flow where that is still to do.
+        """Prepares the videos that are not prepared yet.
 
         Args:
-            workers: processes; None: one a core.
-            faults: Where given, videos that are missing or cannot be read are noted here (name:
-                why) and the others go on.
+            workers: Number of processes; None for one on each core.
+            faults: Receives the videos that are missing or cannot be read (name -> why); the
+                others are prepared.
 
         Raises:
-            InputError: Without `faults`: a video is missing, or cannot be read; in any case:
-                nothing can be written.
+            InputError: A video is missing or cannot be read and `faults` is not given; nothing can
+                be written; shards are at work.
         """
         missing = self.missing()
         if faults is not None:
@@ -272,7 +272,8 @@ class ListedFiles:
         )
         for item in changed:
             known.pop(item.name, None)
-        write_json(self.folder / INDEX, known)  # first, so that it is never ahead of the files
+        # The index first, so that it never knows more than the files do.
+        write_json(self.folder / INDEX, known)
         for item in changed:
             prepared_path(self.folder, item).unlink(missing_ok=True)
 

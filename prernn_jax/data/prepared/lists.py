@@ -11,7 +11,7 @@ from prernn_jax.errors import InputError
 LONGEST_LINE = 1000
 """Characters of a line of a list."""
 SOME_FRAMES = ", frames"
-"""Ends a video's name where a fault is one of some frames only and the video itself is used."""
+"""Follows a video's name where only some frames have a fault and the video is used."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Listed:
     Attributes:
         video: The file.
         label: Class number, from 0.
-        name: The sample's, also the prepared file's under the data set's folder.
+        name: Name of the sample, and of its prepared file in the data set's folder.
         start: The first frame, from 0.
-        stop: The frame behind the last one; None: all frames.
+        stop: The frame behind the last one; None for all frames.
         fault: What is wrong if the video is missing; names list and line where it can.
         hint: What to do about it; the same text for videos that are missing for one reason.
     """
@@ -42,9 +42,9 @@ class Listing:
     """What the lists of a data set name.
 
     Attributes:
-        classes: names, by label.
-        parts: Part of the data set ("train", "test") -> its samples in the lists' order.
-        official: Part -> number of samples in the official lists; empty for lists of the user's.
+        classes: Names of the classes, by label.
+        parts: Part of the data set ("train", "test") -> its samples in the order of the lists.
+        official: Part -> number of samples in the official lists; empty for a user's own lists.
     """
 
     classes: tuple[str, ...]
@@ -56,9 +56,9 @@ def existing_folder(path: Path, layout: str, archive: bool = False) -> Path:
     """Returns the path.
 
     Args:
-        path: A folder.
-        layout: What is expected, for the message.
-        archive: This is what an archive unpacks to, so a folder of its own name in it is a mistake.
+        path: The folder.
+        layout: The layout that the message shows.
+        archive: An archive unpacks to this folder, so a folder of the same name in it is a mistake.
 
     Raises:
         InputError: There is no such folder, or the archive was unpacked one folder too deep; the
@@ -83,7 +83,7 @@ def existing_folder(path: Path, layout: str, archive: bool = False) -> Path:
 
 
 def numbered_lines(path: Path, layout: str) -> Iterator[tuple[int, str]]:
-    """Yields number and text of the lines of a list that are not empty, without blanks around.
+    """Yields number and text of the lines that are not empty, without blanks at their ends.
 
     Raises:
         InputError: There is no such file, or it is no text; the message shows the layout that is
@@ -102,7 +102,7 @@ def numbered_lines(path: Path, layout: str) -> Iterator[tuple[int, str]]:
 
 
 def read_text(path: Path) -> str:
-    """Reads a text file in UTF-8 or UTF-16, with or without a mark at its beginning, or Latin-1.
+    """Reads a text file in UTF-8 or UTF-16, with or without a byte-order mark, or Latin-1.
 
     Raises:
         InputError: It cannot be read, or is no text.
@@ -136,7 +136,7 @@ def refuse_repeats(parts: Mapping[str, list[Listed]], where: Mapping[str, str]) 
 
     Args:
         parts: Part -> its samples.
-        where: Part -> its list, for the message.
+        where: Part -> what messages call its list.
 
     Raises:
         InputError: A video is listed twice in one part, or in two: then the test would show what

@@ -1,4 +1,4 @@
-"""Files of encoded pictures, one a sample (array_record), written whole and read piece by piece."""
+"""Files of encoded pictures (array_record), one for each sample, read picture by picture."""
 
 import contextlib
 import errno
@@ -17,7 +17,7 @@ class RecordFile:
     """An array_record file whose last record is a JSON object that says how it was made.
 
     Attributes:
-        facts: That object.
+        facts: That JSON object.
 
     Raises:
         InputError: There is no such file, or it is damaged.
@@ -52,12 +52,12 @@ class RecordFile:
         return data
 
     def pictures(self, first: int, step: int, count: int) -> Sequence[bytes]:
-        """Returns every `step`-th record from `first` on; each is read when it is asked for."""
+        """Returns `count` records, every `step`-th from `first` on, each read when it is needed."""
         return _Pictures(self, range(first, first + step * count, step))
 
 
 class _Pictures(Sequence[bytes]):
-    """Encoded pictures of one kind."""
+    """The encoded pictures of one kind; each is read when it is needed."""
 
     def __init__(self, file: RecordFile, places: range) -> None:
         self._file, self._places = file, places
@@ -74,20 +74,20 @@ def record_writer(target: Path) -> Iterator[Callable[[bytes], Any]]:
     """Writes an array_record file that appears under its name when it is complete.
 
     Yields:
-        A function that appends a record; the last one is to be `closing_record`.
+        A function that appends a record. The last record must be `closing_record`.
 
     Raises:
-        OSError: The file cannot be written, for instance since the disk is full.
+        OSError: The file cannot be written, for instance because the disk is full.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target, durable=False) as temporary:
-        # No compression: the pictures are JPEG already. Groups of one give access to each.
+        # The pictures are JPEG already: no compression. Groups of one allow random access.
         writer = array_record_module.ArrayRecordWriter(str(temporary), "group_size:1,uncompressed")
         try:
             yield writer.write
         finally:
             try:
-                writer.close()  # faults of earlier writes are told here too
+                writer.close()  # it reports the faults of earlier writes too
             except RuntimeError as error:
                 full = "No space left" in str(error)
                 raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error

@@ -1,7 +1,7 @@
-"""What a prepared file was made from, so that it never stands for another video of the same name.
+"""Which files a prepared file was made from, so that it never stands for another video.
 
-Each prepared file says so itself. `sources.json` beside them says it for all, so that opening a
-data set opens none of them; it also remembers where a source has moved without a change.
+Each prepared file says it itself. `sources.json` says it for all of them, so that opening a data
+set opens none of them. It also remembers that a source has moved without a change.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from prernn_jax.errors import InputError
 
 INDEX = "sources.json"
 Fingerprint = Mapping[str, str]
-"""`path`, `stat` (a digest of names, sizes and times), `content` (a digest of what they hold)."""
+"""`path`; `stat`, a digest of names, sizes and times; `content`, a digest of the contents."""
 
 
 def stat_digest(files: Sequence[Path]) -> str:
@@ -29,7 +29,7 @@ def stat_digest(files: Sequence[Path]) -> str:
 
 
 def content_digest(files: Sequence[Path]) -> str:
-    """Returns a digest of names and contents, without the endings that may be renamed."""
+    """Returns a digest of names and contents. Endings do not count, since they may be renamed."""
     digest = hashlib.blake2b(digest_size=16)
     for path in files:
         with path.open("rb") as file:
@@ -39,7 +39,7 @@ def content_digest(files: Sequence[Path]) -> str:
 
 
 def fingerprint(files: Sequence[Path]) -> Fingerprint:
-    """Returns what is remembered of the files that a prepared file is made from.
+    """Returns what is remembered about the files that a prepared file is made from.
 
     Raises:
         InputError: One of them cannot be read.
@@ -57,12 +57,12 @@ def fingerprint(files: Sequence[Path]) -> Fingerprint:
 
 @dataclass
 class Compared:
-    """Prepared files beside their sources.
+    """The result of comparing prepared files with their sources.
 
     Attributes:
         todo: Samples that are not prepared.
-        changed: Samples whose prepared file was made from other files, or does not say from which.
-        known: Name -> fingerprint, of all the others.
+        changed: Samples whose prepared file was made from other files or does not say from which.
+        known: Name -> fingerprint of all other samples.
     """
 
     todo: list[Listed] = field(default_factory=list)
@@ -80,9 +80,9 @@ def compare(
     Contents are read only where name, size or time differ.
 
     Args:
-        items: Prepared file, which need not be there, -> the sample.
-        files_of: Sample -> the files that it is made from.
-        known: Name -> fingerprint, as `sources.json` has it.
+        items: Path of the prepared file, which may be absent, -> the sample.
+        files_of: Returns the files that a sample is made from.
+        known: Name -> fingerprint, from `sources.json`.
     """
     result = Compared()
     for path, item in items.items():
@@ -110,7 +110,7 @@ def _stated(path: Path) -> Fingerprint | None:
 
 
 def _same(before: Fingerprint, files: Sequence[Path]) -> Fingerprint | None:
-    """The fingerprint of files that are what they were before, or None."""
+    """Returns the present fingerprint of files that have not changed; otherwise None."""
     if not files:
         return None
     try:
