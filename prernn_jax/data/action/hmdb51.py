@@ -3,8 +3,8 @@
 Layout: SOURCE/hmdb51_org/<action>/<name>.avi and
 SOURCE/testTrainMulti_7030_splits/<action>_test_split<N>.txt with lines `<name>.avi <id>`: 1 is
 train, 2 is test, 0 is unused in this split. The classes are the actions in alphabetical order.
-Names hold characters such as ! ( ) # [ ] & ; ~ @ and are never used as patterns. Some actions begin with
-the name of another (climb, climb_stairs), so the exact ending of a list's name is cut off.
+Names hold characters such as ! ( ) # [ ] & ; ~ @ and are never used as patterns. Some actions begin
+with the name of another (climb, climb_stairs), so the exact ending of a list's name is cut off.
 """
 
 from pathlib import Path

@@ -51,17 +51,17 @@ def read_clip(
     Args:
         record: See prernn_jax.data.records.
         stream: A step of "spatial" is one RGB picture, one of "temporal" L flow pairs x1, y1, ...
-        steps: T.
-        stack: L; a clip with fewer pairs repeats its last one.
+        steps: Number of steps T.
+        stack: Number of flow pairs L; a clip with fewer pairs repeats its last one.
         size: Side S of the result.
         offset: See `step_starts`.
-        augmentation: With a generator as offset: what to vary; None: the middle square.
+        augmentation: What to vary where `offset` is a generator; None for the middle square.
 
     Returns:
-        (T, S, S, C) uint8, zeros after the end of a short clip, and its number of steps.
+        The clip (T, S, S, C), uint8, with zeros after the end of a short one; its number of steps.
 
     Raises:
-        InputError: Unknown stream, or a record without such pictures.
+        InputError: The stream is unknown, or the record has no such pictures.
     """
     if stream not in get_args(Stream):
         raise InputError(f"stream is {stream!r}; expected 'spatial' or 'temporal'")

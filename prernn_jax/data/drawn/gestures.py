@@ -1,8 +1,8 @@
 """The embedded gestures: clips of a rendered hand, as a depth camera sees it.
 
 Every gesture goes to a second state and comes back to the first: a stroke, a hold and a return,
-with rests before and after. The gestures of a pair (left and right, up and down, push and pull, both
-turns, open and close) consist of the same two motions in opposite order, and the hand starts
+with rests before and after. The gestures of a pair (left and right, up and down, push and pull,
+both turns, open and close) consist of the same two motions in opposite order, and the hand starts
 anywhere. So the order tells them apart, and hardly any single clip does. Training, validation and
 test draw hands, clutter and clips from different random streams. So does the set of single clips
 for stage one.

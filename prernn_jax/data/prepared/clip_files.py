@@ -85,7 +85,7 @@ def encoded(frames: Iterable[NDArray[np.uint8]], recipe: Recipe) -> Iterator[lis
     """Encodes a clip and its flow as it is kept.
 
     Args:
-        frames: Pictures (H, W, 3) RGB of one size, already of the recipe's.
+        frames: Pictures (H, W, 3), RGB, of the recipe's size.
         recipe: How they are kept.
 
     Yields:
