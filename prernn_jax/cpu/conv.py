@@ -1,9 +1,10 @@
 """Convolution: drop-in for `jax.lax.conv_general_dilated`, with fast gradients on CPU.
 
-On a GPU everything is XLA's own (cuDNN); on a CPU the weight gradient is a sum of products over
-shifted slices, a strided input gradient a set of dense convolutions (`conv_gradients.py`),
-a 3-D convolution is built of 2-D ones (`conv_frames.py`), and one with a window of one place is
-a product. `docs/performance.md` has the measurements.
+On a GPU everything is XLA's own (cuDNN). On a CPU a convolution with 3 x 3 taps and many channels
+goes by Winograd's method (`winograd.py`), and so do its gradients. Otherwise the weight gradient
+is a sum of products over shifted slices, a strided input gradient a set of dense convolutions
+(`conv_gradients.py`), a 3-D convolution is built of 2-D ones (`conv_frames.py`), and one with a
+window of one place is a product. `docs/performance.md` has the measurements.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from prernn_jax.cpu import winograd
 from prernn_jax.cpu.conv_frames import convolve_frames
 from prernn_jax.cpu.conv_gradients import (
     DIMENSIONS,
@@ -21,6 +23,7 @@ from prernn_jax.cpu.conv_gradients import (
     weight_gradient,
     xla_has_fast_weight_gradient,
 )
+from prernn_jax.cpu.winograd_choice import tile_side
 
 Pads = tuple[tuple[int, int], ...]
 _Gradient = Callable[[Array, Array, Array], Array]  # of the input, the kernel and the cotangent
@@ -141,9 +144,11 @@ def _on_cpu(
 def _plain(strides: tuple[int, ...], pads: Pads, precision: Any, lhs: Array, rhs: Array) -> Array:
     """The convolution with the derivatives that JAX gives it, in either mode."""
     xla = partial(_xla, strides, pads, precision)
-    if lhs.ndim == 4 and not _has_one_tap(pads, rhs):
-        return xla(lhs, rhs)
     on_cpu = partial(_on_cpu, _plain, strides, pads, precision)
+    if m := tile_side("forward", strides, pads, lhs, rhs):
+        on_cpu = partial(winograd.convolve, pads=pads, m=m, precision=precision)
+    elif lhs.ndim == 4 and not _has_one_tap(pads, rhs):
+        return xla(lhs, rhs)
     return lax.platform_dependent(lhs, rhs, cpu=on_cpu, default=xla)
 
 
@@ -185,11 +190,21 @@ def _conv_backward(
     def products(lhs: Array, rhs: Array, grad: Array) -> Array:
         return weight_gradient(lhs, grad, rhs.shape[:2], strides, pads, precision)
 
+    def tiles_of_input(lhs: Array, rhs: Array, grad: Array) -> Array:
+        return winograd.input_gradient(grad, rhs, pads, side, precision)
+
+    def tiles_of_kernel(lhs: Array, rhs: Array, grad: Array) -> Array:
+        return winograd.weight_gradient(lhs, grad, pads, m, precision)
+
     if lhs.ndim == 4 and not _has_one_tap(pads, rhs):
         if max(strides) > 1 and min(min(pads)) >= 0:
             on_cpu_input = phases
         if not xla_has_fast_weight_gradient(lhs, rhs):
             on_cpu_kernel = products
+    if side := tile_side("input gradient", strides, pads, lhs, rhs):
+        on_cpu_input = tiles_of_input
+    if m := tile_side("weight gradient", strides, pads, lhs, rhs):
+        on_cpu_kernel = tiles_of_kernel
     # Each gradient is a branch of its own, so that XLA drops the one that nobody asks for.
     return (
         lax.platform_dependent(lhs, rhs, grad, cpu=on_cpu_input, default=xla_input),
