@@ -127,8 +127,8 @@ def weight_gradient(
 
     planes = jnp.stack([kernel_gradient(total, m) for total in blocks.summed(sums)])
     # The other planes meet only zeros.
-    around = (meetings[0].k, depth - 1 - meetings[-1].k, 0)
-    return lax.pad(planes, jnp.zeros((), planes.dtype), [around] + [(0, 0, 0)] * 4)
+    others = (meetings[0].k, depth - 1 - meetings[-1].k, 0)
+    return lax.pad(planes, jnp.zeros((), planes.dtype), [others] + [(0, 0, 0)] * 4)
 
 
 def _convolved(
