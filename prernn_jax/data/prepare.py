@@ -17,7 +17,7 @@ from prernn_jax.data.face.files import FaceRecipe, frame_report
 from prernn_jax.data.gesture import nvgesture
 from prernn_jax.data.gesture.datasets import SHORT_SIDE, Modality, gesture_recipe
 from prernn_jax.data.prepared.clip_files import Flow, Recipe
-from prernn_jax.data.prepared.folder import CacheDir, writable
+from prernn_jax.data.prepared.folder import RENAMED, writable
 from prernn_jax.data.prepared.listed_files import ListedFiles
 from prernn_jax.data.prepared.report import make_report, print_lines, print_report
 from prernn_jax.data.prepared.shards import Shard, merge_shards, prepare_shard, read_shard
@@ -55,7 +55,7 @@ class Preparation:
 
     dataset: tyro.conf.Positional[Literal["ucf101", "hmdb51", "300vw", "nvgesture"]]
     source: Path
-    cache_dir: CacheDir = None
+    cache_dir: Path | None = None
     split: Literal[1, 2, 3] = 1
     modality: Modality = "color"
     lists: tuple[str, str] | None = None
@@ -156,6 +156,7 @@ def main(argv: Sequence[str]) -> int:
             "prernn prepare ucf101 --source=DIR",
             "prernn prepare nvgesture --source=DIR --modality=depth",
         ),
+        renamed=RENAMED,
     )
     return 0 if prepare(config) else 1
 

@@ -27,7 +27,7 @@ from prernn_jax.data.face.records import FaceBoxes, read_boxes
 from prernn_jax.data.gesture.datasets import Modality, nvgesture
 from prernn_jax.data.media.flow import dequantise, flow_to_color
 from prernn_jax.data.prepared.clip_files import Flow
-from prernn_jax.data.prepared.folder import CacheDir, writable
+from prernn_jax.data.prepared.folder import RENAMED, writable
 from prernn_jax.data.records import RandomAccessSource, Record, decode_picture
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_bytes
@@ -103,7 +103,7 @@ class Show:
     height: int | None = None
     seed: int = 0
     source: Path | None = None
-    cache_dir: CacheDir = None
+    cache_dir: Path | None = None
     flow: Flow = "dis"
     modality: Modality = "color"
     lists: tuple[str, str] | None = None
@@ -221,6 +221,7 @@ def main(argv: Sequence[str]) -> None:
             "prernn show embedded --out=sheet.png",
             "prernn show ucf101 --source=DIR --part=test",
         ),
+        renamed=RENAMED,
     )
     count = show(config)
     print(f"{count} samples of {config.dataset}, {config.part}: {config.out}")

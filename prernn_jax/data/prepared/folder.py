@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tensorflow_datasets as tfds
-import tyro
 from filelock import FileLock, Timeout
 
 from prernn_jax.data.media.flow import one_thread
@@ -30,9 +29,8 @@ from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
 from prernn_jax.processes import end_with_the_parent, let_an_interrupt_in
 
-CacheDir = Annotated[Path | None, tyro.conf.arg(aliases=["--data_dir"])]
-"""The folder of prepared data as a flag; --data_dir is its name in version 0.1."""
-
+RENAMED = {"data_dir": "cache_dir"}
+"""Former names of flags of the commands on data, which are accepted for one version."""
 RECIPE = "recipe.json"
 """Says how all files of a folder were made."""
 
