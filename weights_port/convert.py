@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from prernn_jax.errors import InputError
-from prernn_jax.files import backbones, safetensors
+from prernn_jax.files import architectures, backbones, safetensors
 from prernn_jax.files.safetensors import Outgoing
 from prernn_jax.preprocess import Preprocessing
 from weights_port import mapping
@@ -249,7 +249,7 @@ def _plan(source: Source, architecture: Architecture, choice: Choice, wishes: Wi
         "arguments": json.dumps(arguments),
         "variant": variant,
     }
-    wanted = backbones.flat_shapes(backbones.build(metadata, where=str(source.path)))
+    wanted = backbones.flat_shapes(architectures.build(metadata, where=str(source.path)))
     channels = architecture.channels * arguments["width"]
     outgoing = transformed(source, assignment, wanted, channels)
     fresh = mapping.check_complete(assignment, wanted, table)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from prernn_jax.errors import InputError
-from prernn_jax.files import backbones, safetensors
+from prernn_jax.files import architectures, backbones, safetensors
 from prernn_jax.files import models as saved_model
 from prernn_jax.files.atomic import replacing
+from prernn_jax.files.described import read_json_object
 from weights_port.mapping import Layout, Move
 from weights_port.networks import ARCHITECTURES
 from weights_port.transforms import AGAIN, TRANSFORMS, Context
@@ -48,7 +49,7 @@ def export(path: Path, out: Path, *, overwrite: bool = False) -> list[str]:
     except ImportError as error:
         raise InputError("export needs torch: pip install 'prernn-jax[torch]'") from error
     sequence = "sequence" in metadata
-    model = saved_model.build_model if sequence else backbones.build
+    model = saved_model.build_model if sequence else architectures.build
     wanted = backbones.flat_shapes(model(metadata, where=str(path), arrays=len(arrays)))
     backbones.check_fit(arrays, wanted, where=str(path))
     state, layout = (sequence_state if sequence else _backbone)(arrays, metadata)
@@ -72,8 +73,7 @@ def _backbone(
     from weights_port import reference
 
     sources, transforms = (
-        backbones.read_json_object(metadata, name, where="metadata")
-        for name in ("sources", "transforms")
+        read_json_object(metadata, name, where="metadata") for name in ("sources", "transforms")
     )
     layout = metadata.get("layout", "")
     moves = {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from prernn_jax.backbones.cross_modality import FLOW, first_convolution, repeat_mean_channel
 from prernn_jax.errors import InputError
-from prernn_jax.files import backbones
+from prernn_jax.files import architectures, backbones
 from prernn_jax.preprocess import Preprocessing
 
 
@@ -29,7 +29,7 @@ def flow_init(path: Path, channels: int, out: Path, *, overwrite: bool = False) 
         InputError: No converted backbone, an impossible number, or `out` cannot be written.
     """
     arrays, metadata = backbones.read_parameters(path)
-    model = backbones.build(metadata, where=str(path), arrays=len(arrays))
+    model = architectures.build(metadata, where=str(path), arrays=len(arrays))
     backbones.check_fit(
         {k: v for k, v in arrays.items() if not k.startswith("preprocessing.")},
         backbones.flat_shapes(model),

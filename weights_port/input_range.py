@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from prernn_jax.files import backbones
+from prernn_jax.files import architectures, backbones
 from prernn_jax.files.safetensors import Outgoing
 from weights_port.tables.architecture import BGR, RGB
 
@@ -100,7 +100,7 @@ def by_batch_norm(
 
 def by_logits(arrays: Mapping[str, Outgoing], metadata: Mapping[str, str]) -> Told:
     """Judges the range by how far the network's logits differ between pictures."""
-    model = backbones.build(metadata)
+    model = architectures.build(metadata)
     backbones.fill(model, {name: _whole(array) for name, array in arrays.items()}, where="weights")
     size = int(model.image_size) if isinstance(model.image_size, int) else max(model.image_size)
     pictures = _pictures(size)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prernn_jax.errors import InputError
-from prernn_jax.files.backbones import read_json_object
+from prernn_jax.files.described import read_json_object
 from weights_port import torch_networks
 from weights_port.mapping import Move
 from weights_port.torch_resnet import TorchResNet

@@ -10,6 +10,7 @@ import numpy as np
 
 from prernn_jax.errors import InputError
 from prernn_jax.files import backbones
+from prernn_jax.files.described import read_json_object
 from weights_port.formats.open import open_source
 from weights_port.formats.source import Source, sha256
 from weights_port.mapping import Move
@@ -112,7 +113,7 @@ def recorded_moves(path: Path, metadata: dict[str, str]) -> list[Move]:
             "`prernn port convert` wrote"
         )
     sources, transforms, partners = (
-        backbones.read_json_object(metadata, name, where=str(path))
+        read_json_object(metadata, name, where=str(path))
         for name in ("sources", "transforms", "partners")
     )
     return [
@@ -123,7 +124,7 @@ def recorded_moves(path: Path, metadata: dict[str, str]) -> list[Move]:
 
 def _channels(path: Path, metadata: dict[str, str]) -> int:
     """Channels of the feature map before the first dense layer."""
-    width = backbones.read_json_object(metadata, "arguments", where=str(path)).get("width", 64)
+    width = read_json_object(metadata, "arguments", where=str(path)).get("width", 64)
     factor = next(
         a.channels for a in ARCHITECTURES.values() if a.backbone == metadata.get("architecture")
     )

@@ -17,7 +17,7 @@ What else the metadata say is kept in the network's attribute `notes` and writte
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -28,7 +28,8 @@ from flax import nnx
 from prernn_jax.backbones.head import constructor_arguments
 from prernn_jax.errors import InputError
 from prernn_jax.files import safetensors
-from prernn_jax.files.described import check_values, checked_arguments, read_json_object
+from prernn_jax.files.architectures import ARCHITECTURES, build
+from prernn_jax.files.described import check_values
 from prernn_jax.preprocess import Preprocessing
 
 VOLUME = "preprocessing.mean_volume"
@@ -165,11 +166,11 @@ def describe(backbone: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     Raises:
         InputError: It is not a backbone of ours.
     """
-    names = [name for name, kind in _architectures().items() if type(backbone) is kind]
+    names = [name for name, kind in ARCHITECTURES.items() if type(backbone) is kind]
     if not names:
         raise InputError(
             f"a {type(backbone).__name__} cannot be built again from a file; only a backbone "
-            f"({', '.join(_architectures())}) or a model made from one is saved this way"
+            f"({', '.join(ARCHITECTURES)}) or a model made from one is saved this way"
         )
     arguments = constructor_arguments(backbone)
     variant = {} if "variant" not in arguments else {"variant": arguments.pop("variant")}
@@ -187,69 +188,6 @@ def describe(backbone: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         **variant,
         **preprocessing,
     }
-
-
-def is_ours(model: Any) -> bool:
-    """Whether a network is one of our backbones."""
-    return type(model) in _architectures().values()
-
-
-def build(
-    metadata: Mapping[str, str], *, where: str = "metadata", arrays: int | None = None
-) -> Any:
-    """The network that the metadata describe, with abstract arrays (shapes and dtypes only).
-
-    Args:
-        metadata: Of a file.
-        where: What to call the file in messages.
-        arrays: How many arrays it holds; no network of more layers is built.
-
-    Raises:
-        InputError: The metadata name none of our networks, or no such network can be built.
-    """
-    return build_abstract(constructor(metadata, where=where, arrays=arrays), where=where)
-
-
-def constructor(
-    metadata: Mapping[str, str], *, where: str = "metadata", arrays: int | None = None
-) -> Callable[[], nnx.Module]:
-    """A function that makes the network that the metadata describe, with fresh weights.
-
-    The arguments are those of `build`.
-
-    Raises:
-        InputError: The metadata name none of our networks, or an argument cannot be its.
-    """
-    classes = _architectures()
-    architecture = metadata.get("architecture")
-    if architecture not in classes:
-        raise InputError(
-            f"{where}: architecture {architecture!r} in the metadata, expected one of "
-            f"{', '.join(classes)}; was the file written by `prernn port convert`?"
-        )
-    arguments = read_json_object(metadata, "arguments", where=where)
-    if "variant" in metadata:
-        arguments["variant"] = metadata["variant"]
-    given = checked_arguments(classes[architecture], arguments, arrays, where=where)
-    return lambda: classes[architecture](**given)
-
-
-def _architectures() -> dict[str, Any]:
-    """The classes of our backbones by the names that the files have for them."""
-    from prernn_jax.backbones.c3d import C3D
-    from prernn_jax.backbones.compact_vgg import CompactVGG
-    from prernn_jax.backbones.resnet import ResNet
-    from prernn_jax.backbones.vgg import VGG16
-
-    return {"vgg16": VGG16, "c3d": C3D, "resnet": ResNet, "compact_vgg": CompactVGG}
-
-
-def build_abstract(make: Callable[[], Any], *, where: str) -> Any:
-    """What `make` makes, with abstract arrays; a wrong argument becomes an InputError."""
-    try:
-        return nnx.eval_shape(make)
-    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{where}: no network can be built from the metadata: {error}") from error
 
 
 def fill(model: nnx.Module, parameters: Mapping[str, np.ndarray], *, where: str) -> None:

@@ -17,7 +17,7 @@ from flax import nnx
 
 from prernn_jax import surgery
 from prernn_jax.errors import InputError
-from prernn_jax.files import backbones, described
+from prernn_jax.files import architectures, backbones, described
 from prernn_jax.files.foreign_models import (
     FOREIGN,
     Builder,
@@ -76,8 +76,8 @@ def save(path: str | os.PathLike[str], model: Any, *, overwrite: bool = False) -
 
 def _is_ours(model: Any) -> bool:
     if isinstance(model, SequenceModel):
-        return model.made_by is not None and backbones.is_ours(model.backbone)
-    return backbones.is_ours(model)
+        return model.made_by is not None and architectures.is_ours(model.backbone)
+    return architectures.is_ours(model)
 
 
 def load(path: str | os.PathLike[str], *, builder: Builder | None = None) -> Any:
@@ -127,7 +127,7 @@ def load(path: str | os.PathLike[str], *, builder: Builder | None = None) -> Any
 
 
 def _build(metadata: Mapping[str, str], *, where: str, arrays: int | None = None) -> Any:
-    build = build_model if "sequence" in metadata else backbones.build
+    build = build_model if "sequence" in metadata else architectures.build
     return build(metadata, where=where, arrays=arrays)
 
 
@@ -150,8 +150,8 @@ def build_model(
             "model"
         )
     call = _call(metadata, arrays, where=where)
-    backbone = backbones.constructor(metadata, where=where, arrays=arrays)
-    return backbones.build_abstract(lambda: apply_surgery(backbone(), call), where=where)
+    backbone = architectures.constructor(metadata, where=where, arrays=arrays)
+    return architectures.build_abstract(lambda: apply_surgery(backbone(), call), where=where)
 
 
 def _call(metadata: Mapping[str, str], arrays: int | None, *, where: str) -> dict[str, Any]:

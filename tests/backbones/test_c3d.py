@@ -12,7 +12,8 @@ from flax import nnx
 from random_model import random_model
 
 from prernn_jax.backbones.c3d import C3D
-from prernn_jax.files.backbones import build, flat_shapes
+from prernn_jax.files.architectures import build
+from prernn_jax.files.backbones import flat_shapes
 from prernn_jax.module_path import get_layer
 
 SMALL = {"num_outputs": 5, "width": 1, "hidden": 7}

@@ -7,8 +7,8 @@ from drawn import drawn, in_float64
 from flax import nnx
 
 from prernn_jax.backbones.compact_vgg import CompactVGG
+from prernn_jax.files.architectures import build
 from prernn_jax.files.backbones import (
-    build,
     flat_parameters,
     flat_shapes,
     load_pretrained,

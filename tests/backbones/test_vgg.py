@@ -10,7 +10,8 @@ from flax import nnx
 from random_model import random_model
 
 from prernn_jax.backbones.vgg import VGG16
-from prernn_jax.files.backbones import build, flat_shapes
+from prernn_jax.files.architectures import build
+from prernn_jax.files.backbones import flat_shapes
 from prernn_jax.module_path import get_layer
 
 SMALL = {"num_outputs": 5, "width": 2, "hidden": 7}

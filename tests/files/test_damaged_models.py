@@ -162,7 +162,7 @@ STACK = {"function": "stack_recurrent", "cell": "gru", "hidden": 5, "depth": 1}
         ({}, {**MAKE, "dropout": -0.1}, "dropout is -0.1"),
         ({}, {**MAKE, "layers": [3]}, r"layers is \[3\]"),
         ({}, {**MAKE, "layers": ["fc7"] * 10_000}, "too few"),
-        ({}, {**MAKE, "output_layer": "fc8"}, "an argument 'output_layer'"),
+        ({}, {**MAKE, "output_layer": "fc9"}, "output_layer is 'fc9'"),
         ({}, {**STACK, "depth": 10**6}, "depth is 1000000"),
         ({}, {**STACK, "layers": 10**6}, "depth is 1000000"),
         ({}, {**STACK, "hidden": 0}, "hidden is 0"),

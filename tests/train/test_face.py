@@ -22,7 +22,8 @@ from prernn_jax.data.face.metrics import landmark_metrics
 from prernn_jax.data.face.vw300 import FOLDER
 from prernn_jax.data.prepare import main as prepare
 from prernn_jax.errors import InputError
-from prernn_jax.files.backbones import build, flat_shapes, load_pretrained, save_parameters
+from prernn_jax.files.architectures import build
+from prernn_jax.files.backbones import flat_shapes, load_pretrained, save_parameters
 from prernn_jax.files.models import load
 from prernn_jax.predict.predictor import Predictor
 from train.face.__main__ import main
