@@ -39,13 +39,15 @@ def port(path: str, folder: str) -> None:
     import torch  # noqa: F401
 
     from prernn_jax.backbones import c3d, resnet, vgg  # noqa: F401
+    from weights_port.choice import Wishes
     from weights_port.convert import convert
     from weights_port.formats import torch as torch_file  # noqa: F401
 
     before = _memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again
     start = time.perf_counter()
-    convert(Path(path), "vgg16", Path(folder) / "out.safetensors")
+    layout = "torchvision" if path.endswith(".pth") else "caffe"  # random weights do not tell
+    convert(Path(path), "vgg16", Path(folder) / "out.safetensors", wishes=Wishes(layout))
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "bytes": _memory("VmHWM") - before}))
 

@@ -170,3 +170,8 @@ def _are_sizes(sizes: int | tuple[int, int] | None) -> bool:
     if sizes is None:
         return True
     return all(1 <= size <= LARGEST for size in (sizes if isinstance(sizes, tuple) else (sizes,)))
+
+
+TORCHVISION = Preprocessing(  # of ImageNet's training images, RGB from 0 to 1
+    channels="rgb", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+)

@@ -7,10 +7,9 @@ from prernn_jax.backbones.cross_modality import FLOW, for_flow
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import load_pretrained
-from prernn_jax.preprocess import Preprocessing
+from prernn_jax.preprocess import TORCHVISION, Preprocessing
 
-RGB = Preprocessing(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-"""The mean and standard deviation of ImageNet, as torchvision's weights expect them."""
+RGB = TORCHVISION
 
 
 class Backbone(NamedTuple):

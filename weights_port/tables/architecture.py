@@ -6,18 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from prernn_jax.preprocess import Preprocessing
+from prernn_jax.preprocess import TORCHVISION, Preprocessing
 from weights_port.mapping import Layout
 
 Shapes = Mapping[str, tuple[int, ...]]
-RGB = Preprocessing(
-    channels="rgb",
-    scale=1 / 255,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-    resize=256,
-    crop=(224, 224),
-)
+RGB = dataclasses.replace(TORCHVISION, resize=256, crop=(224, 224))
 BGR = Preprocessing(
     channels="bgr", mean=(103.939, 116.779, 123.68), resize=256, crop=(224, 224), antialias=False
 )
