@@ -3,6 +3,7 @@
 import resource
 
 import pytest
+from short_run import in_folder
 
 from prernn_jax.command import run_command
 from train.face.__main__ import main
@@ -13,14 +14,14 @@ SIZES = {"train": 16, "validation": 6, "test": 10, "static_train": 64, "static_v
 SIZES |= {"size": 24, "frames": 7}
 SHORT = [f"--embedded.{name}={size}" for name, size in SIZES.items()]
 SHORT += ["--pretraining.epochs=1", "--pretraining.batch_size=16", "--size=24", "--steps=4"]
-SHORT += ["--epochs=1", "--batch_size=8", "--cell=vrnn", "--layers", "fc6", "--film=0"]
+SHORT += ["--epochs=1", "--batch_size=8", "--cell=vrnn", "--layers", "fc6"]
 
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory):
     """The flags of a run whose data and stage one are there already."""
     folder = tmp_path_factory.mktemp("full")
-    found = [*SHORT, f"--workdir={folder}", f"--cache_dir={folder / 'data'}"]
+    found = in_folder(SHORT, folder)
     main([*found, "--name=first"])
     return found
 
