@@ -65,8 +65,11 @@ def finished(job: Job) -> dict[str, Any] | None:
     file = job.folder / "summary.json"
     if differences(job.folder, settings_of(job.config)) != [] or not file.is_file():
         return None
-    summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return summary
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # damaged: the run goes on and writes it again
+        return None
+    return summary if isinstance(summary, dict) else None
 
 
 def run_job(job: Job) -> Done:
