@@ -12,7 +12,7 @@ _TILE = 32  # columns of a transposed array that are copied at once
 
 
 class Outgoing(NamedTuple):
-    """An array that is put together only while it is written, block by block.
+    """An array that is converted block by block, while it is written.
 
     Attributes:
         view: Any strides; its elements in C order are those of the array.

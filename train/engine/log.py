@@ -32,8 +32,9 @@ class MetricsLog:
 
     Args:
         folder: The run's folder.
-        step: Steps that the run goes on from; lines of later steps, which a killed run may have
-            left behind its last checkpoint, are dropped, since they come again; so is the test.
+        step: The step from which the run goes on. Lines of later steps, which a killed run may have
+            written after its last checkpoint, are dropped, because those steps are taken again. The
+            line of the test is dropped too.
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
@@ -119,12 +120,12 @@ class Bar:
         self._task = self._progress.add_task(name, total=steps, completed=done, note="")
 
     def update(self, done: int, note: str) -> None:
-        """Shows that so many steps are done."""
+        """Shows how many steps are done."""
         self._progress.update(self._task, completed=done, note=note)
 
     @contextmanager
     def shown(self) -> Iterator["Bar"]:
-        """Shows the bar for the time of the block; nothing where there is no terminal."""
+        """Shows the bar during the block; shows nothing where there is no terminal."""
         with self._progress:
             yield self
 

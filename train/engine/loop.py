@@ -23,7 +23,7 @@ from .step import TrainState
 
 
 class Interrupt:
-    """Whether Ctrl-C or SIGTERM came."""
+    """Remembers that Ctrl-C or SIGTERM came."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -35,7 +35,7 @@ class Interrupt:
 
 @contextmanager
 def watched_signals() -> Iterator[Interrupt]:
-    """Within the block, Ctrl-C and SIGTERM are noted and not acted on."""
+    """Within the block, Ctrl-C and SIGTERM are remembered and do not end the program."""
     interrupt = Interrupt()
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, interrupt._note) for number in numbers}
