@@ -51,7 +51,8 @@ def test_any_changed_byte_is_noticed(tmp_path, states, capsys):
         folder = tmp_path / f"{number}" / "c"
         folder.parent.mkdir()
         checkpoints = saved(folder, states)
-        file = files_of(folder / "2")[number]
+        found = files_of(folder / "2")  # on a slow machine orbax cuts its files differently
+        file = found[number % len(found)]
         content = bytearray(file.read_bytes())
         content[int(rng.integers(len(content)))] ^= 1 << int(rng.integers(8))
         file.write_bytes(bytes(content))
