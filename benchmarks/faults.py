@@ -40,7 +40,7 @@ def arguments(program: str, place: Path, source: Path) -> list[str]:
         source: The folder of small videos, for `prepare`.
     """
     if program == "prepare":
-        return ["ucf101", f"--source={source}", f"--data-dir={place}", "--workers=2"]
+        return ["ucf101", f"--source={source}", f"--cache_dir={place}", "--workers=2"]
     sizes = {"action": _ACTION, "face": _FACE, "gesture": _GESTURE}[program]
     return [
         *(f"--embedded.{name}={size}" for name, size in sizes.items()),
@@ -155,14 +155,13 @@ def _run(program: str, argv: list[str], log: str, clock: bool) -> None:
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
     if clock:
         _disturb_the_clock()
-    if program == "prepare":
-        from prernn_jax.data.prepare import main as prepare
-
-        sys.exit(prepare(argv))
     from prernn_jax.command import run_command
+    from prernn_jax.data.prepare import main as prepare
     from train.applications import APPLICATIONS
     from train.run.application import main
 
+    if program == "prepare":
+        run_command(prepare, argv)
     run_command(lambda given: main(APPLICATIONS[program], given), argv)
 
 
