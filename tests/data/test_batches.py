@@ -14,6 +14,8 @@ from command_line import status_of
 from prernn_jax.data.batches import TrainLoader, train_batches
 from prernn_jax.errors import InputError, RunStopped
 
+pytestmark = pytest.mark.slow  # each starts processes that import JAX
+
 CODE = """
 import multiprocessing, time
 import numpy as np
