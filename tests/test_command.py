@@ -11,7 +11,7 @@ from prernn_jax.errors import InputError
 
 COMMANDS = {
     "train action", "train face", "train gesture", "tables", "fuse", "gates", "port", "prepare",
-    "check", "show", "budget", "predict", "export", "page",
+    "check", "show", "budget", "predict", "export", "page", "demo",
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ LEVELS = {  # what may import what: only lower numbers, or the same room
     "prernn_jax.module_path": 2, "prernn_jax.cpu": 2, "prernn_jax.preprocess": 2,
     "prernn_jax.layers": 3, "prernn_jax.backbones": 4, "prernn_jax": 5, "prernn_jax.files": 6,
     "prernn_jax.data": 7, "weights_port": 8, "prernn_jax.predict": 8,
-    "prernn_jax.export": 9, "train": 10, "prernn_jax.page": 10,
+    "prernn_jax.export": 9, "train": 10, "prernn_jax.page": 10, "prernn_jax.demo": 10,
     "prernn_jax.__init__": 11,  # the public API looks down on all of it
 }  # fmt: skip
 TRAIN = {"train.engine": 0, "train.run": 1, "train.action": 2, "train.face": 2, "train.gesture": 2}

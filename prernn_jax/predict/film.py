@@ -1,6 +1,6 @@
 """A video with what the model sees in it, as an mp4."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,22 @@ def write_mp4(path: Path, pictures: Iterable[Picture], rate: Fraction) -> None:
             container.mux(stream.encode())
     except (OSError, av.error.FFmpegError) as error:
         raise InputError(f"the film {path} cannot be written: {error}") from error
+
+
+def write_gif(
+    path: Path, frames: Sequence[Picture], milliseconds: int | Sequence[int] = 200
+) -> None:
+    """Writes frames (H, W, 3) as an animated GIF that repeats for ever.
+
+    Args:
+        path: The GIF.
+        frames: One or more pictures of one size.
+        milliseconds: How long each is shown; one number or one for each.
+    """
+    first, *rest = [Image.fromarray(frame).quantize(64) for frame in frames]
+    times: Any = milliseconds if isinstance(milliseconds, int) else list(milliseconds)
+    with replacing(path) as temporary:
+        first.save(temporary, "GIF", save_all=True, append_images=rest, duration=times, loop=0)
 
 
 def over_frames(found: VideoScores) -> NDArray[np.float64]:

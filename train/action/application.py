@@ -12,12 +12,14 @@ from prernn_jax.data.action.datasets import (
     ActionData,
     embedded_actions,
     hmdb51,
+    own_actions,
     ucf101,
 )
 from prernn_jax.data.action.loader import channels
 from prernn_jax.data.media.flow import dequantise, flow_to_color
 from prernn_jax.data.prepared.clip_files import Flow
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import write_text
 from prernn_jax.inference import Inference
 
 from ..engine.step import Batch
@@ -36,8 +38,19 @@ def open_data(config: ActionConfig) -> ActionData:
     """The data set of a run; draws the embedded one, prepares a real one."""
     if config.data == "embedded":
         return embedded_actions(config.cache_dir, config.embedded)
-    read = {"ucf101": ucf101, "hmdb51": hmdb51}[config.data]
     assert config.source is not None  # `check` has seen to it
+    if config.data == "folder":
+        return own_actions(
+            config.source,
+            config.cache_dir,
+            root=config.root,
+            seed=config.split,
+            flow=config.flow if config.stream == "temporal" else "none",
+            stack=config.stack,
+            size=config.crop,
+            short_side=short_side(config),
+        )
+    read = {"ucf101": ucf101, "hmdb51": hmdb51}[config.data]
     return read(
         config.source,
         config.cache_dir,
@@ -46,6 +59,15 @@ def open_data(config: ActionConfig) -> ActionData:
         stack=config.stack,
         size=config.crop,
     )
+
+
+def short_side(config: ActionConfig) -> int:
+    """The shorter side of a run's pictures before they are cut, in pixels."""
+    if config.data == "embedded":
+        return config.embedded.size
+    # Small crops of own videos are not cut out of large pictures: that would cost flow and disk.
+    small = config.data == "folder" and config.crop <= SHORT_SIDE // 2
+    return SHORT_SIDE // 2 if small else SHORT_SIDE
 
 
 def open_backbone(config: ActionConfig, mesh: Mesh) -> Backbone:
@@ -69,6 +91,8 @@ def check(config: ActionConfig) -> None:
     check_start(config, config.data, config.pretraining, "ResNet50", "resnet50.pth", "resnet50")
     if config.data != "embedded" and config.stream == "temporal" and config.flow == "none":
         raise InputError("--stream=temporal needs --flow=dis or --flow=tvl1")
+    if config.root is not None and config.data != "folder":
+        raise InputError("--root belongs to --data=folder; leave it out")
     if config.weights is None and config.stack != config.embedded.stack:
         raise InputError(
             f"--stack={config.stack}: the embedded data are made for stacks of "
@@ -100,7 +124,7 @@ def inference(config: ActionConfig, data: ActionData) -> Inference:
         stack=config.stack if temporal else 1,
         windows=config.windows,
         flow=_flow(config) if temporal else "none",
-        short_side=config.embedded.size if config.data == "embedded" else SHORT_SIDE,
+        short_side=short_side(config),
         batch_size=config.batch_size,
         precision=config.precision,
     )
@@ -144,6 +168,9 @@ def report(
 ) -> dict[str, Any]:
     """See `report_videos`."""
     split = "" if config.data == "embedded" else str(config.split)
+    if data.split_table:
+        split = f"{split} of {config.source}"
+        write_text(folder.path / "split.csv", data.split_table)
     return report_videos(folder, name, config, data, split, outcome, began, pictures)
 
 
@@ -165,12 +192,13 @@ ACTION = Application(
     examples=(
         "prernn train action --stream=temporal",
         "prernn train action --stream=temporal --model=feedforward",
+        "prernn train action --data=folder --source=DIR --stream=spatial",
         "prernn train action --data=ucf101 --source=DIR --weights=resnet50.safetensors",
     ),
     config=ActionConfig,
     preset=action_preset,
     deciding=("preset", "data", "stream"),
-    common=("stream", "data", "split", "flow"),
+    common=("stream", "data", "root", "split", "flow"),
     kind=lambda config: (config.data, config.stream),
     check=check,
     open_data=open_data,

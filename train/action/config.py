@@ -35,9 +35,12 @@ class ActionConfig(RunConfig):
 
     Attributes:
         stream: RGB frames, or stacks of optical flow.
-        data: `embedded` is generated here; the others are read from --source.
+        data: `embedded` is generated here; the others are read from --source. `folder` are videos
+            of your own: sub-folders are classes, or a list.
+        root: `folder`: the folder of the videos, where --source is a list.
         embedded: Size and difficulty of the embedded data.
-        split: Number of the official split: 1, 2 or 3.
+        split: Number of the official split, 1, 2 or 3; `folder`: of the drawn split, where nothing
+            says what is tested on.
         flow: Algorithm of the optical flow; `none` spares it where only --stream=spatial is
             trained.
         steps: Time steps T of a sequence.
@@ -51,7 +54,8 @@ class ActionConfig(RunConfig):
     positive: ClassVar[tuple[str, ...]] = ("steps", "stack", "crop", "windows")
 
     stream: Stream = "temporal"
-    data: Literal["embedded", "ucf101", "hmdb51"] = "embedded"
+    data: Literal["embedded", "ucf101", "hmdb51", "folder"] = "embedded"
+    root: Path | None = None
     embedded: EmbeddedConfig = _CLIPS
     split: Literal[1, 2, 3] = 1
     flow: Flow = "dis"
@@ -92,7 +96,7 @@ def action_preset(given: dict[str, str]) -> ActionConfig:
     """The defaults that belong to --preset, --data and --stream as given."""
     stream: Stream = "spatial" if given.get("stream") == "spatial" else "temporal"
     data = given.get("data", "ucf101" if given.get("preset") == "paper" else "embedded")
-    preset = given.get("preset", "embedded" if data == "embedded" else "paper")
+    preset = given.get("preset", "embedded" if data in ("embedded", "folder") else "paper")
     if preset == "paper":
         return paper(stream)
     return replace(ActionConfig(), stream=stream)

@@ -18,6 +18,7 @@ from prernn_jax.data.face.records import FaceBoxes, read_boxes
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.errors import InputError
 from prernn_jax.inference import Inference
+from prernn_jax.predict.film import write_gif
 
 from ..engine.log import say
 from ..engine.loop import Predictions
@@ -26,7 +27,7 @@ from ..run.application import Application
 from ..run.backbone import RGB, Backbone, read_weights
 from ..run.config import check_start
 from ..run.figures import error_curves
-from ..run.film import step_outputs, write_film
+from ..run.film import step_outputs
 from ..run.folder import RunFolder
 from ..run.stage_two import Outcome, Work, write_summary
 from .config import FaceConfig, face_preset
@@ -182,7 +183,7 @@ def report(
     errors = {kind: nme(predicted, landmarks, kind) for kind in NORMALISERS}
     error_curves(folder.path / "errors.png", errors, f"{name}, {len(predicted)} test frames")
     if config.film:
-        write_film(folder.path / "film.gif", make_film(outcome, test, config))
+        write_gif(folder.path / "film.gif", make_film(outcome, test, config))
     categories = by_category(outcome.test, test)
     facts = {"frames": len(predicted), "categories": categories}
     summary = write_summary(folder, outcome, began, facts)

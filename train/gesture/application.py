@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.drawn.gesture_builder import embedded_gestures
-from prernn_jax.data.gesture.datasets import GestureData, gesture_recipe, nvgesture
+from prernn_jax.data.gesture.datasets import GestureData, gesture_recipe, nvgesture, own_gestures
 from prernn_jax.data.media.flow import dequantise, flow_to_color
+from prernn_jax.data.prepared.clip_files import Flow
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import write_text
 from prernn_jax.inference import Inference
 from prernn_jax.preprocess import Preprocessing
 
@@ -38,13 +40,11 @@ def open_data(config: GestureConfig) -> GestureData:
     if config.data == "embedded":
         return embedded_gestures(config.cache_dir, config.embedded)
     assert config.source is not None  # `check` has seen to it
-    return nvgesture(
-        config.source,
-        config.cache_dir,
-        modality=config.modality,
-        flow=config.flow if config.modality == "flow" else "none",
-        lists=config.lists,
-    )
+    flow: Flow = config.flow if config.modality == "flow" else "none"
+    where, modality = (config.source, config.cache_dir), config.modality
+    if config.data == "folder":
+        return own_gestures(*where, modality=modality, flow=flow, root=config.root)
+    return nvgesture(*where, modality=modality, flow=flow, lists=config.lists)
 
 
 def read_c3d(config: GestureConfig) -> Backbone:
@@ -100,6 +100,8 @@ def check(config: GestureConfig) -> None:
     check_start(config, config.data, config.pretraining, "C3D", "c3d.caffemodel", "c3d")
     if config.data == "embedded" and config.modality != "depth":
         raise InputError(f"--modality={config.modality}: the embedded gestures are depth")
+    if config.root is not None and config.data != "folder":
+        raise InputError("--root belongs to --data=folder; leave it out")
     if config.weights is None and config.clip_length != config.embedded.clip:
         raise InputError(
             f"--clip_length={config.clip_length}: the compact network is pre-trained on clips "
@@ -165,6 +167,9 @@ def report(
 ) -> dict[str, Any]:
     """See `report_videos`."""
     split = " ".join(Path(file).name for file in config.lists or ())  # of the user's lists
+    if data.split_table:
+        split = str(config.source)
+        write_text(folder.path / "split.csv", data.split_table)
     return report_videos(folder, name, config, data, split, outcome, began, pictures)
 
 
@@ -191,7 +196,7 @@ GESTURE = Application(
     config=GestureConfig,
     preset=gesture_preset,
     deciding=("preset", "data"),
-    common=("data", "modality", "lists"),
+    common=("data", "root", "modality", "lists"),
     kind=lambda config: (config.data, config.modality),
     check=check,
     open_data=open_data,

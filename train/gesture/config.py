@@ -32,7 +32,9 @@ class GestureConfig(RunConfig):
     """Recognition of dynamic hand gestures.
 
     Attributes:
-        data: `embedded` is generated here, NVGesture is read from --source.
+        data: `embedded` is generated here, NVGesture is read from --source. `folder` are videos of
+            your own: sub-folders are classes, or a list.
+        root: `folder`: the folder of the videos, where --source is a list.
         modality: Depth, colour, or the optical flow of colour; embedded gestures are depth.
         embedded: Size and difficulty of the embedded data.
         lists: NVGesture: lists to train and to test on in place of the official ones.
@@ -47,7 +49,8 @@ class GestureConfig(RunConfig):
     application: ClassVar[str] = "gesture"
     positive: ClassVar[tuple[str, ...]] = ("steps", "clip_length", "stride", "crop")
 
-    data: Literal["embedded", "nvgesture"] = "embedded"
+    data: Literal["embedded", "nvgesture", "folder"] = "embedded"
+    root: Path | None = None
     modality: Modality = "depth"
     embedded: EmbeddedGesturesConfig = _CLIPS
     lists: tuple[str, str] | None = None
@@ -86,7 +89,7 @@ def paper() -> GestureConfig:
 def gesture_preset(given: dict[str, str]) -> GestureConfig:
     """The defaults that belong to --preset and --data as given."""
     data = given.get("data", "nvgesture" if given.get("preset") == "paper" else "embedded")
-    preset = given.get("preset", "embedded" if data == "embedded" else "paper")
+    preset = given.get("preset", "embedded" if data in ("embedded", "folder") else "paper")
     if preset == "paper":
         return paper()
     # 80 frames of NVGesture take about as long as 28 embedded ones.

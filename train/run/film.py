@@ -10,10 +10,9 @@ from flax import nnx
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
 from prernn_jax.cpu.xla import jit
-from prernn_jax.files.atomic import replacing
+from prernn_jax.predict.film import write_gif
 from prernn_jax.sequence import SequenceModel
 
 Frames = list[NDArray[np.uint8]]
@@ -96,24 +95,8 @@ def classification_film(
             canvas.draw()
             frames.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
             durations.append(LAST if step + 1 == steps else STEP)
-    write_film(path, frames, durations)
+    write_gif(path, frames, durations)
 
 
 def _probabilities(outputs: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(jax.nn.softmax(outputs, axis=-1))
-
-
-def write_film(
-    path: Path, frames: Sequence[NDArray[np.uint8]], milliseconds: int | Sequence[int] = 200
-) -> None:
-    """Writes frames (H, W, 3) as an animated GIF that repeats for ever.
-
-    Args:
-        path: The GIF.
-        frames: One or more pictures of one size.
-        milliseconds: How long each is shown; one number or one for each.
-    """
-    first, *rest = [Image.fromarray(frame).quantize(64) for frame in frames]
-    times: Any = milliseconds if isinstance(milliseconds, int) else list(milliseconds)
-    with replacing(path) as temporary:
-        first.save(temporary, "GIF", save_all=True, append_images=rest, duration=times, loop=0)

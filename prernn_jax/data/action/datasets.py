@@ -15,6 +15,7 @@ from prernn_jax.data.drawn.actions import (
     EmbeddedConfig,
 )
 from prernn_jax.data.media.augment import TSN_AUGMENTATION, Augmentation
+from prernn_jax.data.own.open import own_videos
 from prernn_jax.data.prepared.clip_files import Flow, Recipe, prepared_clips
 from prernn_jax.data.records import RandomAccessSource
 
@@ -34,6 +35,7 @@ class ActionData:
         augmentation: How training clips vary.
         spatial_classes: Names for the spatial stream, where they differ: one picture of the set for
             stage one shows a shape but no leg. A record's `spatial_label` is a place in them.
+        split_table: Of own videos, the split as a CSV file; empty for others.
     """
 
     classes: tuple[str, ...]
@@ -42,6 +44,7 @@ class ActionData:
     size: int
     augmentation: Augmentation = field(default_factory=Augmentation)
     spatial_classes: tuple[str, ...] | None = None
+    split_table: str = ""
 
     def names(self, stream: Stream) -> tuple[str, ...]:
         """Returns the names of the classes for a stream, by label."""
@@ -133,3 +136,25 @@ def hmdb51(
     listing = read_hmdb51(source, split)
     splits = prepared_clips("hmdb51", listing, cache_dir, Recipe(flow, short_side), workers)
     return ActionData(listing.classes, splits, stack, size, TSN_AUGMENTATION)
+
+
+def own_actions(
+    source: Path,
+    cache_dir: Path | None = None,
+    *,
+    root: Path | None = None,
+    seed: int = 1,
+    flow: Flow = "dis",
+    stack: int = 10,
+    size: int = 224,
+    short_side: int = SHORT_SIDE,
+    workers: int | None = None,
+) -> ActionData:
+    """Returns a person's own videos; arguments and errors as for `ucf101` and `own_videos`."""
+    found = own_videos(
+        source, cache_dir, Recipe(flow, short_side), root=root, seed=seed, workers=workers
+    )
+    augmentation = TSN_AUGMENTATION if short_side >= SHORT_SIDE else Augmentation()
+    return ActionData(
+        found.classes, found.splits, stack, size, augmentation, split_table=found.table
+    )

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from prernn_jax.data.gesture.nvgesture import MIRROR, read_listing
 from prernn_jax.data.media.augment import Augmentation
+from prernn_jax.data.own.open import own_videos
 from prernn_jax.data.prepared.clip_files import Flow, Recipe, prepared_clips
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.errors import InputError
@@ -27,6 +28,7 @@ class GestureData:
             grey; decoded as RGB their one channel is repeated.
         mirror: Class -> class of the mirrored clip, where it differs.
         augmentation: How training clips vary.
+        split_table: Of own videos, the split as a CSV file; empty for others.
     """
 
     classes: tuple[str, ...]
@@ -34,6 +36,7 @@ class GestureData:
     modality: Modality
     mirror: Mapping[int, int] = field(default_factory=dict)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    split_table: str = ""
 
 
 def gesture_recipe(modality: Modality, flow: Flow, short_side: int = SHORT_SIDE) -> Recipe:
@@ -86,3 +89,26 @@ def nvgesture(
     listing = read_listing(source, "depth" if modality == "depth" else "color", lists)
     splits = prepared_clips("nvgesture", listing, cache_dir, recipe, workers)
     return GestureData(listing.classes, splits, modality, MIRROR)
+
+
+def own_gestures(
+    source: Path,
+    cache_dir: Path | None = None,
+    *,
+    modality: Modality,
+    flow: Flow = "dis",
+    root: Path | None = None,
+    short_side: int = SHORT_SIDE,
+    workers: int | None = None,
+) -> GestureData:
+    """Returns a person's own videos of gestures; arguments and errors as for `own_videos`.
+
+    For the modality depth the pictures are made grey. Nothing is mirrored: a move to the left would
+    become one to the right, and which classes are such a pair is not known.
+    """
+    recipe = gesture_recipe(modality, flow, short_side)
+    found = own_videos(source, cache_dir, recipe, root=root, workers=workers)
+    still = Augmentation(flip=0.0)
+    return GestureData(
+        found.classes, found.splits, modality, augmentation=still, split_table=found.table
+    )

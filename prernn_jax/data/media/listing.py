@@ -13,7 +13,7 @@ from prernn_jax.errors import InputError
 
 VIDEOS = (
     *(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg"),
-    *(".wmv", ".flv", ".ogv", ".ts", ".3gp"),
+    *(".wmv", ".flv", ".ogv", ".ts", ".3gp", ".gif"),
 )
 """Endings of video files, in lower case. Where a video has several files, the first one counts."""
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")

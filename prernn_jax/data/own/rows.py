@@ -1,0 +1,179 @@
+"""Own videos and their classes, from folders or from lists.
+
+A folder has one sub-folder for each class, at its top or in `train`, `val` and `test`. A list is a
+CSV file with a header, `path,label[,split][,group][,start,end]`, or has lines `path label`, as
+pytorchvideo and mmaction2 have them. A folder may hold lists instead: train.csv, val.txt, ...
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prernn_jax.data.media.listing import is_video, visible, visible_below, without_ending
+from prernn_jax.data.prepared.lists import numbered_lines, read_text, shortened
+from prernn_jax.errors import InputError
+
+LAYOUT = (
+    "SOURCE/<class>/<video>, SOURCE/{train,val,test}/<class>/<video>, or a list of lines "
+    "`path label` or with the header path,label[,split][,group][,start,end]"
+)
+PARTS = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation",
+    "validation": "validation", "dev": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+_LISTS = (".csv", ".txt")
+_COLUMNS = ("path", "label", "split", "group", "start", "end")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One video, or a part of one.
+
+    Attributes:
+        video: The file.
+        label: Name of its class.
+        name: The sample's; no other has it.
+        part: `train`, `validation` or `test`; None where nothing says it.
+        group: What must not be divided between training and testing; empty where nothing says it.
+        start: The first frame, from 0.
+        stop: The frame behind the last one; None: all frames.
+        where: Which line names it; empty for a folder.
+    """
+
+    video: Path
+    label: str
+    name: str
+    part: str | None = None
+    group: str = ""
+    start: int = 0
+    stop: int | None = None
+    where: str = ""
+
+
+def read_rows(source: Path, root: Path | None = None) -> list[Row]:
+    """Reads a folder or a list.
+
+    Args:
+        source: The folder or the list.
+        root: Folder of the videos that a list names; that of the list when None.
+
+    Raises:
+        InputError: There is no such folder or list, it holds no videos, a line is of no form that
+            is known, or two samples have one name.
+    """
+    if source.is_file():
+        rows = list(_of_list(source, root, None))
+    elif source.is_dir():
+        rows = list(_of_folder(source, root))
+    else:
+        raise InputError(f"--source={source}: there is no such folder or list; expected {LAYOUT}")
+    if not rows:
+        raise InputError(f"--source={source} holds no videos; expected {LAYOUT}")
+    seen: dict[str, Row] = {}
+    for row in rows:
+        other = seen.setdefault(row.name.lower(), row)
+        if other is not row:
+            raise InputError(
+                f"two videos have the name {row.name}: {other.video} and {row.video}; rename or "
+                "remove one of them"
+            )
+    return rows
+
+
+def _of_folder(source: Path, root: Path | None) -> Iterator[Row]:
+    parts = {path: PARTS.get(path.stem.lower()) for path in visible(source)}
+    folders = {path: part for path, part in parts.items() if part and path.is_dir()}
+    lists = {p: part for p, part in parts.items() if part and p.suffix.lower() in _LISTS}
+    if "train" in folders.values():
+        for folder, part in folders.items():
+            yield from _classes(folder, part)
+    elif "train" in lists.values():
+        for path, part in lists.items():
+            yield from _of_list(path, root or source, part)
+    else:
+        yield from _classes(source, None)
+
+
+def _classes(folder: Path, part: str | None) -> Iterator[Row]:
+    for place in visible(folder):
+        for video in visible_below(place) if place.is_dir() else ():
+            if not is_video(video):
+                continue
+            inside = video.relative_to(place).with_name(without_ending(video.name))
+            group = "/".join(inside.parts[:-1])
+            name = "/".join([*([part] if part else []), place.name, "_".join(inside.parts)])
+            yield Row(video, place.name, name, part, group)
+
+
+def _of_list(path: Path, root: Path | None, part: str | None) -> Iterator[Row]:
+    first = next(iter(numbered_lines(path, LAYOUT)), (0, ""))[1]
+    header = [word.strip().lower() for word in first.split(",")]
+    headed = {"path", "label"} <= set(header)
+    for line, values in _headed(path, header) if headed else _plain(path):
+        where = f"{path} line {line}"
+        given = part
+        if values.get("split"):
+            given = PARTS.get(values["split"].lower())
+            if given is None:
+                raise InputError(
+                    f"{where}: the split is {shortened(values['split'])!r}; expected train, val "
+                    "or test"
+                )
+        start, stop = (_frame(values.get(name), where, name) for name in ("start", "end"))
+        video = _place(Path(values["path"]), root or path.parent)
+        cut = "" if start is None and stop is None else f"-{start or 0}-{stop or 'end'}"
+        stem = "_".join([*video.parts[-2:-1], without_ending(video.name)]).replace("/", "_")
+        label = values["label"].replace("/", "_")
+        name = "/".join([*([given] if given else []), label, f"{stem}{cut}"])
+        yield Row(video, label, name, given, values.get("group") or "", start or 0, stop, where)
+
+
+def _headed(path: Path, header: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    unknown = sorted(set(header) - set(_COLUMNS))
+    if unknown:
+        raise InputError(
+            f"{path}: unknown column {shortened(unknown[0])!r}; expected {', '.join(_COLUMNS)}"
+        )
+    reader = csv.reader(io.StringIO(read_text(path)))
+    for number, values in enumerate(reader, start=1):
+        if not values or not "".join(values).strip() or number == 1:
+            continue
+        if len(values) != len(header):
+            raise InputError(
+                f"{path} line {number} has {len(values)} values; the header has {len(header)}"
+            )
+        found = {name: value.strip() for name, value in zip(header, values, strict=True)}
+        if not found["path"] or not found["label"]:
+            raise InputError(f"{path} line {number} has no path or no label")
+        yield number, found
+
+
+def _plain(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    for number, text in numbered_lines(path, LAYOUT):
+        words = text.rsplit("," if "," in text else None, 1)
+        if len(words) != 2 or not all(word.strip() for word in words):
+            raise InputError(
+                f"{path} line {number} is {shortened(text)!r}; expected a path and a label"
+            )
+        yield number, {"path": words[0].strip(), "label": words[1].strip()}
+
+
+def _frame(text: str | None, where: str, name: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or len(text) > 9:
+        raise InputError(f"{where}: {name} is {shortened(text)!r}; expected the number of a frame")
+    return int(text)
+
+
+def _place(path: Path, root: Path) -> Path:
+    """The file that a list names: below the root, also where it was written on another machine."""
+    if path.is_absolute() and path.is_file():
+        return path
+    parts = path.parts[1:] if path.is_absolute() else path.parts
+    for start in range(len(parts)):
+        if (found := root.joinpath(*parts[start:])).is_file():
+            return found
+    return root.joinpath(*parts) if not path.is_absolute() else path
