@@ -213,7 +213,7 @@ def test_weights_of_another_architecture(place):
     path = place / "other.safetensors"
     arrays = flat_parameters(C3D(**small, rngs=nnx.Rngs(0)))
     save_parameters(path, arrays, {"architecture": "c3d", "arguments": json.dumps(small)})
-    with pytest.raises(InputError, match="holds a c3d; this application needs a ResNet"):
+    with pytest.raises(InputError, match="holds a C3D; this application needs a ResNet"):
         main(flags(place, f"--weights={path}"))
 
 

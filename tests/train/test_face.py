@@ -178,9 +178,10 @@ def test_weights_of_another_size_or_architecture(place):
         metadata = {"architecture": name, "arguments": json.dumps(small)}
         arrays = {n: np.zeros(s, np.float32) for n, s in flat_shapes(build(metadata)).items()}
         save_parameters(place / f"{name}.safetensors", arrays, metadata, overwrite=True)
+    vgg16 = f"--weights={place / 'vgg16.safetensors'}"
     with pytest.raises(InputError, match="takes pictures of 32 pixels; give --size=32"):
-        main(flags(place, f"--weights={place / 'vgg16.safetensors'}"))
-    with pytest.raises(InputError, match="holds a c3d; this application needs a VGG16"):
+        main(flags(place, vgg16, "--weights_input=torchvision"))
+    with pytest.raises(InputError, match="holds a C3D; this application needs a VGG16"):
         main(flags(place, f"--weights={place / 'c3d.safetensors'}"))
 
 

@@ -152,7 +152,7 @@ def test_bad_input(place, more, message):
 
 @pytest.fixture
 def weights(tmp_path):
-    """A small C3D for RGB clips, as prernn-port would write it."""
+    """A small C3D for RGB clips, without a word on its input."""
     arguments = {
         "num_outputs": 3, "width": 2, "hidden": 4, "clip_length": 4, "image_size": 16,
         "stage_sizes": (1, 1),
@@ -164,12 +164,17 @@ def weights(tmp_path):
 
 
 def test_weights_of_three_channels_take_depth(place, weights):
-    main(flags(place, f"--weights={weights}", "--crop=16", "--epochs=1", "--name=rgb"))
+    rgb = (f"--weights={weights}", "--weights_input=caffe")  # whose file does not say it
+    main(flags(place, *rgb, "--crop=16", "--epochs=1", "--name=rgb"))
     model = load(place / "runs" / "rgb" / "model.safetensors")
     assert model.backbone.conv1a.in_features == 3
     assert model.backbone.preprocess.to_json() == SPORTS1M.to_json()
     with pytest.raises(InputError, match=r"fc6 takes .* give the --crop"):
-        main(flags(place, f"--weights={weights}", "--crop=48"))
+        main(flags(place, *rgb, "--crop=48"))
+    with pytest.raises(
+        InputError, match=r"Give --weights_input=torchvision .*--weights_input=caffe"
+    ):
+        main(flags(place, f"--weights={weights}", "--crop=16"))
 
 
 def mini_lists(source: Path, folder: Path, classes: int) -> list[str]:
@@ -209,7 +214,8 @@ def test_flow_of_colour_videos(place, weights, tmp_path):
         (tmp_path / f"{part}.lst").write_text(line)
     more = ["--data=nvgesture", "--preset=embedded", f"--source={tmp_path}", "--stride=1",
             "--lists", str(tmp_path / "train.lst"), str(tmp_path / "test.lst"), "--crop=16",
-            "--epochs=1", "--batch_size=1", f"--weights={weights}", "--name=flow"]  # fmt: skip
+            "--epochs=1", "--batch_size=1", f"--weights={weights}", "--weights_input=caffe",
+            "--name=flow"]  # fmt: skip
     main(flags(place, *more, "--modality=flow"))
     model = place / "runs" / "flow" / "model.safetensors"
     assert load(model).backbone.conv1a.in_features == 2

@@ -77,7 +77,8 @@ def open_backbone(config: ActionConfig, mesh: Mesh) -> Backbone:
         InputError: The file is bad, or its network is another or takes other channels.
     """
     if config.weights is not None:
-        return read_resnet(config.weights, channels(config.stream, config.stack))
+        wanted = channels(config.stream, config.stack)
+        return read_resnet(config.weights, wanted, config.weights_input)
     return compact_backbone(
         config,
         config.stream,

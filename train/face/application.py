@@ -24,7 +24,7 @@ from ..engine.log import say
 from ..engine.loop import Predictions
 from ..engine.step import Batch
 from ..run.application import Application
-from ..run.backbone import RGB, Backbone, read_weights
+from ..run.backbone import Backbone, read_weights
 from ..run.config import check_start
 from ..run.figures import error_curves
 from ..run.film import step_outputs
@@ -68,7 +68,7 @@ def open_backbone(config: FaceConfig, mesh: Mesh) -> Backbone:
             lambda: embedded_faces(config.cache_dir, config.embedded, pretraining=True),
             mesh,
         )
-    backbone = read_weights(config.weights, (CompactVGG, VGG16), "vgg16", RGB)
+    backbone = read_weights(config.weights, (CompactVGG, VGG16), "vgg16", config.weights_input)
     size = backbone.model.image_size
     if size != config.size:
         raise InputError(

@@ -55,7 +55,7 @@ def read_c3d(config: GestureConfig) -> Backbone:
             clips of --clip_length and --crop.
     """
     assert config.weights is not None
-    backbone = read_weights(config.weights, C3D, "c3d", SPORTS1M)
+    backbone = read_weights(config.weights, C3D, "c3d", config.weights_input, SPORTS1M)
     model, side = backbone.model, config.crop
     clips = jnp.zeros((1, config.clip_length, side, side, model.conv1a.in_features))
     given = jax.eval_shape(model.trunk, clips).shape[1]

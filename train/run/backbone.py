@@ -1,15 +1,18 @@
 """The pre-trained network that a run starts from."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from prernn_jax.backbones.cross_modality import FLOW, for_flow
+from prernn_jax.backbones.cross_modality import FLOW, first_convolution, for_flow
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import load_pretrained
+from prernn_jax.module_path import get_layer
 from prernn_jax.preprocess import TORCHVISION, Preprocessing
 
 RGB = TORCHVISION
+CAFFE = Preprocessing(channels="bgr", mean=(103.939, 116.779, 123.68))
+Said = Literal["torchvision", "caffe"] | None  # --weights_input
 
 
 class Backbone(NamedTuple):
@@ -53,18 +56,27 @@ def read_backbone(path: Path) -> Backbone:
 
 
 def read_weights(
-    path: Path, kind: type | tuple[type, ...], port: str, otherwise: Preprocessing
+    path: Path,
+    kind: type | tuple[type, ...],
+    port: str,
+    said: Said,
+    caffe: Preprocessing = CAFFE,
 ) -> Backbone:
     """Reads the network that --weights names.
+
+    The input of a network for RGB is normalised as its file or --weights_input says. Where a
+    network for flow says nothing, its input is normalised as these programs do it.
 
     Args:
         path: The file.
         kind: The class that the application needs, the published network's last.
         port: Its name for `prernn port convert --arch`.
-        otherwise: How its input is normalised where the file does not say it.
+        said: What --weights_input says; it counts where the file says nothing of its input.
+        caffe: The input of the network's weights from Caffe.
 
     Raises:
-        InputError: The file is bad or holds another architecture.
+        InputError: The file is bad, holds another architecture, or neither it nor the user says
+            how the input is normalised.
     """
     backbone = read_backbone(path)
     if not isinstance(backbone.model, kind):
@@ -73,19 +85,30 @@ def read_weights(
             f"--weights {path} holds a {type(backbone.model).__name__}; this application "
             f"needs a {wanted.__name__} (prernn port convert FILE --arch {port})"
         )
-    return backbone if hasattr(backbone.model, "preprocess") else expecting(backbone, otherwise)
+    if hasattr(backbone.model, "preprocess"):
+        return backbone
+    if get_layer(backbone.model, first_convolution(backbone.model)).in_features != 3:
+        return expecting(backbone, FLOW)
+    if said is None:
+        raise InputError(
+            f"--weights {path} does not say how the network's input is normalised, and a wrong "
+            f"guess gives other numbers without an error. Give --weights_input=torchvision (RGB "
+            f"from 0 to 1 less {RGB.mean}, divided by {RGB.std}) or --weights_input=caffe (BGR "
+            f"from 0 to 255 less {caffe.mean})"
+        )
+    return expecting(backbone, RGB if said == "torchvision" else caffe)
 
 
-def read_resnet(path: Path, channels: int) -> Backbone:
+def read_resnet(path: Path, channels: int, said: Said) -> Backbone:
     """Reads a ResNet for inputs of `channels` channels.
 
-    A network for RGB becomes one for flow where flow is asked for. The input is normalised as
-    the file says, by default as torchvision's weights expect.
+    A network for RGB becomes one for flow where flow is asked for.
 
     Raises:
-        InputError: The file is bad, holds another architecture, or takes other channels.
+        InputError: The file is bad, holds another architecture, takes other channels, or does not
+            say how its input is normalised.
     """
-    backbone = read_weights(path, ResNet, "resnet50", RGB if channels == 3 else FLOW)
+    backbone = read_weights(path, ResNet, "resnet50", said)
     found = backbone.model.conv1.in_features
     if found == channels:
         return backbone

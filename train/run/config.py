@@ -60,6 +60,9 @@ class RunConfig:
         hidden: Hidden size of `traditional`; by default the one with as many new weights as `pre`.
         weights: A pre-trained network, made by `prernn port convert` or by stage one of another
             run. Without it, stage one trains a compact CNN on embedded data.
+        weights_input: The input that `weights` expects, where its file does not say it:
+            torchvision's (RGB from 0 to 1 less the mean, divided by the deviation) or Caffe's (BGR
+            from 0 to 255 less the mean).
         epochs: Passes over the training set.
         batch_size: Sequences in a step, over all devices.
         schedule: The learning rate over the epochs.
@@ -105,6 +108,7 @@ class RunConfig:
     stacked: int | None = None
     hidden: int | None = None
     weights: Path | None = None
+    weights_input: Literal["torchvision", "caffe"] | None = None
     epochs: int = 1
     batch_size: int = 16
     schedule: Schedule = _COSINE
