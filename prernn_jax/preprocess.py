@@ -175,3 +175,4 @@ def _are_sizes(sizes: int | tuple[int, int] | None) -> bool:
 TORCHVISION = Preprocessing(  # of ImageNet's training images, RGB from 0 to 1
     channels="rgb", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
 )
+CAFFE = Preprocessing(channels="bgr", mean=(103.939, 116.779, 123.68))  # of ImageNet, 0 to 255

@@ -8,10 +8,9 @@ from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import load_pretrained
 from prernn_jax.module_path import get_layer
-from prernn_jax.preprocess import TORCHVISION, Preprocessing
+from prernn_jax.preprocess import CAFFE, TORCHVISION, Preprocessing
 
 RGB = TORCHVISION
-CAFFE = Preprocessing(channels="bgr", mean=(103.939, 116.779, 123.68))
 Said = Literal["torchvision", "caffe"] | None  # --weights_input
 
 

@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from prernn_jax.preprocess import TORCHVISION, Preprocessing
+from prernn_jax.preprocess import CAFFE, TORCHVISION, Preprocessing
 from weights_port.mapping import Layout
 
 Shapes = Mapping[str, tuple[int, ...]]
 RGB = dataclasses.replace(TORCHVISION, resize=256, crop=(224, 224))
-BGR = Preprocessing(
-    channels="bgr", mean=(103.939, 116.779, 123.68), resize=256, crop=(224, 224), antialias=False
-)
+BGR = dataclasses.replace(CAFFE, resize=256, crop=(224, 224), antialias=False)
 
 
 @dataclass(frozen=True)
