@@ -95,6 +95,8 @@ def read_scores(run: Path, which: Set) -> Scores:
             size = sum(entry.file_size for entry in file.zip.infolist())
             if size > _LARGEST:
                 raise ValueError(f"unpacked it has {size} bytes")
+            if (damaged := file.zip.testzip()) is not None:  # numpy may stop before the checksum
+                raise ValueError(f"{damaged} has another checksum")
             arrays = {name: file[name] for name in file.files}
         found = Scores(
             run,
