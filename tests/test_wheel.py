@@ -56,7 +56,11 @@ def test_the_wheel_has_every_module_and_no_package_called_train(wheel):
         for file in (ROOT / folder).rglob("*.py"):
             assert str(Path(package) / file.relative_to(ROOT / folder)) in packed
     assert not any(name.startswith("train/") for name in names)
-    for data in ("prernn_jax/py.typed", "prernn_jax/data/face/vw300_broken.json"):
+    for data in (
+        "prernn_jax/py.typed", "prernn_jax/data/face/vw300_broken.json",
+        "prernn_jax/demo/gesture.safetensors", "prernn_jax/page/site/index.html",
+        "prernn_jax/page/site/page.css", "prernn_jax/page/site/page.js",
+    ):  # fmt: skip
         assert data in names
 
 
