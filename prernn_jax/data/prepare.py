@@ -17,7 +17,7 @@ from prernn_jax.data.face.files import FaceRecipe, frame_report
 from prernn_jax.data.gesture import nvgesture
 from prernn_jax.data.gesture.datasets import SHORT_SIDE, Modality, gesture_recipe
 from prernn_jax.data.prepared.clip_files import Flow, Recipe
-from prernn_jax.data.prepared.folder import RENAMED, writable
+from prernn_jax.data.prepared.folder import RENAMED
 from prernn_jax.data.prepared.listed_files import ListedFiles
 from prernn_jax.data.prepared.report import make_report, print_lines, print_report
 from prernn_jax.data.prepared.shards import Shard, merge_shards, prepare_shard, read_shard
@@ -125,9 +125,9 @@ def prepare(config: Preparation) -> bool:
         known = clips.left_out()
         faults |= {name: why for name, why in frames.items() if name not in known}
     found = {**make_report(clips, faults), "notes": notes}
-    if faults and config.allow_missing:
-        clips.leave_out(faults)
-    with writable(clips.root, clips.name):
+    with clips.lock():  # another process that begins sweeps away what seems half-written
+        if faults and config.allow_missing:
+            clips.leave_out(faults)
         clips.folder.mkdir(parents=True, exist_ok=True)
         write_json(clips.folder / "report.json", found)
     classes = f", {len(clips.listing.classes)} classes" if clips.listing.classes else ""
