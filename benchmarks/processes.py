@@ -5,22 +5,36 @@ whose blocks and threads are in whose way is then chance.
 """
 
 import multiprocessing
+import resource
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
+from benchmarks.timing import one_core
+
 Make = Callable[..., Callable[[], float]]
 
 
 class Timed(NamedTuple):
-    """Seconds of each side, one a round, and what each side's last call returned."""
+    """What was measured of each side.
+
+    Attributes:
+        seconds: Of its calls, one a round.
+        first: Seconds of its first call, with whatever is compiled there.
+        peak: Largest size of its process in bytes, compiling included.
+        last: What its last call returned.
+    """
 
     seconds: dict[str, list[float]]
+    first: dict[str, float]
+    peak: dict[str, int]
     last: dict[str, float]
 
 
-def interleaved_processes(sides: Mapping[str, tuple[Make, tuple[Any, ...]]], rounds: int) -> Timed:
+def interleaved_processes(
+    sides: Mapping[str, tuple[Make, tuple[Any, ...]]], rounds: int, single: bool = False
+) -> Timed:
     """Times each side once a round; only one works at a time.
 
     A turn begins with a call that is not counted, as a step in training follows another: while a
@@ -30,36 +44,46 @@ def interleaved_processes(sides: Mapping[str, tuple[Make, tuple[Any, ...]]], rou
         sides: A function of a module's top level that makes the call to be timed, and its
             arguments; both are sent to the process.
         rounds: How often each is timed.
+        single: One core for each process, and the processor's time instead of the clock's.
     """
     context = multiprocessing.get_context("spawn")
     pipes: dict[str, Connection] = {}
     processes = []
     for name, (make, arguments) in sides.items():
         pipes[name], theirs = context.Pipe()
-        processes.append(context.Process(target=_work, args=(theirs, make, arguments), daemon=True))
+        processes.append(
+            context.Process(target=_work, args=(theirs, make, arguments, single), daemon=True)
+        )
         processes[-1].start()
         theirs.close()
         pipes[name].recv()  # made, before the next one begins
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    last = {}
-    for turn in range(1 + rounds):  # the first turn compiles
+    first, peak, last = {}, {}, {}
+    for turn in range(1 + rounds):
         for name, pipe in pipes.items():
             pipe.send(True)
-            took, last[name] = pipe.recv()
-            if turn > 0:
+            took, peak[name], last[name] = pipe.recv()
+            if turn == 0:  # it compiles
+                first[name] = took
+            else:
                 seconds[name].append(took)
     for pipe in pipes.values():
         pipe.send(False)
     for process in processes:
         process.join()
-    return Timed(seconds, last)
+    return Timed(seconds, first, peak, last)
 
 
-def _work(pipe: Connection, make: Make, arguments: tuple[Any, ...]) -> None:
+def _work(pipe: Connection, make: Make, arguments: tuple[Any, ...], single: bool) -> None:
+    clock = one_core() if single else time.perf_counter
     call = make(*arguments)
     pipe.send(True)
+    first = True
     while pipe.recv():
-        call()
-        start = time.perf_counter()
+        if not first:
+            call()
+        first = False
+        start = clock()
         value = call()
-        pipe.send((time.perf_counter() - start, value))
+        took = clock() - start
+        pipe.send((took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, value))

@@ -5,7 +5,9 @@ paper's sizes with the layers named below made recurrent (PreGRU). PyTorch runs 
 the same weights (`weights_port.torch_sequence`) in both memory formats, and the ratio is to the
 faster. Each side has its own process, in which freed memory is kept (`prernn_jax.processes`;
 PyTorch gains by it too), and takes float32 clips that are already normalised. Ratios are their time
-divided by ours; `loss` is that of each side's last step.
+divided by ours; `loss` is that of each side's last step, `first` the seconds of its first one with
+compiling, and `peak` the largest size of its process in bytes. `--one_core` counts the processor's
+time on one core: for a machine that others use too.
 """
 
 import argparse
@@ -180,6 +182,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small networks, under a minute")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds of each case")
     parser.add_argument("--cases", nargs="+", help="only cases whose name begins so")
+    parser.add_argument("--one_core", action="store_true", help="one core, processor time")
     options = parser.parse_args()
     report_machine()
     for case in QUICK if options.quick else FULL:
@@ -192,6 +195,7 @@ def main() -> None:
                 "torch_channels_last": (torch_step, (case, True)),
             },
             options.rounds,
+            options.one_core,
         )
         medians = {name: statistics.median(times) for name, times in timed.seconds.items()}
         best = min(("torch", "torch_channels_last"), key=medians.__getitem__)
@@ -200,6 +204,8 @@ def main() -> None:
             f"{case.name}, clips {shape}, training step",
             timed.seconds,
             ratio_torch=ratio(timed.seconds, best, "ours"),
+            first={name: round(value, 1) for name, value in timed.first.items()},
+            peak=timed.peak,
             loss={name: round(value, 5) for name, value in timed.last.items()},
         )
 
