@@ -6,7 +6,7 @@ order. The modules keep no state, so a call that is given the carry continues th
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -210,23 +210,82 @@ class SequenceModel(OverFrames):
             InputError: The arguments do not fit the model, or the clips are no prepared frames.
         """
         clips, given, lengths = self.checked(clips, carry, lengths)
+        features = unfold(self.frame_features(fold(clips)), clips.shape[0])
+        return self._through_time(features, given, lengths, dropout_key)
+
+    def frame_features(self, frames: jax.Array) -> Any:
+        """What the network makes of each frame by itself, up to its first recurrent layer.
+
+        Args:
+            frames: (N, H, W, C), or (N, L, H, W, C) for C3D.
+
+        Returns:
+            (N, D), or the pair of arrays (N, h, w, ...) that the trunk of a ResNet gives.
+        """
+        if not self.converted:
+            return self.backbone.features(frames)  # (N, F)
+        x = self.backbone.trunk(frames)  # (N, D), or the pair of a ResNet
+        for entry in self.backbone.head[: self._first_recurrent]:
+            x = get_layer(self.backbone, entry.name)(x)  # (N, F)
+            x = x if entry.activation is None else entry.activation(x)
+        return x
+
+    def over_time(
+        self,
+        features: Any,
+        lengths: Lengths = None,
+        *,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:
+        """The rest of a call, from zero states, for features that are there already.
+
+        Args:
+            features: What `frame_features` gives, unfolded to (B, T, ...).
+            lengths: As for a call.
+            dropout_key: As for a call.
+
+        Returns:
+            Outputs (B, T, K).
+        """
+        batch, steps = jax.tree.leaves(features)[0].shape[:2]
+        lengths = checked_lengths(lengths, batch, steps)
+        states = (None,) * len(self.recurrent_layers)
+        return self._through_time(features, states, lengths, dropout_key)[0]
+
+    @property
+    def late_layers(self) -> tuple[str, ...]:
+        """Names of the layers of the model that come after `frame_features`."""
+        entries = self.backbone.head[self._first_recurrent :]
+        return (*(f"backbone.{entry.name}" for entry in entries), "extra")
+
+    @property
+    def _first_recurrent(self) -> int:
+        """The place in the backbone's head where `frame_features` ends."""
+        head = self.backbone.head
+        recurrent = (place for place, entry in enumerate(head) if entry.name in self.converted)
+        return next(recurrent, len(head) - 1)
+
+    def _through_time(
+        self,
+        features: Any,
+        given: Sequence[Carry | None],
+        lengths: jax.Array | None,
+        dropout_key: jax.Array | None,
+    ) -> tuple[jax.Array, Carries]:
         states = iter(given)
-        batch, steps = clips.shape[:2]
+        batch, steps = jax.tree.leaves(features)[0].shape[:2]
         carries: list[Carry] = []
-        *hidden, output = self.backbone.head
-        if self.converted:
-            x = self.backbone.trunk(fold(clips))  # (B·T, D), or the pair of a ResNet
-            for entry in hidden:
-                layer = get_layer(self.backbone, entry.name)
-                if entry.name in self.converted:
-                    y, state = layer(unfold(x, batch), next(states), lengths)  # (B, T, F)
-                    carries.append(state)
-                    x = fold(y)  # (B·T, F)
-                else:
-                    x = layer(x)  # (B·T, F)
-                    x = x if entry.activation is None else entry.activation(x)
-        else:
-            x = self.backbone.features(fold(clips))  # (B·T, F)
+        x = fold(features)
+        *hidden, output = self.backbone.head[self._first_recurrent :]
+        for entry in hidden:
+            layer = get_layer(self.backbone, entry.name)
+            if entry.name in self.converted:
+                y, state = layer(unfold(x, batch), next(states), lengths)  # (B, T, F)
+                carries.append(state)
+                x = fold(y)  # (B·T, F)
+            else:
+                x = layer(x)  # (B·T, F)
+                x = x if entry.activation is None else entry.activation(x)
         y = unfold(x, batch)  # (B, T, F)
         for layer in self.extra:
             y, state = layer(y, next(states), lengths)
@@ -235,65 +294,3 @@ class SequenceModel(OverFrames):
         outputs = get_layer(self.backbone, output.name)(y)
         assert outputs.shape[:2] == (batch, steps)  # (B, T, K)
         return outputs, tuple(carries)
-
-
-class LayerSequence(OverFrames):
-    """The explicit form: a trunk over frames, then layers of which some are recurrent.
-
-    Args:
-        trunk: Maps folded frames (B·T, ...) to (B·T, D): a module, a method of one (`vgg.trunk`),
-            or a plain function. Arrays that a plain function closes over are never trained.
-        layers: Applied in order to (B, T, D): `Recurrent` ones over time, any other callable as is.
-        dropout: Share of the last layer's inputs that a call with a `dropout_key` drops.
-    """
-
-    def __init__(
-        self,
-        trunk: Callable[[jax.Array], jax.Array],
-        layers: Sequence[Callable[..., Any]],
-        dropout: float = 0.0,
-    ) -> None:
-        # A bound method would hide its module's parameters.
-        owner = getattr(trunk, "__self__", None)
-        bound = isinstance(owner, nnx.Module)
-        self.trunk = owner if bound else trunk
-        self.method = trunk.__name__ if bound else "__call__"
-        self.layers = nnx.List(layers)
-        self.dropout = checked_dropout(dropout)
-
-    @property
-    def network_of_frames(self) -> Any:
-        """The trunk, or the network that it is a part of."""
-        return self.trunk
-
-    @property
-    def recurrent_layers(self) -> list[Recurrent]:
-        """The recurrent layers, in the order of the carry."""
-        return [layer for layer in self.layers if isinstance(layer, Recurrent)]
-
-    def __call__(
-        self,
-        clips: jax.Array,
-        carry: Carries | None = None,
-        lengths: Lengths = None,
-        *,
-        dropout_key: jax.Array | None = None,
-    ) -> tuple[jax.Array, Carries]:
-        """Clips (B, T, ...) -> what the last layer gives, (B, T, K), and the last carry.
-
-        Arguments and errors are those of `SequenceModel`.
-        """
-        clips, given, lengths = self.checked(clips, carry, lengths)
-        states = iter(given)
-        carries: list[Carry] = []
-        x = getattr(self.trunk, self.method)(fold(clips))  # (B·T, D)
-        y = unfold(x, clips.shape[0])  # (B, T, D)
-        for number, layer in enumerate(self.layers, start=1):
-            if number == len(self.layers):
-                y = dropped_out(y, self.dropout, dropout_key)
-            if isinstance(layer, Recurrent):
-                y, state = layer(y, next(states), lengths)
-                carries.append(state)
-            else:
-                y = layer(y)
-        return y, tuple(carries)

@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = (
-    "--epochs=1", "--embedded.train=16", "--embedded.validation=4", "--embedded.test=8",
-    "--embedded.static_train=64", "--embedded.static_validation=8", "--pretraining.rgb_epochs=1",
+    "--epochs=1", "--embedded.train=4", "--embedded.validation=4", "--embedded.test=8",
+    "--embedded.static_train=8", "--embedded.static_validation=8", "--pretraining.rgb_epochs=1",
     "--pretraining.flow_epochs=1",
 )  # fmt: skip
 EXAMPLE = """

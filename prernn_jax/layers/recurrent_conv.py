@@ -94,6 +94,20 @@ class RecurrentConv(Recurrent):
         self.kernel.set_value(self._draw_kernel(rngs, self.kernel.dtype))
         reset(self.norm)
 
+    def calibrate(self, inputs: jax.Array) -> None:
+        """Sets the batch-norm's statistics to those that W makes of the inputs.
+
+        A W that has been drawn anew needs it where training keeps stored statistics: those of
+        another W, or 0 and 1, would leave its outputs at any scale.
+
+        Args:
+            inputs: The convolution's inputs (..., D), a sample of the training set's.
+        """
+        made = dense(inputs.astype(self.kernel.dtype), self.kernel[...])  # (..., G·F)
+        axes = tuple(range(made.ndim - 1))
+        self.norm.mean.set_value(jnp.mean(made, axes).astype(self.norm.mean.dtype))
+        self.norm.var.set_value(jnp.var(made, axes).astype(self.norm.var.dtype))
+
     def _set_offset(self, bias: jax.Array | None) -> None:
         """The batch-norm holds the offset."""
 

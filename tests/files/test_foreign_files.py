@@ -9,7 +9,7 @@ from flax import nnx
 import prernn_jax as pj
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import flat_parameters
-from prernn_jax.sequence import LayerSequence
+from prernn_jax.layer_sequence import LayerSequence
 
 
 def clips(steps=3):

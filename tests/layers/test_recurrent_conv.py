@@ -93,6 +93,17 @@ def test_drawing_anew_resets_the_batch_norm_too():
     np.testing.assert_array_equal(layer.norm.bias[...], 0)
 
 
+def test_calibrated_statistics_are_those_of_the_outputs():
+    layer = RecurrentConv.from_conv(_conv(nnx.Rngs(0)), _norm(), "gru", rngs=nnx.Rngs(1))
+    layer.draw_input_kernel(nnx.Rngs(2))
+    inputs, shortcut = _pair()
+    layer.calibrate(inputs)
+    shown = layer.norm(inputs @ layer.kernel[...])
+    np.testing.assert_allclose(shown.mean(axis=(0, 1, 2, 3)), 0, atol=1e-6)
+    np.testing.assert_allclose(shown.std(axis=(0, 1, 2, 3)), 1, rtol=1e-3)
+    assert np.isfinite(layer((inputs, shortcut))[0]).all()
+
+
 def test_bad_input():
     rngs = nnx.Rngs(0)
     conv = nnx.Conv(D, F, (1, 1), rngs=rngs)

@@ -23,8 +23,8 @@ from drawn import (
 from flax import nnx
 
 from prernn_jax.errors import InputError
+from prernn_jax.layer_sequence import LayerSequence
 from prernn_jax.layers.recurrent import Recurrent
-from prernn_jax.sequence import LayerSequence
 from prernn_jax.surgery import make_recurrent, per_frame, stack_recurrent
 
 B, T, K = 2, 3, OUTPUTS

@@ -10,9 +10,9 @@ from flax import nnx
 
 from prernn_jax.errors import InputError
 from prernn_jax.foreign import FoldedModel
+from prernn_jax.layer_sequence import LayerSequence
 from prernn_jax.layers.recurrent import Recurrent
 from prernn_jax.preprocess import Preprocessing
-from prernn_jax.sequence import LayerSequence
 from prernn_jax.surgery import make_recurrent, stack_recurrent
 
 B, T = 2, 3

@@ -10,8 +10,8 @@ from flax import nnx
 from prernn_jax import streaming
 from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.errors import InputError
+from prernn_jax.layer_sequence import LayerSequence
 from prernn_jax.layers.recurrent import Recurrent
-from prernn_jax.sequence import LayerSequence
 from prernn_jax.streaming import Stream
 from prernn_jax.surgery import make_recurrent, stack_recurrent
 

@@ -107,7 +107,7 @@ def test_a_traditional_run_of_action(tmp_path):
     assert list(layers) == ["extra.0", "extra.1"]
     for gates in layers.values():
         assert list(gates) == ["r", "z"]
-        assert gates["r"]["values"] == 3 * 6 * 5  # videos, steps, units
+        assert gates["r"]["values"] == 3 * 16 * 5  # videos, steps, units
 
 
 def test_a_run_of_gesture(tmp_path):

@@ -31,7 +31,7 @@ from ..run.folder import RunFolder
 from ..run.stage_two import Outcome, Work
 from .config import ActionConfig, action_preset
 from .pretrain import compact_backbone
-from .task import test_batches, train_batches
+from .task import features_cache, fixed_samples, test_batches, train_batches
 
 
 def open_data(config: ActionConfig) -> ActionData:
@@ -156,6 +156,8 @@ def work(config: ActionConfig, data: ActionData, backbone: Backbone) -> Work:
         measure=measure,
         curves=["loss", "clip_top1"],
         inference=inference(config, data),
+        fixed=fixed_samples(data, config),
+        cache=features_cache(config),
     )
 
 

@@ -8,8 +8,8 @@ from prernn_jax.data.action.loader import Stream
 from prernn_jax.data.drawn.actions import EmbeddedConfig
 from prernn_jax.data.prepared.clip_files import Flow
 
-from ..engine.optim import SPATIAL, TEMPORAL, Schedule
-from ..run.config import Pretraining, RunConfig
+from ..engine.optim import SPATIAL, TEMPORAL, Optimizer, Schedule
+from ..run.config import Pretraining, RunConfig, Trunk
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class ActionPretraining(Pretraining):
         flow_epochs: Epochs on single stacks of flow, after cross-modality initialisation.
     """
 
-    rgb_epochs: int = 4
-    flow_epochs: int = 10
+    rgb_epochs: int = 1
+    flow_epochs: int = 2
 
 
 _CLIPS = EmbeddedConfig()
-_EMBEDDED = Schedule(0.05, "cosine", warmup=0.5)
+_EMBEDDED = Schedule(3e-3, "cosine", warmup=0.5)
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,14 @@ class ActionConfig(RunConfig):
     embedded: EmbeddedConfig = _CLIPS
     split: Literal[1, 2, 3] = 1
     flow: Flow = "dis"
-    steps: int = 6
-    stack: int = 4
+    steps: int = 16
+    stack: int = 2
     crop: int = 64
     windows: int = 1
-    epochs: int = 12
+    epochs: int = 5
     schedule: Schedule = _EMBEDDED
+    optimizer: Optimizer = "adam"
+    trunk: Trunk = "cached"
     pretraining: ActionPretraining = ActionPretraining()
     workdir: Path = Path("runs/action")
 
@@ -83,6 +85,8 @@ def paper(stream: Stream) -> ActionConfig:
         epochs=90 if stream == "spatial" else 100,
         batch_size=32,
         schedule=SPATIAL if stream == "spatial" else TEMPORAL,
+        optimizer="sgd",
+        trunk="trained",
         momentum=0.9,
         weight_decay=5e-4,
         clip_norm=None,

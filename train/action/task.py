@@ -2,9 +2,20 @@
 
 from typing import Any
 
-from prernn_jax.data.action.datasets import ActionData
-from prernn_jax.data.action.loader import EvalLoader, Stream, TrainLoader, eval_loader, train_loader
+import numpy as np
 
+from prernn_jax.data.action.datasets import ActionData
+from prernn_jax.data.action.loader import (
+    EvalLoader,
+    Stream,
+    TrainLoader,
+    draw_sample,
+    eval_loader,
+    train_loader,
+)
+from prernn_jax.data.prepared.folder import data_folder
+
+from ..run.trunk import Cache, FixedSet
 from .config import ActionConfig
 
 
@@ -44,3 +55,34 @@ def test_batches(
         crop=config.crop,
         windows=1 if steps == 1 else config.windows,
     )
+
+
+def fixed_samples(data: ActionData, config: ActionConfig) -> FixedSet:
+    """The training set without chance: of each clip `config.views` sequences.
+
+    The first has its steps and its picture in the middle, like a test clip; the others are drawn,
+    each from its number alone.
+    """
+    source = data.splits["train"]
+
+    def read(row: int) -> dict[str, Any]:
+        clip, view = divmod(row, config.views)
+        return draw_sample(
+            source[clip],
+            0.5 if view == 0 else np.random.default_rng([clip, view]),
+            stream=config.stream,
+            steps=config.steps,
+            stack=config.stack,
+            crop=config.crop,
+            augment=data.augmentation,
+        )
+
+    return FixedSet(len(source) * config.views, read)
+
+
+def features_cache(config: ActionConfig) -> Cache:
+    """Where the features of a run's trunk lie, and what of its settings decides them."""
+    names = ("data", "stream", "split", "flow", "steps", "stack", "crop", "windows", "views")
+    about = {name: getattr(config, name) for name in (*names, "precision")}
+    about |= {"source": str(config.source), "embedded": config.embedded.key}
+    return Cache(data_folder(config.cache_dir) / "features", about)

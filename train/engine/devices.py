@@ -106,6 +106,7 @@ def set_up(
     batch_norm: Literal["train", "frozen"] = "train",
     precision: Precision = "float32",
     freeze: Sequence[str] = (),
+    features: bool = False,
     seed: int,
 ) -> Training:
     """Takes a model apart and compiles its steps for the devices of a mesh.
@@ -118,6 +119,7 @@ def set_up(
         batch_norm: See `train.engine.step.take_apart`.
         precision: See `train.engine.step.make_train_step`.
         freeze: See `train.engine.optim.split_frozen`.
+        features: See `train.engine.step.make_train_step`.
         seed: Of the keys of dropout.
     """
     network, everything, stats = take_apart(model, batch_norm=batch_norm)
@@ -125,6 +127,8 @@ def set_up(
     return Training(
         network,
         replicate(create_state(params, frozen, stats, optimizer, seed), mesh),
-        parallel_train_step(make_train_step(network, task, optimizer, precision), mesh),
-        parallel_eval_step(make_eval_step(network, task, precision), mesh),
+        parallel_train_step(
+            make_train_step(network, task, optimizer, precision, features=features), mesh
+        ),
+        parallel_eval_step(make_eval_step(network, task, precision, features=features), mesh),
     )

@@ -105,7 +105,7 @@ def evaluate(
     kept: dict[str, list[NDArray[Any]]] = {}
     for batch in batches:
         found = jax.device_get(eval_step(state, split(batch, mesh)))
-        found |= {name: batch[name] for name in batch.keys() - {"clips", "mask"}}
+        found |= {name: batch[name] for name in batch.keys() - {"clips", "features", "mask"}}
         for name, value in found.items():
             kept.setdefault(name, []).append(np.asarray(value)[batch["mask"]])
     return {name: np.concatenate(values) for name, values in kept.items()}

@@ -14,6 +14,7 @@ from jax import Array
 from prernn_jax.errors import InputError
 
 Shape = Literal["constant", "halving", "cosine", "plateau"]
+Optimizer = Literal["sgd", "adam"]
 
 _SLACK = 1e-5  # of an interval: a quotient of floats may fall just short of a whole number
 
@@ -107,6 +108,7 @@ def sgd(
     momentum: float,
     weight_decay: float,
     clip_norm: float | None,
+    kind: Optimizer = "sgd",
 ) -> optax.GradientTransformationExtraArgs:
     """SGD with momentum; the decay is added to the gradient of every trained parameter.
 
@@ -118,6 +120,8 @@ def sgd(
         momentum: 0.9 in the paper.
         weight_decay: 5e-4 in the paper.
         clip_norm: Largest global norm of a gradient; None leaves it as it is.
+        kind: With `adam`, Adam's step (Kingma and Ba 2015) takes the place of momentum; the decay
+            is added to the gradient as before.
 
     Returns:
         An optimiser whose `update` takes the loss of the step as `value=`, for the plateau.
@@ -128,12 +132,12 @@ def sgd(
         plateau = optax.contrib.reduce_on_plateau(
             schedule.factor, schedule.patience, accumulation_size=max(round(steps_per_epoch), 1)
         )
-    whole = optax.chain(
-        clip,
-        optax.add_decayed_weights(weight_decay),
-        optax.sgd(lambda step: schedule.rate(step / steps_per_epoch, epochs), momentum),
-        plateau,
-    )
+
+    def rate(step: Any) -> Any:
+        return schedule.rate(step / steps_per_epoch, epochs)
+
+    steps = optax.adam(rate) if kind == "adam" else optax.sgd(rate, momentum)
+    whole = optax.chain(clip, optax.add_decayed_weights(weight_decay), steps, plateau)
 
     def update(grads: Any, state: Any, params: Any = None, **more: Any) -> Any:
         with jax.numpy_dtype_promotion("standard"):  # optax multiplies counts with losses

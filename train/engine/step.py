@@ -136,12 +136,15 @@ def make_train_step(
     task: Task,
     optimizer: optax.GradientTransformation,
     precision: Precision = "float32",
+    *,
+    features: bool = False,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The step `(state, batch) -> (state, metrics)` of one device on the axis AXIS.
 
     Gradients, metrics and batch statistics are averaged over the axis, so every device ends
     with the same state. Parameters, their gradients and the loss are float32; `precision` is
-    that of the activations and products between.
+    that of the activations and products between. With `features`, the batch holds what the
+    network's frozen trunk has made of the clips (`features`, see `train.run.trunk`) in their place.
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -151,8 +154,13 @@ def make_train_step(
         def loss_of(params: Arrays) -> tuple[Array, tuple[Metrics, Arrays]]:
             everything = cast({**params, **state.frozen}, precision)
             model = network.model(everything, state.batch_stats, train=True)
-            clips = cast(task.prepare(batch), precision)
-            outputs, _ = model(clips, lengths=batch["lengths"], dropout_key=key)
+            lengths = batch["lengths"]
+            if features:
+                given = cast(batch["features"], precision)
+                outputs = model.over_time(given, lengths, dropout_key=key)
+            else:
+                clips = cast(task.prepare(batch), precision)
+                outputs, _ = model(clips, lengths=lengths, dropout_key=key)
             loss, metrics = task.loss(outputs.astype(jnp.float32), batch)
             return loss, (metrics, named_arrays(model, nnx.BatchStat)[0])
 
@@ -175,15 +183,21 @@ def make_train_step(
 
 
 def make_eval_step(
-    network: Network, task: Task, precision: Precision = "float32"
+    network: Network, task: Task, precision: Precision = "float32", *, features: bool = False
 ) -> Callable[[TrainState, Batch], Metrics]:
-    """The step `(state, batch) -> predictions` of one device; predictions are (B, ...)."""
+    """The step `(state, batch) -> predictions` of one device; predictions are (B, ...).
+
+    For `features` see `make_train_step`.
+    """
 
     def eval_step(state: TrainState, batch: Batch) -> Metrics:
         everything = cast({**state.params, **state.frozen}, precision)
         model = network.model(everything, state.batch_stats, train=False)
-        clips = cast(task.prepare(batch), precision)
-        outputs, _ = model(clips, lengths=batch["lengths"])
+        if features:
+            outputs = model.over_time(cast(batch["features"], precision), batch["lengths"])
+        else:
+            clips = cast(task.prepare(batch), precision)
+            outputs, _ = model(clips, lengths=batch["lengths"])
         return task.predict(outputs.astype(jnp.float32), batch)
 
     return eval_step

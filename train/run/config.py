@@ -12,7 +12,7 @@ from prernn_jax.errors import InputError
 from prernn_jax.inference import Precision
 
 from ..engine.devices import make_mesh
-from ..engine.optim import Schedule
+from ..engine.optim import Optimizer, Schedule
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class Pretraining:
 
 RENAMED = {"data_dir": "source"}
 """Former names of flags, which are accepted for one version."""
+
+Trunk = Literal["trained", "frozen", "cached"]
+
 _COSINE = Schedule(0.05, "cosine")
 
 
@@ -66,6 +69,7 @@ class RunConfig:
         epochs: Passes over the training set.
         batch_size: Sequences in a step, over all devices.
         schedule: The learning rate over the epochs.
+        optimizer: SGD with momentum, or Adam; stage one always has SGD.
         momentum: Momentum of SGD.
         weight_decay: Weight decay; added to the gradient, times the parameter.
         clip_norm: Largest global norm of a gradient; None for no clipping.
@@ -73,6 +77,9 @@ class RunConfig:
         batch_norm: Statistics that batch normalisation uses in training: those of the batch
             (`train`) or the stored ones (`frozen`).
         freeze: Regular expression; parameters whose whole name matches are not trained.
+        trunk: What comes before the first recurrent layer: `trained` together with it; `frozen`, on
+            samples without chance; `cached`: the same, computed once and kept in --cache_dir.
+        views: Of a training sample with a frozen trunk: the middle one and views - 1 drawn ones.
         precision: Precision of activations and products; parameters and loss are float32.
         seed: Seed of new weights, of the order of samples and of augmentation.
         workdir: Folder for runs and for the CNN of stage one.
@@ -91,8 +98,8 @@ class RunConfig:
     """Further fields that must be 1 or more."""
     common: ClassVar[tuple[str, ...]] = (
         "preset", "source", "cache_dir", "model", "cell", "layers", "weights", "epochs",
-        "batch_size", "freeze", "precision", "seed", "workdir", "name", "devices", "workers",
-        "resume",
+        "batch_size", "freeze", "trunk", "precision", "seed", "workdir", "name", "devices",
+        "workers", "resume",
     )  # fmt: skip
     """What --help lists; --help-all lists everything."""
 
@@ -112,12 +119,15 @@ class RunConfig:
     epochs: int = 1
     batch_size: int = 16
     schedule: Schedule = _COSINE
+    optimizer: Optimizer = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     clip_norm: float | None = 5.0
     dropout: float = 0.0
     batch_norm: Literal["train", "frozen"] = "frozen"
     freeze: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    trunk: Trunk = "trained"
+    views: int = 1
     precision: Precision = "float32"
     seed: int = 0
     workdir: Path = Path("runs")
@@ -163,7 +173,7 @@ def run_name(config: RunConfig, *kind: str) -> str:
 
 def check_run(config: RunConfig) -> None:
     """Raises an InputError for values that no run of any application can have."""
-    for name in ("epochs", "checkpoint_every", "stacked", "hidden", *config.positive):
+    for name in ("epochs", "views", "checkpoint_every", "stacked", "hidden", *config.positive):
         value = getattr(config, name)
         if value is not None and value < 1:
             raise InputError(f"--{name}={value}: expected 1 or more")
@@ -181,6 +191,12 @@ def check_run(config: RunConfig) -> None:
     for name in ("workers", "extra", "validate_every", "film"):
         if getattr(config, name) < 0:
             raise InputError(f"--{name}={getattr(config, name)}: expected 0 or more")
+    if config.trunk != "trained" and config.batch_norm != "frozen":
+        raise InputError(
+            f"--trunk={config.trunk} needs --batch_norm=frozen: a frozen trunk keeps its statistics"
+        )
+    if config.trunk == "trained" and config.views != 1:
+        raise InputError("--views belongs to --trunk=frozen and --trunk=cached")
     if not 0 <= config.dropout < 1:
         raise InputError(f"--dropout={config.dropout}: expected 0 or more and less than 1")
     converted = config.model in ("pre", "pre_sih")

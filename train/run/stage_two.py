@@ -25,9 +25,11 @@ from ..engine.loop import Plan, Predictions, evaluate, fit
 from ..engine.optim import has_ended, reduction, sgd
 from ..engine.step import Batch, Task, TrainState
 from .backbone import Backbone
+from .calibration import calibrate
 from .config import RunConfig
 from .figures import learning_curves, parameter_table
 from .folder import RunFolder
+from .trunk import Cache, FeatureLoader, FixedSet, batches_of_features, trunk_parameters
 
 
 def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[str, Any]:
@@ -79,6 +81,8 @@ class Work:
         measure: Predictions of a set -> its metrics.
         curves: Metrics to draw over the epochs.
         inference: What the model's file is to say of its input and its outputs.
+        fixed: The training set without chance, for a frozen trunk.
+        cache: Where the features of a frozen trunk are kept, without the trunk's own name.
     """
 
     task: Task
@@ -88,6 +92,8 @@ class Work:
     measure: Callable[[Predictions], Mapping[str, float]]
     curves: Sequence[str]
     inference: Inference | None = None
+    fixed: FixedSet | None = None
+    cache: Cache | None = None
 
 
 class Outcome(NamedTuple):
@@ -132,7 +138,11 @@ def train_and_test(
     surgery = surgery_call(config, backbone, given.outputs)
     model = apply_surgery(backbone.model, surgery, rngs=nnx.Rngs(config.seed))
 
+    if config.init == "random" and config.batch_norm == "frozen":
+        calibrate(model, given.task, given.batches)
+
     # --------------------------------------------------------------- step and its state
+    frozen = config.trunk != "trained"
     optimizer = sgd(
         config.schedule,
         epochs=config.epochs,
@@ -140,6 +150,7 @@ def train_and_test(
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
+        kind=config.optimizer,
     )
     training = set_up(
         model,
@@ -148,9 +159,11 @@ def train_and_test(
         mesh,
         batch_norm=config.batch_norm,
         precision=config.precision,
-        freeze=config.freeze,
+        freeze=(*config.freeze, trunk_parameters(model)) if frozen else config.freeze,
+        features=frozen,
         seed=config.seed,
     )
+    late = model.late_layers
     del model  # its arrays are in the state now
     folder.begin()
     state = training.state
@@ -160,17 +173,22 @@ def train_and_test(
     parameters = sum(value.size for value in {**state.params, **state.frozen}.values())
 
     # -------------------------------------------------------------------------- training
+    batches: TrainLoader | FeatureLoader = given.batches
+    held_out = given.held_out
+    if frozen:
+        given.batches.close()
+        batches, held_out = batches_of_features(config, given, training, late)
     checkpoints = Checkpoints(folder.path / "checkpoints")
     log: MetricsLog | None = None
     try:
         if config.resume and checkpoints.latest is not None:
             state, position = checkpoints.restore(state)
-            given.batches.set_state(position)
+            batches.set_state(position)
             say(f"resumed at step {int(state.step)}")
         log = MetricsLog(folder.path, int(state.step))
 
         def predictions(state: TrainState, split: str) -> Predictions:
-            return evaluate(training.eval_step, state, given.held_out[split], mesh)
+            return evaluate(training.eval_step, state, held_out[split], mesh)
 
         def validate(state: TrainState) -> Mapping[str, float]:
             return given.measure(predictions(state, "validation"))
@@ -188,7 +206,7 @@ def train_and_test(
             ended=lambda state: has_ended(config.schedule, state.opt_state),
         )
         began = time.perf_counter()
-        state = fit(state, training.train_step, given.batches, mesh, plan, log, checkpoints)
+        state = fit(state, training.train_step, batches, mesh, plan, log, checkpoints)
         train_seconds = time.perf_counter() - began
 
         # ------------------------------------------------------------------------- test
@@ -206,7 +224,7 @@ def train_and_test(
         curves = log.read("train"), log.read("validation")
         learning_curves(folder.path / "curves.png", *curves, given.curves)
     finally:
-        given.batches.close()
+        batches.close()
         if log is not None:
             log.close()
         checkpoints.close()

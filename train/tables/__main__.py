@@ -15,10 +15,11 @@ from prernn_jax.errors import RunStopped
 from ..engine.log import say
 from ..face.config import FacePretraining
 from ..run.config import RENAMED
+from . import feature_table
 from .grid import Grid, Structure, grid
 from .jobs import Config, Done, Job, own_cores, run_all, stage_one
 from .outcome import result_of, validation_of
-from .report import write_table
+from .report import judged_anew, write_table
 from .settings import RATES, TUNING_SEED, TablesConfig, bases, check, jobs
 
 Rates = Mapping[Structure, float | None]
@@ -106,6 +107,10 @@ def run(config: TablesConfig) -> dict[str, Any]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line."""
+    other = f"--table={feature_table.TABLE}"
+    if other in argv:
+        feature_table.main([argument for argument in argv if argument != other])
+        return
     config = parse(
         TablesConfig,
         argv,
@@ -118,10 +123,16 @@ def main(argv: Sequence[str]) -> None:
         examples=(
             "prernn tables --table=1 --quick",
             "prernn tables --table=1",
+            "prernn tables --table=1 --redraw --out=docs/tables",
+            "prernn tables --table=features --source=ucf101_fc6.npz",
             "prernn tables --table=1 --data=300vw --source=DIR --weights=vgg16.safetensors",
         ),
         renamed=RENAMED,
     )
+    if config.redraw:
+        for path in judged_anew(config.out):
+            say(f"written: {path}")
+        return
     try:
         run(config)
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ from typing import Any
 
 from .grid import CONTROL, PLAIN
 from .paper import paper_value
-from .statistics import CONFIDENCE, Paired, mean_sd, paired
+from .statistics import CONFIDENCE, Paired, holm, mean_sd, paired, seeds_needed
 
 # The largest differences that count as none, fixed before any of the grids ran.
 EQUAL_POINTS = 3.0  # of accuracy
@@ -37,7 +37,7 @@ class Claim:
 _STRUCTURE = "structure alone (random input weights) is better than the traditional net"
 _PRETRAINING = "pre-trained input weights add to that"
 _SIH = "SIH is about equal to per-gate"
-CLAIMS: Mapping[int, Sequence[Claim]] = {
+_OF_THE_PAPER: dict[int | str, Sequence[Claim]] = {
     1: [
         Claim(
             "1",
@@ -71,10 +71,12 @@ CLAIMS: Mapping[int, Sequence[Claim]] = {
         Claim("4", _SIH, [("sih", "pre"), ("sih-random", "pre-random")], equal=True),
     ],
 }  # fmt: skip
-_CONTROLS = {
+CLAIMS: Mapping[int | str, Sequence[Claim]] = {**_OF_THE_PAPER, "features": _OF_THE_PAPER[3]}
+_CONTROLS: Mapping[int | str, Sequence[tuple[str, str]]] = {
     1: [("pre-fc6-fc7", "matched-fc6"), ("pre-fc6-fc7", "feedforward"), ("matched", "feedforward")],
     2: [("pre-fc6-fc7", "feedforward"), ("matched", "feedforward")],
     3: [("pre", "feedforward"), ("matched", "feedforward")],
+    "features": [("pre", "feedforward"), ("matched", "feedforward")],
 }  # fmt: skip
 
 Cell = Mapping[str, Any]
@@ -91,7 +93,8 @@ class Comparison:
         second_row: Of the second.
         second: Column of the second.
         found: The first's advantage.
-        margin: The largest difference that counts as none; None where equality is not claimed.
+        small: The largest difference that counts as none.
+        equal: Whether equality is claimed.
     """
 
     row: str
@@ -99,7 +102,13 @@ class Comparison:
     second_row: str
     second: str
     found: Paired
-    margin: float | None
+    small: float
+    equal: bool
+
+    @property
+    def margin(self) -> float | None:
+        """The largest difference that counts as none; None where equality is not claimed."""
+        return self.small if self.equal else None
 
     @property
     def outcome(self) -> str:
@@ -110,7 +119,11 @@ class Comparison:
         return "undecided" if within is None else ("equal" if within else "different")
 
     def line(self, number: str) -> dict[str, Any]:
-        """As JSON values, `number` that of the claim."""
+        """As JSON values, `number` that of the claim.
+
+        `seeds_needed` give an interval of plus or minus the smallest difference that counts.
+        """
+        _, sd = mean_sd(list(self.found.values.values()))
         return {
             "claim": number,
             "row": self.row,
@@ -121,17 +134,19 @@ class Comparison:
             "mean": self.found.mean,
             "low": self.found.low,
             "high": self.found.high,
+            "p": self.found.p,
             "verdict": self.found.verdict,
             "margin": self.margin,
+            "seeds_needed": None if sd is None else seeds_needed(sd, self.small),
             "outcome": self.outcome,
         }
 
 
-def judge(table: int, metric: Mapping[str, Any], cells: Sequence[Cell]) -> dict[str, Any]:
+def judge(table: int | str, metric: Mapping[str, Any], cells: Sequence[Cell]) -> dict[str, Any]:
     """Compares the structures of each row and says which claims hold.
 
     Args:
-        table: 1, 2 or 3.
+        table: 1, 2, 3 or `features`.
         metric: `better` (`lower` or `higher`) and `scale` (100 where the values are shares that are
             shown in %).
         cells: The table's places: `row`, `column` and `values` by seed. A structure that is not
@@ -154,7 +169,24 @@ def judge(table: int, metric: Mapping[str, Any], cells: Sequence[Cell]) -> dict[
     for row in rows:
         found = _compare(row, _CONTROLS[table], False, places, metric)
         differences += [comparison.line("control") for comparison in found]
+    _correct(differences)
     return {"confidence": CONFIDENCE, "differences": differences, "claims": claims}
+
+
+def _correct(differences: Sequence[dict[str, Any]]) -> None:
+    """Adds `corrected`: Holm's p over the claims' comparisons; None where no difference is claimed.
+
+    Controls are not part of the family: nothing is claimed of them.
+    """
+    family = [
+        line
+        for line in differences
+        if line["claim"] != "control" and line["margin"] is None and line["p"] is not None
+    ]
+    for line in differences:
+        line["corrected"] = None
+    for line, p in zip(family, holm([line["p"] for line in family]), strict=True):
+        line["corrected"] = p
 
 
 def _compare(
@@ -173,8 +205,8 @@ def _compare(
             continue
         advantage = paired(one["values"], other["values"], metric["better"])
         mean, _ = mean_sd([other["values"][seed] for seed in advantage.values])
-        margin = _margin(metric, mean) if equal else None
-        found.append(Comparison(row, first, second_row, second, advantage, margin))
+        small = _margin(metric, mean)
+        found.append(Comparison(row, first, second_row, second, advantage, small, equal))
     return found
 
 
@@ -196,7 +228,7 @@ def _margin(metric: Mapping[str, Any], mean: float | None) -> float:
 
 
 def _claim_line(
-    table: int,
+    table: int | str,
     metric: Mapping[str, Any],
     claim: Claim,
     row: str,
@@ -220,7 +252,7 @@ def _claim_line(
 
 
 def _paper_says(
-    table: int, metric: Mapping[str, Any], row: str, found: Sequence[Comparison]
+    table: int | str, metric: Mapping[str, Any], row: str, found: Sequence[Comparison]
 ) -> str | None:
     """What the paper's figures say; None where it lacks one of them."""
     for comparison in found:
@@ -239,6 +271,6 @@ def _paper_says(
     return HOLDS
 
 
-def _paper_figure(table: int, row: str, column: str) -> float | None:
+def _paper_figure(table: int | str, row: str, column: str) -> float | None:
     # Table 2's traditional net, two layers of similar size, is printed in the paper's Table 1.
     return paper_value(1 if table == 2 and column == "matched" else table, row, column)

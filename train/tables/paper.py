@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-_COLUMNS: Mapping[int, Sequence[str]] = {
+_COLUMNS: Mapping[int | str, Sequence[str]] = {
     1: ("hidden1", "hidden2", "hidden3", "hidden4", "hidden5", "matched", "pre-fc6-fc7"),
     2: ("pre-fc6", "pre-fc7", "pre-fc6-fc7", "pre-fc6-fc7-extra1"),
     3: ("pre", "pre-random", "sih", "sih-random", "matched"),
 }
-_FIGURES: Mapping[int, Mapping[str, Sequence[float | None]]] = {
+_FIGURES: Mapping[int | str, Mapping[str, Sequence[float | None]]] = {
     1: {
         "vrnn": (0.1414, 0.1509, 0.1462, 0.1398, 0.1216, 0.1255, 0.0819),
         "lstm": (0.2039, 0.1806, 0.1669, 0.1648, 0.1508, 0.1523, 0.0951),
@@ -26,11 +26,11 @@ _FIGURES: Mapping[int, Mapping[str, Sequence[float | None]]] = {
 }
 
 
-def paper_value(table: int, row: str, column: str) -> float | None:
+def paper_value(table: int | str, row: str, column: str) -> float | None:
     """The paper's figure in a place of a table.
 
     Args:
-        table: 1, 2 or 3.
+        table: 1, 2 or 3; the paper has no figures for another.
         row: The cell, a key of `train.tables.grid.ROWS`. The paper has one GRU row; it is `gru`.
         column: Key of the column.
 
@@ -39,7 +39,7 @@ def paper_value(table: int, row: str, column: str) -> float | None:
         the
         paper has no figure.
     """
-    figures = _FIGURES[table].get(row)
+    figures = _FIGURES.get(table, {}).get(row)
     if figures is None or column not in _COLUMNS[table]:
         return None
     return figures[_COLUMNS[table].index(column)]

@@ -6,24 +6,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_text
 
 from ..run.folder import make_folder
 from .cell_text import Result, labels, markdown_table, number, spread
 from .circumstances import settings, sizes, streams
+from .claims import EQUAL_POINTS, EQUAL_SHARE, judge
+from .forest import draw_claims
 from .grid import CONTROL
 from .picture import draw_table
 
+CLAIMS = "claims.png"
 
-def write_table(folder: Path, result: Result) -> list[Path]:
-    """Writes `tableN.json`, and from it `tableN.md` and `tableN.png`.
+
+def write_table(folder: Path, result: Result, *, claims: bool = True) -> list[Path]:
+    """Writes `tableN.json`, from it `tableN.md` and `tableN.png`, and `claims.png` of all tables.
 
     Args:
         folder: Where; made if it is not there.
         result: The outcome, see `train.tables.outcome.result_of`.
+        claims: Draw `claims.png` too.
 
     Returns:
-        The three files.
+        The files.
 
     Raises:
         InputError: The folder cannot be written to.
@@ -37,7 +43,34 @@ def write_table(folder: Path, result: Result) -> list[Path]:
     write_text(json_file, text)
     draw_table(picture, plain)
     write_text(page, table_page(plain, picture.name))
-    return [json_file, page, picture]
+    written = [json_file, page, picture]
+    if claims:
+        draw_claims(folder / CLAIMS, kept_tables(folder))
+        written.append(folder / CLAIMS)
+    return written
+
+
+def kept_tables(folder: Path) -> list[Result]:
+    """The outcomes that lie in a folder, in the order of their names."""
+    files = sorted(folder.glob("table*.json"))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def judged_anew(folder: Path) -> list[Path]:
+    """Compares the structures of the tables in a folder anew and writes their files again.
+
+    Nothing is run: the values of the seeds are in `tableN.json`.
+
+    Raises:
+        InputError: There is no table, or the folder cannot be written to.
+    """
+    results = kept_tables(folder)
+    if not results:
+        raise InputError(f"no tableN.json in {folder}; give the folder of a table with --out")
+    judged = [{**r, **judge(r["table"], r["metric"], r["cells"])} for r in results]
+    written = [path for result in judged for path in write_table(folder, result, claims=False)]
+    draw_claims(folder / CLAIMS, judged)
+    return [*written, folder / CLAIMS]
 
 
 def _finite(value: Any) -> Any:
@@ -180,12 +213,22 @@ def _differences(result: Result) -> str:
         return "None."
     rows, columns = labels(result, "rows"), labels(result, "columns")
     points = " in points" if result["metric"]["unit"] == "%" else ""
+    small = f"{EQUAL_POINTS:g} points" if points else f"{100 * EQUAL_SHARE:g}% of the second's mean"
+    corrected = [d["corrected"] for d in result["differences"] if d["corrected"] is not None]
+    family, kept = len(corrected), sum(p < 1 - result["confidence"] for p in corrected)
     text = (
         f"The advantage of the first over the second{points}, positive where the first is better: "
         f"mean over the seeds that both have, paired by seed, with its "
-        f"{100 * result['confidence']:g}% t interval (not corrected for the number of comparisons)."
+        f"{100 * result['confidence']:g}% t interval, not corrected for their number. "
+        f"p is that of the paired t test, corrected for the {_count(family, 'comparison')} of the "
+        f"claims by Holm's method; {_count(kept, 'comparison')} of them stay{'s' * (kept == 1)} "
+        f"below {1 - result['confidence']:.2g}. The last column says how many seeds would give an "
+        f"interval of plus or minus {small}, the smallest difference that counts."
     )
-    lines = [["claim", "row", "first", "second", "advantage", "interval", "seeds", "outcome"]]
+    lines = [
+        ["claim", "row", "first", "second", "advantage", "interval", "p (Holm)", "seeds",
+         "outcome", "seeds needed"]
+    ]  # fmt: skip
     for line in result["differences"]:
         second = columns[line["second"]]
         if line["second_row"] not in (line["row"], CONTROL):
@@ -199,7 +242,9 @@ def _differences(result: Result) -> str:
                 line["claim"], rows[line["row"]], columns[line["first"]], second,
                 number(result, line["mean"], 1, sign=True),
                 "-" if line["low"] is None else f"{low} to {high}",
+                "-" if line["corrected"] is None else f"{line['corrected']:.2g}",
                 str(len(line["values"])), outcome,
+                "-" if line["seeds_needed"] is None else str(line["seeds_needed"]),
             ]
         )  # fmt: skip
     return f"{text}\n\n{markdown_table(lines)}"

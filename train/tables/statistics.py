@@ -22,12 +22,14 @@ class Paired:
         mean: Of the advantages; None without any.
         low: Lower end of the mean's t interval at `CONFIDENCE`; None with fewer than two seeds.
         high: Its upper end.
+        p: Of the two-sided paired t test; None where there is no interval.
     """
 
     values: Mapping[str, float]
     mean: float | None
     low: float | None
     high: float | None
+    p: float | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -78,5 +80,41 @@ def paired(
     if mean is None or sd is None:
         return Paired(values, mean, None, None)
     count = len(values)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * sd / math.sqrt(count)
-    return Paired(values, mean, mean - half, mean + half)
+    error = sd / math.sqrt(count)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
+    p = 0.0 if error == 0 and mean else 1.0
+    if error > 0:
+        p = 2 * float(stats.t.sf(abs(mean) / error, count - 1))
+    return Paired(values, mean, mean - half, mean + half, p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values corrected for their number (Holm 1979), in the given order.
+
+    The smallest is multiplied by their number n, the next by n - 1 and so on; none becomes smaller
+    than one before it. The probability of any false "different" then stays below the level.
+    """
+    order = np.argsort(p_values, kind="stable")
+    found = [0.0] * len(p_values)
+    highest = 0.0
+    for place, number in enumerate(order.tolist()):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[number]))
+        found[number] = highest
+    return found
+
+
+def seeds_needed(sd: float, half: float) -> int | None:
+    """How many seeds give an interval of the mean difference with at most this half width.
+
+    Args:
+        sd: Of the differences between paired seeds.
+        half: Wanted half width at `CONFIDENCE`, in the same unit.
+
+    Returns:
+        The least number from 2 to 10,000; None where not even that is enough.
+    """
+    for count in range(2, 10_001):
+        factor = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
+        if factor * sd / math.sqrt(count) <= half:
+            return count
+    return None

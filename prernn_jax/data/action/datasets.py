@@ -12,8 +12,12 @@ from prernn_jax.data.drawn.actions import (
     ACTION_CLASSES,
     SPATIAL_CLASSES,
     STATIC_CLASSES,
+    TURNED_ACTIONS,
+    TURNED_SPATIAL,
+    TURNED_STILLS,
     EmbeddedConfig,
 )
+from prernn_jax.data.drawn.turned import Turned
 from prernn_jax.data.media.augment import TSN_AUGMENTATION, Augmentation
 from prernn_jax.data.own.open import own_videos
 from prernn_jax.data.prepared.clip_files import Flow, Recipe, prepared_clips
@@ -51,6 +55,10 @@ class ActionData:
         return self.spatial_classes or self.classes if stream == "spatial" else self.classes
 
 
+_UNMIRRORED = Augmentation(flip=0.0)
+"""The embedded clips are mirrored together with their labels, see `Turned`."""
+
+
 def embedded_actions(
     cache_dir: Path | None = None,
     config: EmbeddedConfig | None = None,
@@ -69,15 +77,20 @@ def embedded_actions(
             the shapes alone.
 
     Returns:
-        The splits train and validation, and test unless `pretraining` is set.
+        The splits train and validation, and test unless `pretraining` is set. Each clip drawn for
+        training stands for eight (`Turned`).
     """
     settings = config or EmbeddedConfig()
     kind: Kind = "stills" if pretraining else "actions"
+    splits = dict(embedded_splits(kind, settings, cache_dir))
+    turned = (TURNED_STILLS, TURNED_SPATIAL) if pretraining else (TURNED_ACTIONS, TURNED_ACTIONS)
+    splits["train"] = Turned(splits["train"], *turned)
     return ActionData(
         STATIC_CLASSES if pretraining else ACTION_CLASSES,
-        embedded_splits(kind, settings, cache_dir),
+        splits,
         settings.stack,
         settings.size,
+        _UNMIRRORED,
         spatial_classes=SPATIAL_CLASSES if pretraining else None,
     )
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from prernn_jax.data.batches import Batch, EvalLoader, TrainLoader, eval_batches, train_batches
 from prernn_jax.data.media.augment import Augmentation, View, apply_view, centre_view, draw_view
 from prernn_jax.data.media.flow import flip_flow_x, stack_flow
+from prernn_jax.data.media.square import turn_flow, turn_pictures
 from prernn_jax.data.records import RandomAccessSource, Record, decode_picture
 from prernn_jax.errors import InputError
 
@@ -49,7 +50,7 @@ def read_clip(
     """Decodes the steps of one clip and nothing else.
 
     Args:
-        record: See prernn_jax.data.records.
+        record: See prernn_jax.data.records; turned where it names a `symmetry` of the square.
         stream: A step of "spatial" is one RGB picture, one of "temporal" L flow pairs x1, y1, ...
         steps: Number of steps T.
         stack: Number of flow pairs L; a clip with fewer pairs repeats its last one.
@@ -83,7 +84,7 @@ def read_clip(
             picture = decode_picture(record["frames"][number])
             view = view or _choose_view(picture, size, offset, augmentation)
             clip[step] = apply_view(picture, view, size)
-        return clip, len(starts)
+        return turn_pictures(clip, record.get("symmetry", 0)), len(starts)
     unique, where = np.unique(wanted, return_inverse=True)
     where = where.reshape(wanted.shape)
     flow = np.empty((2, len(unique), size, size), np.uint8)
@@ -96,7 +97,7 @@ def read_clip(
         flow[0] = flip_flow_x(flow[0])
     for step, places in enumerate(where):
         clip[step] = stack_flow(flow[0, places], flow[1, places])  # (S, S, 2 L)
-    return clip, len(starts)
+    return turn_flow(clip, record.get("symmetry", 0)), len(starts)
 
 
 def _choose_view(
@@ -114,9 +115,9 @@ def _choose_view(
 LABELS: dict[Stream, str] = {"spatial": "spatial_label", "temporal": "label"}
 
 
-def _draw(
+def draw_sample(
     record: Record,
-    rng: np.random.Generator,
+    offset: float | np.random.Generator,
     *,
     stream: Stream,
     steps: int,
@@ -124,7 +125,8 @@ def _draw(
     crop: int,
     augment: Augmentation,
 ) -> Batch:
-    clip, length = read_clip(record, stream, steps, stack, crop, rng, augment)
+    """One training sample: `clips` (T, crop, crop, C), `lengths` and `labels`; see `read_clip`."""
+    clip, length = read_clip(record, stream, steps, stack, crop, offset, augment)
     return {
         "clips": clip,
         "lengths": np.int32(length),
@@ -167,7 +169,7 @@ def train_loader(
         InputError: There are fewer records than a batch needs.
     """
     draw = functools.partial(
-        _draw, stream=stream, steps=steps, stack=stack, crop=crop, augment=augment
+        draw_sample, stream=stream, steps=steps, stack=stack, crop=crop, augment=augment
     )
     return train_batches(
         source, draw, batch_size=batch_size, seed=seed, workers=workers, shard=shard

@@ -10,10 +10,12 @@ import tensorflow_datasets as tfds
 from prernn_jax.data.drawn.action_clip import make_clip
 from prernn_jax.data.drawn.actions import (
     ACTION_CLASSES,
+    BLURS,
     LEGS,
     SPATIAL_CLASSES,
     STATIC_CLASSES,
     EmbeddedConfig,
+    blur_of,
 )
 from prernn_jax.data.drawn.builder import DrawnBuilder, DrawnConfig, drawn_splits
 from prernn_jax.data.media.flow import BOUND, compute_flow, quantise
@@ -27,7 +29,7 @@ _SPLITS = {
 
 
 def make_record(settings: EmbeddedConfig, kind: Kind, split: str, index: int) -> dict[str, Any]:
-    """Draws one clip, compute its flow, and encode both; a still keeps its middle frame only."""
+    """Draws one clip, computes its flow, and encodes both; a still keeps its middle frame only."""
     stream = _SPLITS[kind][split]
     clip = make_clip(settings, stream, index)
     flow = quantise(compute_flow(clip.frames))  # (N - 1, S, S, 2)
@@ -35,14 +37,15 @@ def make_record(settings: EmbeddedConfig, kind: Kind, split: str, index: int) ->
     if kind == "actions":
         return clip_record(clip.frames, flow, clip.label, name)
     middle = len(clip.frames) // 2
-    picture, shape = clip.frames[middle : middle + 1], clip.label // len(LEGS)
-    return clip_record(picture, flow, clip.label, name, spatial_label=shape)
+    shape, leg = divmod(clip.label, len(LEGS))
+    seen = shape * len(BLURS) + blur_of(leg)
+    return clip_record(clip.frames[middle : middle + 1], flow, clip.label, name, spatial_label=seen)
 
 
 class EmbeddedActions(DrawnBuilder):
     """Procedural clips (`actions`), or flow stacks and pictures of one leg (`stills`)."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = []
 
 

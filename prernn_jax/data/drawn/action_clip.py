@@ -1,20 +1,14 @@
 """Filming an embedded clip: the object's path, then everything that the camera sees."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prernn_jax.data.drawn.actions import (
-    ACTION_SHAPES,
-    LEGS,
-    MOTIONS,
-    SPLITS,
-    STATIC_SHAPES,
-    EmbeddedConfig,
-)
+from prernn_jax.data.drawn.actions import CUE, DIRECTIONS, LEGS, SPLITS, EmbeddedConfig
 from prernn_jax.data.drawn.render import (
     TEXTURES,
     Instance,
@@ -25,39 +19,77 @@ from prernn_jax.data.drawn.render import (
     paste_object,
     view_background,
 )
+from prernn_jax.data.drawn.shapes import ACTION_SHAPES, STATIC_SHAPES
 
 MARGIN = 20  # pixels of canvas on each side of the window
 
 
+class Leg(NamedTuple):
+    """One leg of a clip: a number in LEGS, its first flow pair, and its number of pairs."""
+
+    kind: int
+    start: int
+    pairs: int
+
+
+def draw_legs(config: EmbeddedConfig, rng: np.random.Generator, motion: int) -> list[Leg]:
+    """Draws the legs of a clip: some at random, the cue, the motion, and more to the clip's end.
+
+    Args:
+        config: The data set's parameters.
+        rng: Source of chance.
+        motion: The direction that is the clip's class.
+    """
+    before = rng.integers(len(DIRECTIONS), size=int(rng.integers(config.before + 1)))
+    kinds = [*before.tolist(), LEGS.index(CUE), motion]
+    start = int(rng.integers(config.rest + 2))
+    legs: list[Leg] = []
+    while start < config.frames - 1:
+        kind = kinds[len(legs)] if len(legs) < len(kinds) else int(rng.integers(len(DIRECTIONS)))
+        pairs = int(rng.integers(config.leg[0], config.leg[1] + 1))
+        legs.append(Leg(kind, start, min(pairs, config.frames - 1 - start)))
+        start += pairs + int(rng.integers(config.rest, config.rest + 2))
+    return legs
+
+
 def draw_path(
-    config: EmbeddedConfig, rng: np.random.Generator, legs: tuple[str, ...], static: bool
+    config: EmbeddedConfig, rng: np.random.Generator, legs: Sequence[Leg], frames: int
 ) -> Track:
-    """Draws the object's path: its legs in their order, rests between them, a little wobble."""
+    """Draws the object's path over its legs; after each leg it is put to another place.
+
+    Args:
+        config: The data set's parameters.
+        rng: Source of chance.
+        legs: In their order; between them lies at least one pair.
+        frames: Length of the path.
+    """
     level = config.difficulty
-    pairs = config.stack if static else config.frames - 1
-    moves = np.zeros((2, pairs))  # change of x and of y a pair
-    rests = max(config.stack - 1, 1) + rng.multinomial(config.spare, [1 / 3] * 3)
-    start = 0
-    for leg, rest in zip(legs, rests, strict=False):
-        speed = rng.uniform(*level.speed, config.leg) * rng.choice([-1.0, 1.0])
-        if leg in ("swing", "bounce"):
-            speed[1::2] *= -1.0
-        axis = 0 if leg in ("side", "swing") else 1
-        if static:
-            moves[axis] = speed[:pairs]
+    place = np.zeros((2, frames))
+    size, glow, smear = np.zeros(frames), np.zeros(frames), np.zeros(frames, np.int64)
+    after = 0  # the first frame behind the leg before
+    for number, leg in enumerate(legs):
+        last = leg.start + leg.pairs  # the leg's last frame
+        until = frames if number + 1 == len(legs) else last + 1
+        inside = slice(leg.start, last + 1)
+        way = np.zeros((2, leg.pairs + 1))
+        if LEGS[leg.kind] == CUE:
+            size[inside] = level.swell * (np.arange(leg.pairs + 1) - leg.pairs / 2)
+            glow[inside] = level.glow
         else:
-            moves[axis, start + rest : start + rest + config.leg] = speed
-        start += rest + config.leg
-    # Integrate, centre the range, then put the whole path somewhere near the middle.
-    place = np.concatenate([np.zeros((2, 1)), np.cumsum(moves, axis=1)], axis=1)
-    room = np.maximum(0.5 * config.size - level.radius - 5.0 - np.ptp(place, axis=1) / 2, 0.0)
-    place -= (place.min(axis=1, keepdims=True) + place.max(axis=1, keepdims=True)) / 2
-    place += config.size / 2 + (rng.uniform(-1.0, 1.0, 2) * room)[:, None]
+            axis, sign = leg.kind % 2, 1.0 if leg.kind < 2 else -1.0
+            way[axis, 1:] = sign * np.cumsum(rng.uniform(*level.speed, leg.pairs))
+            smear[inside] = 1 + axis
+        way -= (way.min(axis=1, keepdims=True) + way.max(axis=1, keepdims=True)) / 2
+        room = np.maximum(config.size / 2 - level.radius - 3.0 - np.ptp(way, axis=1) / 2, 0.0)
+        way += config.size / 2 + (rng.uniform(-1.0, 1.0, 2) * room)[:, None]
+        place[:, after : leg.start] = way[:, :1]
+        place[:, inside] = way
+        place[:, last + 1 : until] = way[:, -1:]
+        after = until
     place += level.wobble * rng.standard_normal(place.shape)
-    still = np.ones(pairs + 1)
-    angle = rng.uniform(-level.tilt, level.tilt)
-    size = float(np.exp(rng.uniform(-level.scale, level.scale)))
-    return Track(x=place[0], y=place[1], angle=angle * still, scale=size * still)
+    turn = float(rng.integers(4)) * np.pi / 2 + rng.uniform(-level.tilt, level.tilt)
+    whole = rng.uniform(-level.scale, level.scale)
+    return Track(place[0], place[1], np.full(frames, turn), np.exp(size + whole), smear, glow)
 
 
 def film_clip(
@@ -78,10 +110,10 @@ def film_clip(
     def place(x: Numbers, y: Numbers, angle: Numbers, scale: Numbers) -> Track:
         return Track(x - shake[0], y - shake[1], angle, scale)  # what the camera sees
 
+    seen = replace(path, x=path.x - shake[0], y=path.y - shake[1])
+
     still = np.ones(count)
-    layers: list[tuple[float, Instance, Track]] = [
-        (0.5, instance, place(path.x, path.y, path.angle, path.scale))
-    ]
+    layers: list[tuple[float, Instance, Track]] = [(0.5, instance, seen)]
     for _ in range(level.distractors):
         x, y = rng.uniform(0, size, 2)
         vx, vy = rng.uniform(-level.distractor_speed, level.distractor_speed, 2)
@@ -95,7 +127,7 @@ def film_clip(
         bar = replace(bar, aspect=1.0 / thin, shear=0.0, bend=0.0)
         layers.append((2.0, bar, place(x * still, y * still, rng.uniform(0, 6) * still, still)))
     for _, thing, where in sorted(layers, key=lambda layer: layer[0]):
-        paste_object(frames, thing, where)
+        paste_object(frames, thing, where, 1 if where.smear is None else level.blur)
 
     walk = np.cumsum(rng.standard_normal(count)) / np.sqrt(count)
     gain = np.exp(level.light * (walk + 0.3 * rng.standard_normal(count)))  # (N,)
@@ -147,17 +179,17 @@ def make_clip(config: EmbeddedConfig, split: str, index: int) -> Clip:
 
     Args:
         config: The data set's parameters.
-        split: One of SPLITS; the two static ones give stack + 1 frames of one leg.
+        split: One of SPLITS; the two static ones give stack + 1 frames inside one leg.
         index: 0 .. config.count(split) - 1.
     """
     level = config.difficulty
     number = SPLITS[split]
     static = split.startswith("static")
     shapes = STATIC_SHAPES if static else ACTION_SHAPES
-    motions = {leg: (leg,) for leg in LEGS} if static else MOTIONS
+    motions = LEGS if static else DIRECTIONS
     label = index % (len(shapes) * len(motions))
     shape_index, motion_index = divmod(label, len(motions))
-    shape, motion = list(shapes)[shape_index], list(motions)[motion_index]
+    shape, motion = list(shapes)[shape_index], motions[motion_index]
     clip_seed, rng = _stream(config, _CLIP, number, index)
 
     which = int(rng.integers(config.instances))
@@ -169,11 +201,16 @@ def make_clip(config: EmbeddedConfig, split: str, index: int) -> Clip:
     scene = int(rng.integers(config.backgrounds))
     background_seed, canvas = _background(config, number, scene, static)
 
-    path = draw_path(config, rng, motions[motion], static)
+    if static:
+        legs, count = [Leg(motion_index, 0, config.stack)], config.stack + 1
+    else:
+        legs, count = draw_legs(config, rng, motion_index), config.frames
+    path = draw_path(config, rng, legs, count)
     frames = film_clip(config, rng, canvas, instance, path)
     origin = {
         "shape": shape,
         "motion": motion,
+        "legs": legs,
         "clip": clip_seed,
         "instance": instance_seed,
         "background": background_seed,

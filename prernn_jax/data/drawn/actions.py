@@ -1,117 +1,65 @@
-"""The embedded action data: procedural clips whose class is shape x motion.
+"""The embedded action data: procedural clips whose class is shape x motion after the cue.
 
-A motion is two legs with a rest before, between and after them. The kind of a leg (all the way to
-one side, all the way up or down, swinging from side to side, bouncing up and down) can be seen in
-a few frames; which leg came first cannot, for the rests are at least as long as a stack of flow is
-short. Signs are random, so a mirrored clip keeps its class. Training, validation and test draw
-objects, backgrounds and clips from different random streams.
+An object moves in legs: to the right, down, left or up. After each leg it is put elsewhere, which
+a viewer sees as a cut. One leg is the cue: the object swells and glows. The motion of a clip is the
+leg that follows the cue; the legs before it and all later ones are drawn at random and may be the
+same or another. So the class is not in any frame, stack or mean of them: it needs a memory.
+
+A clip that is turned by a quarter or mirrored is again a clip of this kind, with another motion
+(`TURNED_ACTIONS`). Objects stand in each of the four quarter turns equally often, so the shape
+stays what it is. Training, validation and test draw objects, backgrounds and clips from different
+random streams.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
+from prernn_jax.data.drawn.shapes import ACTION_SHAPES, STATIC_SHAPES
+from prernn_jax.data.media.square import SYMMETRIES, turned_direction
 from prernn_jax.errors import InputError
 
-Plane = NDArray[np.floating]  # float32 throughout
-Shape = Callable[[Plane, Plane], Plane]
+DIRECTIONS = ("right", "down", "left", "up")
+"""In the order of quarter turns, clockwise on the screen."""
+CUE = "swell"
+LEGS = (*DIRECTIONS, CUE)
+BLURS = ("level", "upright", CUE)
+"""What one picture shows of a leg: the axis of its blur, or the cue's glow."""
 
-
-def _box(u: Plane, v: Plane, x: float, y: float, half_x: float, half_y: float) -> Plane:
-    return np.maximum(np.abs(u - x) - half_x, np.abs(v - y) - half_y)
-
-
-def _disc(u: Plane, v: Plane, x: float, y: float, radius: float) -> Plane:
-    return np.sqrt((u - x) ** 2 + (v - y) ** 2) - np.float32(radius)
-
-
-def _bar(u: Plane, v: Plane) -> Plane:
-    return _box(u, v, 0, 0, 1.1, 0.3)
-
-
-def _ring(u: Plane, v: Plane) -> Plane:
-    return np.abs(_disc(u, v, 0, 0, 0.75)) - 0.25
-
-
-def _cross(u: Plane, v: Plane) -> Plane:
-    return np.minimum(_box(u, v, 0, 0, 1.0, 0.28), _box(u, v, 0, 0, 0.28, 1.0))
-
-
-def _dot(u: Plane, v: Plane) -> Plane:
-    return _disc(u, v, 0, 0, 0.45)
-
-
-def _pair(u: Plane, v: Plane) -> Plane:
-    return np.minimum(_disc(u, v, -0.72, 0, 0.42), _disc(u, v, 0.72, 0, 0.42))
-
-
-def _ball(u: Plane, v: Plane) -> Plane:
-    return _disc(u, v, 0, 0, 0.85)
-
-
-def _spot(u: Plane, v: Plane) -> Plane:
-    return _box(u, v, 0, 0, 0.3, 0.3)
-
-
-def _slab(u: Plane, v: Plane) -> Plane:
-    return _box(u, v, 0, 0, 0.35, 1.05)
-
-
-def _triangle(u: Plane, v: Plane) -> Plane:
-    return np.maximum(v - 0.6, 0.87 * np.abs(u) - 0.5 * v - 0.55)
-
-
-def _elbow(u: Plane, v: Plane) -> Plane:
-    return np.minimum(_box(u, v, 0, 0.6, 0.9, 0.3), _box(u, v, -0.6, 0, 0.3, 0.9))
-
-
-def _frame(u: Plane, v: Plane) -> Plane:
-    return np.maximum(_box(u, v, 0, 0, 0.95, 0.95), -_box(u, v, 0, 0, 0.45, 0.45))
-
-
-def _trio(u: Plane, v: Plane) -> Plane:
-    lower = np.minimum(_disc(u, v, -0.65, 0.45, 0.38), _disc(u, v, 0.65, 0.45, 0.38))
-    return np.minimum(lower, _disc(u, v, 0, -0.65, 0.38))
-
-
-def _quad(u: Plane, v: Plane) -> Plane:
-    return _disc(np.abs(u), np.abs(v), 0.62, 0.62, 0.36)
-
-
-ACTION_SHAPES: dict[str, Shape] = {
-    "bar": _bar,
-    "ring": _ring,
-    "cross": _cross,
-    "dot": _dot,
-    "pair": _pair,
-}
-STATIC_SHAPES: dict[str, Shape] = {
-    "ball": _ball,
-    "spot": _spot,
-    "slab": _slab,
-    "triangle": _triangle,
-    "elbow": _elbow,
-    "frame": _frame,
-    "trio": _trio,
-    "quad": _quad,
-}
-
-
-LEGS = ("side", "rise", "swing", "bounce")
-MOTIONS = {
-    "side-rise": ("side", "rise"),
-    "rise-side": ("rise", "side"),
-    "swing-bounce": ("swing", "bounce"),
-    "bounce-swing": ("bounce", "swing"),
-}
-ACTION_CLASSES = tuple(f"{shape} {motion}" for shape in ACTION_SHAPES for motion in MOTIONS)
+ACTION_CLASSES = tuple(f"{shape} {motion}" for shape in ACTION_SHAPES for motion in DIRECTIONS)
 STATIC_CLASSES = tuple(f"{shape} {leg}" for shape in STATIC_SHAPES for leg in LEGS)
-SPATIAL_CLASSES = tuple(STATIC_SHAPES)
-"""Pre-training classes of the spatial stream: one picture shows the shape, but no leg."""
+SPATIAL_CLASSES = tuple(f"{shape} {blur}" for shape in STATIC_SHAPES for blur in BLURS)
+"""Pre-training classes of the spatial stream: one picture shows no direction."""
+
+
+def blur_of(leg: int) -> int:
+    """The number of the blur of a leg: those of opposite directions are alike."""
+    return BLURS.index(CUE) if LEGS[leg] == CUE else leg % 2
+
+
+def _turned(shapes: int, kinds: int) -> tuple[tuple[int, ...], ...]:
+    """For each symmetry of the square: label -> label of the turned clip."""
+
+    def kind_after(kind: int, symmetry: int) -> int:
+        if kinds == len(BLURS):
+            return kind if BLURS[kind] == CUE else turned_direction(kind, symmetry) % 2
+        return kind if kind >= len(DIRECTIONS) else turned_direction(kind, symmetry)
+
+    return tuple(
+        tuple(
+            shape * kinds + kind_after(kind, symmetry)
+            for shape in range(shapes)
+            for kind in range(kinds)
+        )
+        for symmetry in range(SYMMETRIES)
+    )
+
+
+TURNED_ACTIONS = _turned(len(ACTION_SHAPES), len(DIRECTIONS))
+TURNED_STILLS = _turned(len(STATIC_SHAPES), len(LEGS))
+TURNED_SPATIAL = _turned(len(STATIC_SHAPES), len(BLURS))
+"""[symmetry][label]: the label of a clip that is turned by a symmetry of the square."""
+
 # The number of a split in the seeds; a split never shares a stream with another.
 SPLITS = {"train": 1, "validation": 2, "test": 3, "static_train": 4, "static_validation": 5}
 
@@ -120,10 +68,13 @@ SPLITS = {"train": 1, "validation": 2, "test": 3, "static_train": 4, "static_val
 class Difficulty:
     """How hard the embedded clips are; lengths in pixels at the size of the clips."""
 
-    radius: float = 18.0
+    radius: float = 16.0
     deform: float = 0.06  # relative spread of an object's size, aspect, shear and bend
     speed: tuple[float, float] = (2.4, 2.8)  # of an object in a leg, a frame
-    tilt: float = 0.2  # greatest angle of an object to its upright pose, in radians
+    swell: float = 0.07  # growth of an object in the cue, a frame
+    glow: float = 0.5  # how much of an object's colour is white in the cue
+    blur: int = 5  # pixels over which a moving object is smeared, odd
+    tilt: float = 0.2  # greatest angle of an object to its quarter turn, in radians
     scale: float = 0.05  # spread of the logarithm of an object's size over the clips
     wobble: float = 0.1  # sd of an object's place in each frame
     jitter: float = 0.15  # sd of the camera's place in each frame
@@ -146,9 +97,10 @@ class EmbeddedConfig:
 
     seed: int = 2018
     size: int = 64
-    frames: int = 25
-    leg: int = 6  # flow pairs a leg
-    stack: int = 4  # flow pairs of a stack: no rest is shorter than stack - 1 pairs
+    frames: int = 33
+    leg: tuple[int, int] = (3, 4)  # flow pairs a leg, least and most
+    before: int = 3  # greatest number of legs before the cue
+    stack: int = 2  # flow pairs of a stack: no leg is shorter than stack + 1 pairs
     train: int = 400
     validation: int = 100
     test: int = 200
@@ -159,19 +111,26 @@ class EmbeddedConfig:
     difficulty: Difficulty = field(default_factory=Difficulty)
 
     def __post_init__(self) -> None:
-        if self.spare < 0:
+        low, high = self.leg
+        if not self.stack < low <= high:
             raise InputError(
-                f"{self.frames} frames are too few for two legs of {self.leg} pairs and three "
-                f"rests of {self.stack - 1}; give at least {self.frames - self.spare} frames"
+                f"legs of {low} to {high} flow pairs; expected more than a stack of {self.stack}, "
+                "and the first number not above the second"
+            )
+        needed = 1 + (self.before + 2) * (high + self.rest + 1)
+        if self.frames < needed:
+            raise InputError(
+                f"{self.frames} frames are too few for {self.before} legs, the cue and the motion "
+                f"after it; give at least {needed} frames"
             )
         for split in SPLITS:
             if self.count(split) < 1:
                 raise InputError(f"the split {split} needs at least one clip, got 0")
 
     @property
-    def spare(self) -> int:
-        """Flow pairs that are left after the legs and the shortest rests."""
-        return self.frames - 1 - 2 * self.leg - 3 * max(self.stack - 1, 1)
+    def rest(self) -> int:
+        """The fewest flow pairs between two legs: no stack sees both."""
+        return max(self.stack - 1, 1)
 
     def count(self, split: str) -> int:
         """Returns the number of clips of a split."""
@@ -180,5 +139,5 @@ class EmbeddedConfig:
     @property
     def key(self) -> str:
         """A name that changes with every field."""
-        text = json.dumps({"drawing": 4, **asdict(self)}, sort_keys=True)
+        text = json.dumps({"drawing": 5, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]

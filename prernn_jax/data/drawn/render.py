@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prernn_jax.data.drawn.actions import Plane, Shape
+from prernn_jax.data.drawn.shapes import Plane, Shape
 
 TEXTURES = ("stripes", "checks", "rings", "dots", "speckle")
 Numbers = NDArray[np.float64]
@@ -39,6 +39,8 @@ class Track:
     y: Numbers  # pixels
     angle: Numbers  # radians
     scale: Numbers  # factor on the radius
+    smear: NDArray[np.int64] | None = None  # 0 sharp, 1 smeared along x, 2 along y
+    glow: Numbers | None = None  # share of white in the object's colour
 
 
 def draw_instance(
@@ -101,10 +103,31 @@ def span(place: Numbers, reach: float, size: int) -> slice:
     return slice(min(max(int(low), 0), size), min(max(int(high) + 1, 0), size))
 
 
-def paste_object(frames: Plane, instance: Instance, path: Track) -> None:
-    """Draws an object over the frames (N, S, S, 3), in place."""
+def _smeared(values: Plane, axis: int, width: int) -> Plane:
+    """The mean of `width` copies (N, R, C, K), each moved by one pixel more; nothing comes in."""
+    total = np.zeros_like(values)
+    size = values.shape[axis]
+    for move in range(-(width // 2), width // 2 + 1):
+        into, out_of = (
+            slice(max(move, 0), size + min(move, 0)),
+            slice(max(-move, 0), size - max(move, 0)),
+        )
+        before = (slice(None),) * axis
+        total[(*before, into)] += values[(*before, out_of)]
+    return total / np.float32(width)
+
+
+def paste_object(frames: Plane, instance: Instance, path: Track, width: int = 1) -> None:
+    """Draws an object over the frames (N, S, S, 3), in place.
+
+    Args:
+        frames: What is behind the object.
+        instance: The object.
+        path: Where it is, and in which frames it is smeared or glows.
+        width: Pixels over which it is smeared, odd.
+    """
     stretch = max(instance.aspect, 1.0 / instance.aspect)
-    reach = _REACH * stretch * instance.radius * float(np.max(path.scale)) + 1.0
+    reach = _REACH * stretch * instance.radius * float(np.max(path.scale)) + 1.0 + width // 2
     columns, rows = (span(place, reach, frames.shape[1]) for place in (path.x, path.y))
     frames = frames[:, rows, columns]  # (N, R, C, 3), a view: only what the object can touch
     if frames.size == 0:
@@ -124,7 +147,16 @@ def paste_object(frames: Plane, instance: Instance, path: Track) -> None:
     alpha = np.clip(np.float32(0.5) - distance * radius, 0.0, 1.0)[..., None]  # (N, R, C, 1)
     dark, bright = instance.colors
     color = dark + (bright - dark) * _paint(flat, bent, instance)[..., None]
-    frames += alpha * (color - frames)
+    if path.glow is not None:
+        color += per_frame(path.glow)[..., None] * (np.float32(1.0) - color)
+    if path.smear is None:
+        frames += alpha * (color - frames)
+        return
+    layer = np.concatenate([alpha * color, alpha], axis=-1)  # (N, R, C, 4)
+    for kind, axis in ((1, 2), (2, 1)):
+        moving = path.smear == kind
+        layer[moving] = _smeared(layer[moving], axis, width)
+    frames += layer[..., :3] - layer[..., 3:] * frames
 
 
 def _smooth_noise(rng: np.random.Generator, cells: int, size: int) -> Plane:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from drawn_table import result
 
-from train.tables.report import table_page, write_table
+from prernn_jax.errors import InputError
+from train.tables.forest import advantages
+from train.tables.report import judged_anew, table_page, write_table
 
 
 def as_the_paper(row, column, paper):
@@ -24,7 +26,7 @@ def test_the_three_files(tmp_path):
     outcome["rates"]["validation"] = {"gru-pre": {"0.05": np.inf, "0.1": 0.25}}
     files = write_table(tmp_path / "out", outcome)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "table3.json", "table3.md", "table3.png",
+        "claims.png", "table3.json", "table3.md", "table3.png",
     ]  # fmt: skip
     kept = json.loads(files[0].read_text())
     assert kept["cells"] == outcome["cells"]
@@ -90,3 +92,32 @@ def test_both_streams_alone():
     page = table_page(outcome, "picture.png")
     assert "| row | structure | spatial | temporal |" in page
     assert "| GRU | SIH pre-trained | 51.0 ± 1.4 | 25.0 |" in page
+
+
+def test_tables_are_judged_anew_from_their_values(tmp_path):
+    """An older file has no corrected p; its verdicts come from the values that are in it."""
+    outcome = result(3, as_the_paper)
+    files = write_table(tmp_path, outcome)
+    before = [path.read_bytes() for path in files]
+    old = {**outcome, "claims": [], "differences": []}
+    (tmp_path / "table3.json").write_text(json.dumps(old), encoding="utf-8")
+    assert sorted(judged_anew(tmp_path)) == sorted(files)
+    assert [path.read_bytes() for path in files] == before
+    with pytest.raises(InputError, match=r"no tableN\.json in .*--out"):
+        judged_anew(tmp_path / "elsewhere")
+
+
+def test_the_forest_plot_shows_every_comparison_of_the_claims():
+    outcome = result(1, as_the_paper, noise=1e-4)
+    lines = advantages(outcome)
+    claimed = [d for d in outcome["differences"] if d["claim"] != "control"]
+    assert len(lines) == len(claimed)
+    line, claim = lines[0], claimed[0]
+    second = next(
+        c["mean"]
+        for c in outcome["cells"]
+        if (c["row"], c["column"]) == (claim["second_row"], claim["second"])
+    )
+    assert line["mean"] == pytest.approx(100 * claim["mean"] / second)
+    assert line["kind"] == "better"
+    assert "equality" in {line["kind"] for line in advantages(result(3, as_the_paper))}

@@ -1,0 +1,107 @@
+"""Runs a frozen trunk once over a data set: `prernn features`.
+
+The features lie in the folder of prepared data, where `prernn train action --trunk=cached` with the
+same flags finds them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import optax
+from flax import nnx
+
+from prernn_jax.command import parse, run_command
+from prernn_jax.data.batches import eval_batches
+from prernn_jax.data.feature_files import FeatureSet
+from prernn_jax.files.models import apply_surgery
+
+from .action.application import ACTION
+from .action.config import ActionConfig, action_preset
+from .engine.devices import make_mesh, set_up
+from .engine.log import say
+from .engine.step import Batch
+from .run.config import check_run
+from .run.stage_two import surgery_call
+from .run.trunk import cache_of, cached_set, features_of, trunk_parameters
+
+
+class Sets(NamedTuple):
+    """A data set before and behind the trunk; all by the name of the set.
+
+    Attributes:
+        features: What the trunk makes of the steps.
+        clips: Batches of what the trunk is given.
+    """
+
+    features: Mapping[str, FeatureSet]
+    clips: Mapping[str, Iterable[Batch]]
+
+
+def sets_of(config: ActionConfig) -> Sets:
+    """Every set of a data set as features: read where they are kept, else computed and kept.
+
+    Args:
+        config: Says which data, which trunk, and by its `model` where the trunk ends.
+
+    Raises:
+        InputError: Something that was given cannot be used.
+    """
+    config = replace(config, trunk="cached")
+    check_run(config)
+    ACTION.check(config)
+    mesh = make_mesh(1, config.batch_size)
+    data = ACTION.open_data(config)
+    backbone = ACTION.open_backbone(config, mesh)
+    given = ACTION.work(config, data, backbone)
+    given.batches.close()
+    assert given.fixed is not None
+    surgery = surgery_call(config, backbone, given.outputs)
+    model = apply_surgery(backbone.model, surgery, rngs=nnx.Rngs(config.seed))
+    training = set_up(
+        model,
+        given.task,
+        optax.identity(),  # nothing is trained here
+        mesh,
+        batch_norm="frozen",
+        precision=config.precision,
+        freeze=(trunk_parameters(model),),
+        features=True,
+        seed=config.seed,
+    )
+    features = features_of(training.network, training.state, given.task, config.precision)
+    cache = cache_of(given, training, model.late_layers)
+    clips: dict[str, Iterable[Batch]] = {
+        "train": eval_batches(given.fixed.rows, given.fixed.read, batch_size=config.batch_size),
+        **given.held_out,
+    }
+    found = {name: cached_set(cache, name, batches, features) for name, batches in clips.items()}
+    say(f"features: {cache.folder}")
+    return Sets(found, clips)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command line."""
+    config = parse(
+        ActionConfig,
+        argv,
+        program="prernn features",
+        description=(
+            "Runs a frozen trunk once over a data set. `prernn train action --trunk=cached` with "
+            "the same flags then trains on the features alone."
+        ),
+        examples=(
+            "prernn features --stream=temporal",
+            "prernn features --data=ucf101 --source=DIR --weights=resnet50.safetensors --views=4",
+        ),
+        preset=action_preset,
+        deciding=ACTION.deciding,
+        common=[*ACTION.common, *ActionConfig.common],
+    )
+    if config.trunk == "trained":
+        config = replace(config, trunk="cached")
+    sets_of(config)
+
+
+if __name__ == "__main__":
+    run_command(main)
