@@ -248,9 +248,9 @@ class SequenceModel(OverFrames):
             Outputs (B, T, K).
         """
         batch, steps = jax.tree.leaves(features)[0].shape[:2]
-        lengths = checked_lengths(lengths, batch, steps)
+        valid = None if lengths is None else check_lengths(lengths, batch, steps)
         states = (None,) * len(self.recurrent_layers)
-        return self._through_time(features, states, lengths, dropout_key)[0]
+        return self._through_time(features, states, valid, dropout_key)[0]
 
     @property
     def late_layers(self) -> tuple[str, ...]:

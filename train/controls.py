@@ -136,6 +136,7 @@ def controls_of(
     try:
         from sklearn.linear_model import LogisticRegression
         from sklearn.svm import LinearSVC
+        from threadpoolctl import threadpool_limits
     except ImportError:
         raise InputError(
             "the controls need scikit-learn: pip install 'prernn-jax[controls]'"
@@ -143,20 +144,25 @@ def controls_of(
     labels = {name: found.arrays["labels"] for name, found in features.items()}
 
     def logistic(strength: float) -> Any:
-        return LogisticRegression(C=strength, max_iter=300, tol=1e-3)
+        return LogisticRegression(C=strength, max_iter=200, tol=1e-3)
 
     def machine(strength: float) -> Any:
         return LinearSVC(C=strength, max_iter=3000, tol=1e-3, dual=False)
 
+    # The products are small: threads would wait for one another.
     for name, pool in POOLINGS.items():
         pooled = {s: (pool(f.arrays["features"]), labels[s]) for s, f in features.items()}
-        yield best_classifier(name, pooled, logistic)
+        with threadpool_limits(1):
+            found = best_classifier(name, pooled, logistic)
+        yield found
     if flow is None:
         return
     histograms = flow()
     for name in ("mean", "thirds"):
-        pooled = {s: (POOLINGS[name](found), labels[s]) for s, found in histograms.items()}
-        yield best_classifier(f"flow histograms, {name}", pooled, machine)
+        pooled = {s: (POOLINGS[name](h), labels[s]) for s, h in histograms.items()}
+        with threadpool_limits(1):
+            found = best_classifier(f"flow histograms, {name}", pooled, machine)
+        yield found
 
 
 def run(config: ActionConfig) -> list[Control]:
