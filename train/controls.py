@@ -8,6 +8,7 @@ of these has not shown that it remembers anything.
 """
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ from .features import sets_of
 from .run.folder import make_folder
 
 Floats = NDArray[np.floating]
-STRENGTHS = (0.003, 0.03, 0.3)
+STRENGTHS = (0.0003, 0.003, 0.03)
 """Of the classifiers, C of scikit-learn; the validation set chooses."""
 BINS = 8
 _STILL = 0.5  # pixels a frame: slower flow counts as rest
@@ -134,6 +135,7 @@ def controls_of(
         InputError: scikit-learn is not installed.
     """
     try:
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
         from sklearn.svm import LinearSVC
         from threadpoolctl import threadpool_limits
@@ -152,7 +154,9 @@ def controls_of(
     # The products are small: threads would wait for one another.
     for name, pool in POOLINGS.items():
         pooled = {s: (pool(f.arrays["features"]), labels[s]) for s, f in features.items()}
-        with threadpool_limits(1):
+        with threadpool_limits(1), warnings.catch_warnings():
+            # The weakest regularisation needs more steps than it is worth: it is not chosen.
+            warnings.simplefilter("ignore", ConvergenceWarning)
             found = best_classifier(name, pooled, logistic)
         yield found
     if flow is None:

@@ -22,9 +22,9 @@ from prernn_jax.errors import InputError
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> RandomAccessSource:
-    config = EmbeddedConfig(train=11, validation=1, test=1, size=32, instances=2, backgrounds=2)
+    config = EmbeddedConfig(train=1, validation=1, test=11, size=32, instances=2, backgrounds=2)
     folder: Path = tmp_path_factory.mktemp("loader")
-    return embedded_actions(folder, config).splits["train"]
+    return embedded_actions(folder, config).splits["test"]
 
 
 def make_loader(
