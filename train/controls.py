@@ -28,6 +28,7 @@ from .action.config import ActionConfig, action_preset
 from .engine.log import console, say
 from .engine.step import Batch
 from .features import sets_of
+from .run.config import RENAMED
 from .run.folder import make_folder
 
 Floats = NDArray[np.floating]
@@ -226,6 +227,7 @@ def main(argv: Sequence[str]) -> None:
         preset=action_preset,
         deciding=ACTION.deciding,
         common=[*ACTION.common, *ActionConfig.common],
+        renamed=RENAMED,
     )
     run(config)
 

@@ -21,7 +21,7 @@ from .action.config import ActionConfig, action_preset
 from .engine.devices import make_mesh, set_up
 from .engine.log import say
 from .engine.step import Batch
-from .run.config import check_run
+from .run.config import RENAMED, check_run
 from .run.stage_two import surgery_call
 from .run.trunk import cache_of, cached_set, features_of, trunk_parameters
 
@@ -97,6 +97,7 @@ def main(argv: Sequence[str]) -> None:
         preset=action_preset,
         deciding=ACTION.deciding,
         common=[*ACTION.common, *ActionConfig.common],
+        renamed=RENAMED,
     )
     if config.trunk == "trained":
         config = replace(config, trunk="cached")

@@ -103,4 +103,6 @@ def action_preset(given: dict[str, str]) -> ActionConfig:
     preset = given.get("preset", "embedded" if data in ("embedded", "folder") else "paper")
     if preset == "paper":
         return paper(stream)
-    return replace(ActionConfig(), stream=stream)
+    # The RGB network only starts the one for flow, but is all that the spatial stream has.
+    pretraining = ActionPretraining(rgb_epochs=3 if stream == "spatial" else 1)
+    return replace(ActionConfig(), stream=stream, pretraining=pretraining)
