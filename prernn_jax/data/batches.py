@@ -135,8 +135,8 @@ def train_batches(
 ) -> TrainLoader:
     """Shuffles, samples and batches records without end.
 
-    A batch depends on the seed and its number alone, and not on the workers. Its rows are dealt out
-    to the shards in turn, so the batches of all shards together are the batch of one process.
+    A batch depends on the seed and its number alone, and not on the workers. Each shard has a run
+    of its rows, so the batches of all shards one after the other are the batch of one process.
 
     Args:
         source: The records.
@@ -154,12 +154,7 @@ def train_batches(
     Raises:
         InputError: There are fewer records than a batch needs, or the shards cannot share a batch.
     """
-    number, shards = shard
-    if not 0 <= number < shards or batch_size % shards:
-        raise InputError(
-            f"shard {number} of {shards} of a batch of {batch_size}: expected a number below "
-            f"{shards} and a batch size that {shards} divides"
-        )
+    number, shards = _checked(shard, batch_size)
     if not 1 <= batch_size <= len(source):
         raise InputError(
             f"a batch of {batch_size} cannot be filled: there are {len(source)} clips to train "
@@ -167,10 +162,20 @@ def train_batches(
         )
     records = grain.MapDataset.source(source).seed(seed).shuffle()
     whole = len(source) // batch_size * batch_size
-    rows = records.random_map(_TrainSample(draw))[number:whole:shards]
-    batches = rows.batch(batch_size // shards, drop_remainder=True)
+    rows = records.random_map(_TrainSample(draw))[:whole]
+    batches = rows.batch(batch_size // shards, drop_remainder=True)[number::shards]
     mark = {"seed": seed, "batch_size": batch_size, "records": len(source)}
     return TrainLoader(batches.repeat(), len(batches), workers, mark)
+
+
+def _checked(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
+    number, shards = shard
+    if not 0 <= number < shards or batch_size % shards:
+        raise InputError(
+            f"shard {number} of {shards} of a batch of {batch_size}: expected a number below "
+            f"{shards} and a batch size that {shards} divides"
+        )
+    return shard
 
 
 class EvalLoader:
@@ -187,7 +192,13 @@ class EvalLoader:
         return iter(self._batches.to_iter_dataset(options))
 
 
-def eval_batches(rows: int, read: Callable[[int], Batch], *, batch_size: int) -> EvalLoader:
+def eval_batches(
+    rows: int,
+    read: Callable[[int], Batch],
+    *,
+    batch_size: int,
+    shard: tuple[int, int] = (0, 1),
+) -> EvalLoader:
     """Batches samples for testing, in their order.
 
     Args:
@@ -195,11 +206,13 @@ def eval_batches(rows: int, read: Callable[[int], Batch], *, batch_size: int) ->
         read: Makes the sample of a row: arrays by name, of the same shapes for every row.
         batch_size: B. The last batch is filled up with zeros, whose `lengths` are 1 and whose
             `video` is -1.
+        shard: See `train_batches`.
 
     Returns:
-        A loader of dicts of arrays (B, ...) that can be iterated again. `mask` (B,) is False for
-        the filling.
+        A loader of dicts of arrays (B, ...), with shards (B / shards, ...), that can be iterated
+        again. `mask` is False for the filling.
     """
+    number, shards = _checked(shard, batch_size)
 
     def sample(row: int) -> Batch:
         if row < rows:
@@ -213,4 +226,5 @@ def eval_batches(rows: int, read: Callable[[int], Batch], *, batch_size: int) ->
         }
 
     filled = -(-rows // batch_size) * batch_size
-    return EvalLoader(grain.MapDataset.range(filled).map(sample).batch(batch_size))
+    batches = grain.MapDataset.range(filled).map(sample).batch(batch_size // shards)
+    return EvalLoader(batches[number::shards])

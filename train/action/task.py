@@ -15,6 +15,7 @@ from prernn_jax.data.action.loader import (
 )
 from prernn_jax.data.prepared.folder import data_folder
 
+from ..engine.processes import shard
 from ..run.trunk import Cache, FixedSet
 from .config import ActionConfig
 
@@ -39,6 +40,7 @@ def train_batches(
         augment=data.augmentation,
         seed=seed,
         workers=config.workers,
+        shard=shard(),
     )
 
 
@@ -54,6 +56,7 @@ def test_batches(
         stack=config.stack,
         crop=config.crop,
         windows=1 if steps == 1 else config.windows,
+        shard=shard(),
     )
 
 

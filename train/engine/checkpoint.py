@@ -20,12 +20,17 @@ import orbax.checkpoint as ocp
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_text
 
+from . import processes
+from .devices import replicate
 from .log import say
 from .step import TrainState
 
 
 class Checkpoints:
     """The checkpoints of a run, written whole or not at all.
+
+    Where there are several processes, process 0 alone reads and writes; the others must make the
+    same calls, and get what it got.
 
     Args:
         folder: Where they lie; made when absent.
@@ -34,17 +39,28 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder = folder
-        self._manager = ocp.CheckpointManager(
-            folder.absolute(),
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, enable_async_checkpointing=False, create=True
-            ),
-        )
+        self._first = processes.is_first()
+        if self._first:
+            folder.mkdir(parents=True, exist_ok=True)  # orbax makes it for all processes or none
+            alone = ocp.options.MultiprocessingOptions(
+                active_processes={0} if processes.count() > 1 else None,
+                barrier_sync_key_prefix="process0" if processes.count() > 1 else None,
+            )
+            self._manager = ocp.CheckpointManager(
+                folder.absolute(),
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=keep,
+                    enable_async_checkpointing=False,
+                    create=False,
+                    multiprocessing_options=alone,
+                ),
+            )
+        self._latest = processes.from_first(lambda: self._manager.latest_step())
 
     @property
     def latest(self) -> int | None:
         """The step of the newest checkpoint, or None."""
-        return self._manager.latest_step()
+        return self._manager.latest_step() if self._first else self._latest
 
     def save(self, state: TrainState, loader_state: Any) -> None:
         """Writes a checkpoint of the state's step.
@@ -59,8 +75,12 @@ class Checkpoints:
         step = int(state.step)
         if step == self.latest:
             return
-        if isinstance(loader_state, bytes):
-            loader_state = {"base64": base64.b64encode(loader_state).decode()}
+        if self._first:
+            self._save(step, _own(state), loader_state)
+        self._latest = processes.from_first(lambda: step)
+
+    def _save(self, step: int, state: TrainState, loader_state: Any) -> None:
+        loader_state = _as_json(loader_state)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state._asdict()),
             loader=ocp.args.JsonSave(loader_state),
@@ -106,6 +126,16 @@ class Checkpoints:
         Raises:
             InputError: All are damaged, or they do not fit the state.
         """
+        if processes.count() == 1:
+            return self._newest(state)
+        mesh = jax.tree.leaves(state)[0].sharding.mesh
+        found, position = _own(state), None
+        if self._first:
+            found, position = self._newest(found)
+        position = processes.from_first(lambda: _as_json(position))
+        return replicate(found, mesh), _from_json(position)
+
+    def _newest(self, state: TrainState) -> tuple[TrainState, Any]:
         first: Exception | None = None
         while (step := self.latest) is not None:
             try:
@@ -149,16 +179,15 @@ class Checkpoints:
         )
         with _quiet():
             found = self._manager.restore(step, args=items)
-        loader_state = found.loader
-        if set(loader_state) == {"base64"}:
-            loader_state = base64.b64decode(loader_state["base64"])
+        loader_state = _from_json(found.loader)
         # Own buffers: what orbax hands over may alias memory that a donating step would reuse.
         return TrainState(**jax.tree.map(jnp.copy, found.state)), loader_state
 
     def close(self) -> None:
         """Ends the manager's threads."""
-        with _quiet():
-            self._manager.close()
+        if self._first:
+            with _quiet():
+                self._manager.close()
 
 
 @contextmanager
@@ -171,6 +200,28 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
+
+
+def _own(state: TrainState) -> TrainState:
+    """Arrays that orbax takes from one of several processes."""
+    if processes.count() == 1:
+        return state
+    own: TrainState = jax.device_get(processes.local(state))
+    return own
+
+
+def _as_json(loader_state: Any) -> Any:
+    if isinstance(loader_state, bytes):
+        return {"base64": base64.b64encode(loader_state).decode()}
+    return loader_state
+
+
+def _from_json(loader_state: Any) -> Any:
+    return (
+        base64.b64decode(loader_state["base64"])
+        if set(loader_state) == {"base64"}
+        else loader_state
+    )
 
 
 def _digest(folder: Path) -> str:

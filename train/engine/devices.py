@@ -12,6 +12,7 @@ from prernn_jax.cpu.xla import jit
 from prernn_jax.errors import InputError
 from prernn_jax.sequence import SequenceModel
 
+from . import processes
 from .optim import split_frozen
 from .step import (
     AXIS,
@@ -26,29 +27,54 @@ from .step import (
     take_apart,
 )
 
+Parallel = Literal["shard_map", "pmap"]
 _WHOLE, _SPLIT = PartitionSpec(), PartitionSpec(AXIS)
 
 
 def make_mesh(devices: int, batch_size: int, flag: str = "--batch_size") -> Mesh:
     """A line of devices over which batches of that size are split.
 
+    Each process gives as many devices as any other, and has its own beside each other in the line.
+
+    Args:
+        devices: How many, of all processes together.
+        batch_size: Rows of a batch.
+        flag: What the batch size is called on the command line.
+
     Raises:
         InputError: There are fewer devices, or they do not divide the batch.
     """
-    found = jax.devices()
-    if devices < 1 or devices > len(found):
-        kind = found[0].platform.upper()
-        raise InputError(f"--devices={devices}: this machine has {len(found)} {kind} device(s)")
+    hosts = processes.count()
+    if devices < 1 or devices % hosts:
+        raise InputError(
+            f"--devices={devices}: expected the number of devices of all {hosts} processes "
+            f"together, a multiple of {hosts}"
+            if hosts > 1
+            else f"--devices={devices}: expected 1 device or more"
+        )
+    found: list[Any] = []
+    for number in range(hosts):
+        own = [device for device in jax.devices() if device.process_index == number]
+        if len(own) < devices // hosts:
+            whose = f"process {number}" if hosts > 1 else "this machine"
+            raise InputError(
+                f"--devices={devices}: {whose} has {len(own)} {own[0].platform.upper()} device(s)"
+            )
+        found += own[: devices // hosts]
     if batch_size < 1 or batch_size % devices:
         raise InputError(
             f"{flag}={batch_size} cannot be split over {devices} device(s); "
             f"use a multiple of {devices}"
         )
-    return Mesh(np.array(found[:devices]), (AXIS,))
+    return Mesh(np.array(found), (AXIS,))
 
 
-def parallel_train_step(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+def parallel_train_step(
+    step: Callable[..., Any], mesh: Mesh, parallel: Parallel = "shard_map"
+) -> Callable[..., Any]:
     """Compiles a per-device training step for a mesh; the state is donated."""
+    if parallel == "pmap":
+        return jit(_by_pmap(step, mesh, None), donate_argnums=0)
     # The step averages over the axis itself; check_vma would insert its own sums into the
     # transposed products and so change what `pmean` sees under jax.pmap.
     mapped = jax.shard_map(
@@ -57,22 +83,66 @@ def parallel_train_step(step: Callable[..., Any], mesh: Mesh) -> Callable[..., A
     return jit(mapped, donate_argnums=0)
 
 
-def parallel_eval_step(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+def parallel_eval_step(
+    step: Callable[..., Any], mesh: Mesh, parallel: Parallel = "shard_map"
+) -> Callable[..., Any]:
     """Compiles a per-device evaluation step for a mesh."""
+    if parallel == "pmap":
+        mapped = _by_pmap(step, mesh, 0)
+
+        def whole(state: TrainState, batch: Batch) -> Any:
+            found = mapped(state, batch)  # (devices, B / devices, ...)
+            return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), found)  # (B, ...)
+
+        return jit(whole)
     mapped = jax.shard_map(
         step, mesh=mesh, in_specs=(_WHOLE, _SPLIT), out_specs=_SPLIT, check_vma=False
     )
     return jit(mapped)
 
 
+def _by_pmap(step: Callable[..., Any], mesh: Mesh, out_axis: int | None) -> Callable[..., Any]:
+    # Under `jit`, so that it is compiled with the same options as by shard_map. The state has no
+    # axis of devices: it goes in and comes out whole.
+    mapped = jax.pmap(
+        step,
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=out_axis,
+        devices=list(mesh.devices.flat),
+    )
+
+    def of_batch(state: TrainState, batch: Batch) -> Any:
+        shares = jax.tree.map(lambda x: x.reshape(mesh.size, -1, *x.shape[1:]), batch)
+        return mapped(state, shares)
+
+    return of_batch
+
+
 def replicate(state: TrainState, mesh: Mesh) -> TrainState:
-    """Puts the whole state on every device."""
-    return jax.device_put(state, NamedSharding(mesh, _WHOLE))
+    """Puts the whole state on every device; that of process 0, where there are several."""
+    whole = NamedSharding(mesh, _WHOLE)
+    if processes.count() == 1:
+        return jax.device_put(state, whole)
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(whole, x, x.shape), processes.share(state)
+    )
 
 
 def split(batch: Batch, mesh: Mesh) -> Batch:
-    """Puts a device's share of a batch of host arrays on each device."""
-    return jax.device_put(dict(batch), NamedSharding(mesh, _SPLIT))
+    """Puts a device's share of a batch of host arrays on each device.
+
+    Args:
+        batch: Arrays (B, ...); where there are several processes the rows of this one.
+        mesh: The devices of all processes.
+    """
+    rows = NamedSharding(mesh, _SPLIT)
+    if processes.count() == 1:
+        return jax.device_put(dict(batch), rows)
+    return {
+        name: jax.make_array_from_process_local_data(rows, np.asarray(value))
+        for name, value in batch.items()
+    }
 
 
 class Training(NamedTuple):
@@ -92,6 +162,7 @@ class Training(NamedTuple):
 
     def model(self, state: TrainState) -> SequenceModel:
         """The model with a state's arrays, for evaluation."""
+        state = processes.local(state)
         arrays = {**state.params, **state.frozen}
         model: SequenceModel = self.network.model(arrays, state.batch_stats, train=False)
         return model
@@ -108,6 +179,7 @@ def set_up(
     freeze: Sequence[str] = (),
     features: bool = False,
     seed: int,
+    parallel: Parallel = "shard_map",
 ) -> Training:
     """Takes a model apart and compiles its steps for the devices of a mesh.
 
@@ -121,6 +193,8 @@ def set_up(
         freeze: See `train.engine.optim.split_frozen`.
         features: See `train.engine.step.make_train_step`.
         seed: Of the keys of dropout.
+        parallel: By which of JAX's ways a step runs on all devices; the results are the same.
+            `pmap` is for one process only.
     """
     network, everything, stats = take_apart(model, batch_norm=batch_norm)
     params, frozen = split_frozen(everything, freeze)
@@ -128,7 +202,9 @@ def set_up(
         network,
         replicate(create_state(params, frozen, stats, optimizer, seed), mesh),
         parallel_train_step(
-            make_train_step(network, task, optimizer, precision, features=features), mesh
+            make_train_step(network, task, optimizer, precision, features=features), mesh, parallel
         ),
-        parallel_eval_step(make_eval_step(network, task, precision, features=features), mesh),
+        parallel_eval_step(
+            make_eval_step(network, task, precision, features=features), mesh, parallel
+        ),
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from prernn_jax.errors import RunStopped
 
+from . import processes
 from .checkpoint import Checkpoints
 from .devices import split
 from .log import Bar, Clock, MetricsLog, say
@@ -104,11 +105,34 @@ def evaluate(
     """
     kept: dict[str, list[NDArray[Any]]] = {}
     for batch in batches:
-        found = jax.device_get(eval_step(state, split(batch, mesh)))
-        found |= {name: batch[name] for name in batch.keys() - {"clips", "features", "mask"}}
+        found = _own_rows(eval_step(state, split(batch, mesh)))
+        found |= {name: batch[name] for name in batch.keys() - {"clips", "features"}}
         for name, value in found.items():
-            kept.setdefault(name, []).append(np.asarray(value)[batch["mask"]])
-    return {name: np.concatenate(values) for name, values in kept.items()}
+            kept.setdefault(name, []).append(np.asarray(value))
+    whole = {name: _in_order(values) for name, values in sorted(kept.items())}
+    mask = whole.pop("mask")
+    return {name: values[mask] for name, values in whole.items()}
+
+
+def _own_rows(found: Mapping[str, jax.Array]) -> dict[str, Any]:
+    """The rows of predictions that this process's devices hold."""
+    if processes.count() == 1:
+        host: dict[str, Any] = jax.device_get(found)
+        return host
+    rows = {}
+    for name, value in found.items():
+        shards = sorted(value.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+        rows[name] = np.concatenate([np.asarray(shard.data) for shard in shards])
+    return rows
+
+
+def _in_order(batches: list[NDArray[Any]]) -> NDArray[Any]:
+    """The rows of all processes in the order of the set: of each batch those of process 0 first."""
+    if processes.count() == 1:
+        return np.concatenate(batches)
+    # Sorted names above: every process must gather the same arrays in the same order.
+    stacked = processes.gather(np.stack(batches))  # (P, batches, B / P, ...)
+    return stacked.swapaxes(0, 1).reshape(-1, *stacked.shape[3:])
 
 
 def fit(
@@ -135,6 +159,7 @@ def fit(
     pending: list[Any] = []
     waited = 0.0
     with watched_signals() as interrupt, Bar(plan.name, total, done).shown() as bar:
+        agreed = _Agreed(interrupt)
         while done < total and not (done % per_epoch == 0 and plan.ended(state)):
             asked = time.perf_counter()
             batch = next(loader)
@@ -144,7 +169,9 @@ def fit(
             done += 1
             end_of_epoch = done % per_epoch == 0
             # Reading a metric waits for the device: once every few steps is enough.
-            if not (end_of_epoch or interrupt.signal or len(pending) == 10):
+            due = end_of_epoch or len(pending) == 10
+            stop = agreed.stop(due)
+            if not (due or stop):
                 continue
             values = _read(pending, done, plan, checkpoints)
             epoch = done / per_epoch
@@ -165,9 +192,37 @@ def fit(
                 loss = epoch_loss / per_epoch
                 _end_epoch(state, loader, plan, loss, left, log, checkpoints, last)
                 clock, epoch_loss = Clock(), 0.0
-            if interrupt.signal:
-                _leave(interrupt, state, loader, checkpoints, done)
+            if stop:
+                _leave(stop, state, loader, checkpoints, done)
     return state
+
+
+class _Agreed:
+    """The signal of any process, which all of them learn behind the same step."""
+
+    def __init__(self, interrupt: Interrupt) -> None:
+        self._interrupt = interrupt
+        self._slow = True
+        self._steps, self._since = 0, time.perf_counter()
+
+    def stop(self, due: bool) -> signal.Signals | None:
+        """Asks behind a step; where there are several processes, all must ask.
+
+        Args:
+            due: Whether all processes wait for the device here anyway.
+        """
+        if processes.count() == 1:
+            return self._interrupt.signal
+        self._steps += 1
+        # A scheduler gives a process half a minute: where steps are long, ask behind each.
+        if not (due or self._slow):
+            return None
+        slow = time.perf_counter() - self._since > 0.5 * self._steps
+        found = processes.gather(np.array([self._interrupt.signal or 0, slow], np.int32))  # (P, 2)
+        self._slow = bool(found[0, 1])
+        self._steps, self._since = 0, time.perf_counter()
+        number = int(found[:, 0].max())
+        return signal.Signals(number) if number else None
 
 
 def _loss_before(log: MetricsLog | None, done: int, start: int) -> float:
@@ -200,18 +255,17 @@ def _read(
 
 
 def _leave(
-    interrupt: Interrupt,
+    stop: signal.Signals,
     state: TrainState,
     loader: Batches,
     checkpoints: Checkpoints | None,
     done: int,
 ) -> None:
-    assert interrupt.signal is not None
-    status = 128 + interrupt.signal.value
+    status = 128 + stop.value
     if checkpoints is None:
-        raise RunStopped(f"{interrupt.signal.name}: this stage starts anew next time", status)
+        raise RunStopped(f"{stop.name}: this stage starts anew next time", status)
     checkpoints.save(state, loader.get_state())
-    raise RunStopped(f"{interrupt.signal.name}: step {done} is saved; go on with --resume", status)
+    raise RunStopped(f"{stop.name}: step {done} is saved; go on with --resume", status)
 
 
 def _end_epoch(

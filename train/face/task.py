@@ -17,6 +17,7 @@ from prernn_jax.metrics import landmark_loss
 from prernn_jax.preprocess import Preprocessing
 
 from ..engine.loop import Predictions
+from ..engine.processes import shard
 from ..engine.step import Batch, Metrics, Task
 from .config import FaceConfig
 
@@ -86,6 +87,7 @@ def train_batches(
         augment=config.augmentation,
         seed=seed,
         workers=config.workers,
+        shard=shard(),
     )
 
 
@@ -93,4 +95,6 @@ def test_batches(
     source: RandomAccessSource, config: FaceConfig, *, steps: int, batch_size: int
 ) -> EvalLoader:
     """Batches of a whole set, every frame once."""
-    return face_eval_loader(source, batch_size=batch_size, steps=steps, size=config.size)
+    return face_eval_loader(
+        source, batch_size=batch_size, steps=steps, size=config.size, shard=shard()
+    )

@@ -10,6 +10,7 @@ from prernn_jax.data.gesture.datasets import GestureData
 from prernn_jax.data.gesture.sampling import read_clips
 from prernn_jax.data.records import Record
 
+from ..engine.processes import shard
 from .config import GestureConfig
 
 
@@ -65,6 +66,7 @@ def gesture_train_batches(
         batch_size=batch_size,
         seed=seed,
         workers=config.workers,
+        shard=shard(),
     )
 
 
@@ -95,4 +97,4 @@ def gesture_test_batches(
             "video": np.int32(row),
         }
 
-    return eval_batches(len(source), sample, batch_size=batch_size)
+    return eval_batches(len(source), sample, batch_size=batch_size, shard=shard())

@@ -1,5 +1,6 @@
 """What an application is, and a run of it from its command line to its summary."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from prernn_jax.export.model_card import write_card
 
 from ..engine.devices import make_mesh
 from ..engine.log import say
+from ..engine.processes import find_place, first_before_others, from_first
 from ..engine.step import Batch
+from ..engine.together import together
 from .backbone import Backbone
 from .config import RENAMED, check_run, run_name, settings_of
-from .folder import RunFolder
+from .folder import RunFolder, check_alike
 from .stage_two import Outcome, Work, train_and_test
 
 
@@ -73,19 +76,24 @@ def run(application: Application, config: Any) -> dict[str, Any]:
         RunStopped: The run ended before its last step.
     """
     began = time.perf_counter()
+    check_alike(settings_of(config))
     mesh = make_mesh(config.devices, config.batch_size)
     check_run(config)
     application.check(config)
     name = run_name(config, *application.kind(config))
     with RunFolder(config.workdir / name, settings_of(config), resume=config.resume) as folder:
-        data = application.open_data(config)
+        data = first_before_others(lambda: application.open_data(config))
         say(f"data: {config.data}, {_sizes(data.splits)}")
         backbone = application.open_backbone(config, mesh)
         work = application.work(config, data, backbone)
         outcome = train_and_test(config, folder, backbone, work, mesh)
-        summary = application.report(folder, name, config, data, outcome, began)
-        write_card(folder.path / "model.safetensors")
-        return summary
+
+        def report() -> dict[str, Any]:
+            summary = application.report(folder, name, config, data, outcome, began)
+            write_card(folder.path / "model.safetensors")
+            return summary
+
+        return from_first(report)
 
 
 def _sizes(splits: Mapping[str, Any]) -> str:
@@ -105,4 +113,6 @@ def main(application: Application, argv: Sequence[str]) -> None:
         common=[*application.common, *application.config.common],
         renamed=RENAMED,
     )
-    run(application, config)
+    place = find_place(config.coordinator, config.num_processes, config.process_id, os.environ)
+    with together(place):
+        run(application, config)

@@ -11,7 +11,8 @@ import tyro
 from prernn_jax.errors import InputError
 from prernn_jax.inference import Precision
 
-from ..engine.devices import make_mesh
+from ..engine import processes
+from ..engine.devices import Parallel, make_mesh
 from ..engine.optim import Optimizer, Schedule
 
 
@@ -84,7 +85,13 @@ class RunConfig:
         seed: Seed of new weights, of the order of samples and of augmentation.
         workdir: Folder for runs and for the CNN of stage one.
         name: Name of the run's folder in workdir; by default made from the settings.
-        devices: Number of devices that share a batch.
+        devices: Number of devices that share a batch, those of all processes together.
+        parallel: By which of JAX's ways a step runs on all devices; the results are the same.
+            `pmap` is for one process only.
+        coordinator: HOST:PORT of process 0, where several processes train together. Under SLURM,
+            Open MPI and Kubernetes it is found, like the next two.
+        num_processes: How many processes train together; 1 for this one alone.
+        process_id: Number of this process, from 0.
         workers: Processes that read and augment; 0 for threads of this process.
         checkpoint_every: Epochs from one checkpoint to the next.
         validate_every: Epochs from one validation to the next; 0 for one at the end only.
@@ -99,7 +106,7 @@ class RunConfig:
     common: ClassVar[tuple[str, ...]] = (
         "preset", "source", "cache_dir", "model", "cell", "layers", "weights", "epochs",
         "batch_size", "freeze", "trunk", "precision", "seed", "workdir", "name", "devices",
-        "workers", "resume",
+        "parallel", "coordinator", "num_processes", "process_id", "workers", "resume",
     )  # fmt: skip
     """What --help lists; --help-all lists everything."""
 
@@ -133,6 +140,10 @@ class RunConfig:
     workdir: Path = Path("runs")
     name: str | None = None
     devices: int = 1
+    parallel: Parallel = "shard_map"
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
     workers: int = 0
     checkpoint_every: int = 1
     validate_every: int = 1
@@ -197,6 +208,15 @@ def check_run(config: RunConfig) -> None:
         )
     if config.trunk == "trained" and config.views != 1:
         raise InputError("--views belongs to --trunk=frozen and --trunk=cached")
+    if config.parallel == "pmap" and processes.count() > 1:
+        raise InputError(
+            "--parallel=pmap is for the devices of one process; several processes train together "
+            "with --parallel=shard_map, which gives the same results"
+        )
+    if config.trunk != "trained" and processes.count() > 1:
+        raise InputError(
+            f"--trunk={config.trunk} is for one process; several train with --trunk=trained"
+        )
     if not 0 <= config.dropout < 1:
         raise InputError(f"--dropout={config.dropout}: expected 0 or more and less than 1")
     converted = config.model in ("pre", "pre_sih")

@@ -11,11 +11,16 @@ from filelock import FileLock, Timeout
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
 
+from ..engine import processes
+
 # What may differ on --resume: places, speed, and settings that older runs lack.
 _FREE = (
     "resume", "workdir", "source", "data_dir", "cache_dir", "devices", "workers",
-    "checkpoint_every", "validate_every", "application", "verbose",
+    "checkpoint_every", "validate_every", "application", "verbose", "parallel", "coordinator",
+    "num_processes", "process_id",
 )  # fmt: skip
+# What may differ between processes that train together: places and what is this process's own.
+_OWN = ("process_id", "workdir", "source", "data_dir", "cache_dir", "workers", "verbose")
 
 
 def make_folder(path: Path) -> None:
@@ -76,8 +81,20 @@ def differences(path: Path, config: Mapping[str, Any]) -> list[str] | None:
     ]
 
 
+def check_alike(config: Mapping[str, Any]) -> None:
+    """Raises an InputError where processes that train together were started with other flags.
+
+    Args:
+        config: JSON values: what this process was started with.
+    """
+    flat = _flat(config)
+    processes.compare_settings({key: flat[key] for key in flat if key not in _OWN})
+
+
 class RunFolder:
     """A run's folder, locked as long as this process holds it.
+
+    Where there are several processes, only process 0 looks at it.
 
     Args:
         path: The folder.
@@ -90,10 +107,13 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any], *, resume: bool) -> None:
-        make_folder(path.parent)
         self.path = path
         self._config = dict(config)
         self._resume = resume
+        self._lock: FileLock | None = None
+        if not processes.is_first():
+            return
+        make_folder(path.parent)
         self._lock = self._take_lock()
         try:
             if resume:
@@ -123,7 +143,7 @@ class RunFolder:
 
         Called once all that the run needs is there, so that bad input moves nothing.
         """
-        if self._resume:
+        if self._resume or not processes.is_first():
             return
         if self.path.exists():
             number = 1
@@ -145,7 +165,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Releases the folder, so that another run can use it."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> "RunFolder":
         return self

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from flax import nnx
@@ -12,6 +13,7 @@ from prernn_jax.data.action.loader import TrainLoader
 from prernn_jax.errors import InputError
 from prernn_jax.files.models import apply_surgery, save
 
+from ..engine import processes
 from ..engine.devices import set_up
 from ..engine.log import say
 from ..engine.loop import Plan, Predictions, evaluate, fit
@@ -40,21 +42,32 @@ def kept_backbone(
     }
     key = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
     path = config.workdir / "pretrained" / f"{name}-{key}.safetensors"
-    if path.is_file():
-        try:
-            backbone = read_backbone(path)._replace(source="stage one")
-        except InputError as error:
-            aside = path.with_suffix(".damaged")
-            path.replace(aside)
-            say(f"stage one: {error}; the file is now {aside}, and the training begins again")
-        else:
-            say(f"stage one: using {path}")
-            return backbone
+    found = _read_sound(path) if processes.is_first() else None
+    if processes.from_first(lambda: found is not None):
+        say(f"stage one: using {path}")
+        return (found or read_backbone(path))._replace(source="stage one")
     backbone = make()
-    make_folder(path.parent)
-    save(path, backbone.model, overwrite=True)
+
+    def write() -> None:
+        make_folder(path.parent)
+        save(path, backbone.model, overwrite=True)
+
+    processes.from_first(write)
     say(f"stage one: written to {path}")
     return backbone._replace(source="stage one", path=path)
+
+
+def _read_sound(path: Path) -> Backbone | None:
+    """The network in the file, if it is there and can be read; a damaged one is put aside."""
+    if not path.is_file():
+        return None
+    try:
+        return read_backbone(path)
+    except InputError as error:
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        say(f"stage one: {error}; the file is now {aside}, and the training begins again")
+        return None
 
 
 def train_backbone(
@@ -103,6 +116,7 @@ def train_backbone(
         mesh,
         precision=config.precision,
         seed=settings.seed,
+        parallel=config.parallel,
     )
 
     def validate(state: TrainState) -> Mapping[str, float]:

@@ -18,6 +18,7 @@ from prernn_jax.inference import Inference
 from prernn_jax.new_weights import matched_hidden
 from prernn_jax.sequence import SequenceModel
 
+from ..engine import processes
 from ..engine.checkpoint import Checkpoints
 from ..engine.devices import set_up
 from ..engine.log import MetricsLog, console, say
@@ -162,15 +163,17 @@ def train_and_test(
         freeze=(*config.freeze, trunk_parameters(model)) if frozen else config.freeze,
         features=frozen,
         seed=config.seed,
+        parallel=config.parallel,
     )
     late = model.late_layers
     del model  # its arrays are in the state now
     folder.begin()
     state = training.state
     before = flat_parameters(backbone.model)
-    arrays = (state.params, state.frozen, before)
+    whole = processes.local(state)
+    arrays = (whole.params, whole.frozen, before)
     console.print(parameter_table(*arrays, backbone.source, verbose=config.verbose))
-    parameters = sum(value.size for value in {**state.params, **state.frozen}.values())
+    parameters = sum(value.size for value in {**whole.params, **whole.frozen}.values())
 
     # -------------------------------------------------------------------------- training
     batches: TrainLoader | FeatureLoader = given.batches
@@ -185,7 +188,8 @@ def train_and_test(
             state, position = checkpoints.restore(state)
             batches.set_state(position)
             say(f"resumed at step {int(state.step)}")
-        log = MetricsLog(folder.path, int(state.step))
+        if processes.is_first():
+            log = MetricsLog(folder.path, int(state.step))
 
         def predictions(state: TrainState, split: str) -> Predictions:
             return evaluate(training.eval_step, state, held_out[split], mesh)
@@ -211,18 +215,22 @@ def train_and_test(
 
         # ------------------------------------------------------------------------- test
         found = predictions(state, "test")
-        sample = next(iter(given.held_out["test"]))
+        sample = {
+            name: processes.rows_of_all(values)
+            for name, values in sorted(next(iter(given.held_out["test"])).items())
+        }
         metrics = dict(given.measure(found))
         validation, validation_metrics = None, dict[str, float]()
         if "validation" in given.held_out:
             validation = predictions(state, "validation")
             validation_metrics = dict(given.measure(validation))
-        log.write(int(state.step), "test", metrics)
         trained = training.model(state)
         trained.inference = given.inference
-        save(folder.path / "model.safetensors", trained, overwrite=True)
-        curves = log.read("train"), log.read("validation")
-        learning_curves(folder.path / "curves.png", *curves, given.curves)
+        if log is not None:
+            log.write(int(state.step), "test", metrics)
+            save(folder.path / "model.safetensors", trained, overwrite=True)
+            curves = log.read("train"), log.read("validation")
+            learning_curves(folder.path / "curves.png", *curves, given.curves)
     finally:
         batches.close()
         if log is not None:

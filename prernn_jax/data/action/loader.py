@@ -185,6 +185,7 @@ def eval_loader(
     stack: int,
     crop: int,
     windows: int = 1,
+    shard: tuple[int, int] = (0, 1),
 ) -> EvalLoader:
     """Batches clips for testing: evenly placed steps, the middle square, nothing random.
 
@@ -197,6 +198,7 @@ def eval_loader(
         crop: Side of the pictures in the batch.
         windows: Number of rows that each video gives, each with its steps at another place of
             their segments.
+        shard: See `train_batches`.
 
     Returns:
         A loader of dicts as from `train_loader` that can be iterated again, with `video` int32
@@ -214,4 +216,4 @@ def eval_loader(
             "video": np.int32(video),
         }
 
-    return eval_batches(len(source) * windows, read, batch_size=batch_size)
+    return eval_batches(len(source) * windows, read, batch_size=batch_size, shard=shard)

@@ -178,7 +178,12 @@ def face_train_loader(
 
 
 def face_eval_loader(
-    source: RandomAccessSource, *, batch_size: int, steps: int, size: int
+    source: RandomAccessSource,
+    *,
+    batch_size: int,
+    steps: int,
+    size: int,
+    shard: tuple[int, int] = (0, 1),
 ) -> EvalLoader:
     """Batches all frames of all videos once, in their order, as clips of T frames.
 
@@ -187,6 +192,7 @@ def face_eval_loader(
         batch_size: B. The last batch is filled up with zeros.
         steps: Number of frames T; the last clip of a video may be shorter and is padded.
         size: Side S of the pictures in the batch.
+        shard: See `train_batches`.
 
     Returns:
         A loader of dicts as from `face_train_loader` that can be iterated again, with `video` int32
@@ -201,7 +207,7 @@ def face_eval_loader(
         sample = _sample(record, start, steps, size, FaceView())
         return {**sample, "video": np.int32(video)}
 
-    return eval_batches(len(windows), read, batch_size=batch_size)
+    return eval_batches(len(windows), read, batch_size=batch_size, shard=shard)
 
 
 def _draw(

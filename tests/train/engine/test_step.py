@@ -26,10 +26,10 @@ def model():
     return make_model()
 
 
-def run(step, state, devices, steps=3):
+def run(step, state, devices, steps=3, parallel="shard_map"):
     mesh = make_mesh(devices, BATCH)
     state = replicate(state, mesh)
-    compiled = parallel_train_step(step, mesh)
+    compiled = parallel_train_step(step, mesh, parallel)
     losses = []
     for number in range(steps):
         state, metrics = compiled(state, split(make_batch(number), mesh))
@@ -60,6 +60,25 @@ def test_four_devices_and_pmap_equal_one(model, batch_norm):
     by_pmap = jax.tree.map(lambda x: np.asarray(x)[0], state)
     assert_same(four.params, by_pmap.params, rtol=1e-5, atol=1e-6)
     assert_same(four.batch_stats, by_pmap.batch_stats, rtol=1e-5, atol=1e-6)
+
+
+def test_both_ways_of_running_a_step_give_the_same_arrays():
+    model = make_model(dropout=0.5)
+    network, step, state = start(model)
+    begin = jax.device_get(state)
+    whole, losses = run(step, begin, 4)
+    by_pmap, same_losses = run(step, begin, 4, parallel="pmap")
+    assert losses == same_losses
+    jax.tree.map(np.testing.assert_array_equal, whole, by_pmap)
+
+    mesh = make_mesh(4, BATCH)
+    state, batch = replicate(whole, mesh), split(make_batch(9), mesh)
+    found = [
+        jax.device_get(parallel_eval_step(make_eval_step(network, TASK), mesh, way)(state, batch))
+        for way in ("shard_map", "pmap")
+    ]
+    assert found[0]["scores"].shape[0] == BATCH
+    jax.tree.map(np.testing.assert_array_equal, *found)
 
 
 def test_step_moves_everything_and_leaves_the_model(model):
