@@ -10,6 +10,7 @@ from prernn_jax.data.action.loader import TrainLoader
 from prernn_jax.layers.recurrent_conv import RecurrentConv
 from prernn_jax.sequence import SequenceModel, fold
 
+from ..engine.processes import rows_of_all
 from ..engine.step import Batch, Task
 
 BATCHES = 4
@@ -35,6 +36,6 @@ def calibrate(model: SequenceModel, task: Task, loader: TrainLoader) -> None:
     def inputs(batch: Batch) -> Any:
         return model.frame_features(fold(task.prepare(batch)))[0]  # (B·T, h, w, D)
 
-    found = [inputs({"clips": next(loader)["clips"]}) for _ in range(BATCHES)]
+    found = [inputs({"clips": rows_of_all(next(loader)["clips"])}) for _ in range(BATCHES)]
     loader.set_state(position)
     layer.calibrate(jnp.concatenate(jax.tree.leaves(found)))
