@@ -204,8 +204,8 @@ def eval_batches(
     Args:
         rows: Number of samples, at least 1.
         read: Makes the sample of a row: arrays by name, of the same shapes for every row.
-        batch_size: B. The last batch is filled up with zeros, whose `lengths` are 1 and whose
-            `video` is -1.
+        batch_size: B. The last batch is filled up with zeros; `lengths` and `video`, if the samples
+            have them, are 1 and -1 there.
         shard: See `train_batches`.
 
     Returns:
@@ -218,12 +218,9 @@ def eval_batches(
         if row < rows:
             return {**read(row), "mask": np.bool_(True)}
         filling = {name: np.zeros_like(value) for name, value in read(0).items()}
-        return {
-            **filling,
-            "lengths": np.int32(1),
-            "video": np.int32(-1),
-            "mask": np.bool_(False),
-        }
+        marks = {"lengths": np.int32(1), "video": np.int32(-1)}
+        filling |= {name: mark for name, mark in marks.items() if name in filling}
+        return {**filling, "mask": np.bool_(False)}
 
     filled = -(-rows // batch_size) * batch_size
     batches = grain.MapDataset.range(filled).map(sample).batch(batch_size // shards)

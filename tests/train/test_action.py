@@ -109,14 +109,14 @@ def test_the_saved_model_gives_the_same_result(place):
 
 
 def test_the_copied_file_says_of_raw_frames_what_the_program_tested(place, tmp_path):
-    """To the bit: pictures, flow and batches are those of the program's own test."""
+    """The same pictures, flow and batches; the cached trunk of the run rounds otherwise."""
     copied = shutil.copy(place / "runs/first/model.safetensors", tmp_path)
     predictor = Predictor(load(copied))
     tested = read_scores(place / "runs/first", "test")
     settings = EmbeddedConfig(**SIZES)
     for number in (0, 5, 11):
         found = predictor(make_clip(settings, "test", number).frames)
-        np.testing.assert_array_equal(found.scores, tested.scores[number])
+        np.testing.assert_allclose(found.scores, tested.scores[number], rtol=1e-6)
         assert found.top(1)[0][0] == tested.classes[tested.scores[number].argmax()]
 
 
@@ -265,7 +265,7 @@ def test_two_real_clips_of_ucf101_are_learned(place, shared_data, tmp_path):
     main([
         "--data=ucf101", "--preset=embedded", f"--source={source}", f"--weights={weights}",
         f"--cache_dir={place / 'data'}", f"--workdir={place / 'runs'}", "--name=two",
-        "--crop=64", "--steps=8", "--stack=4", "--epochs=120", "--batch_size=2",
+        "--crop=64", "--steps=8", "--stack=2", "--epochs=120", "--batch_size=2",
         "--trunk=trained", "--batch_norm=train", "--optimizer=sgd", "--schedule.base=0.05",
         "--checkpoint_every=120",
     ])  # fmt: skip

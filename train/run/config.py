@@ -105,8 +105,8 @@ class RunConfig:
     """Further fields that must be 1 or more."""
     common: ClassVar[tuple[str, ...]] = (
         "preset", "source", "cache_dir", "model", "cell", "layers", "weights", "epochs",
-        "batch_size", "freeze", "trunk", "precision", "seed", "workdir", "name", "devices",
-        "parallel", "coordinator", "num_processes", "process_id", "workers", "resume",
+        "batch_size", "trunk", "precision", "seed", "workdir", "name", "devices", "workers",
+        "resume",
     )  # fmt: skip
     """What --help lists; --help-all lists everything."""
 

@@ -211,10 +211,12 @@ def test_faulty_videos_are_listed(layout, capsys):
     report = json.loads(next((layout.parent / "data").rglob("report.json")).read_text())
     faults = report["faults"]
     assert "is truncated" in faults["001"] or "cannot be decoded" in faults["001"]
-    assert "has no landmarks: there is no folder" in faults["540"]
     assert "000001.pts is no landmark file" in faults["203"]
-    assert "there is no" in faults["114"]
-    assert len(faults) == 113
+    why = {name: part["why"] for part in report["missing"] for name in part["videos"]}
+    assert "there is no folder annot" in why["540"]
+    assert "unpack" in why["114"]
+    assert len(why) == 111
+    assert len(faults) == 2
 
 
 def test_a_video_without_any_face_is_missing(layout):
