@@ -123,7 +123,7 @@ def test_bad_flags_are_one_line_and_leave_nothing(tmp_path, flags, message):
 
 def test_processes_with_other_flags_end_together(tmp_path):
     statuses, texts = in_two(*in_folder(SHORT, tmp_path), second=["--seed=5"])
-    assert statuses == [2, 2]
+    assert statuses == [2, 2], texts
     message = "process 1 was started with other flags than process 0: --seed=5 (process 0: 0)"
     first, second = (errors.strip().splitlines()[-1] for _, errors in texts)
     assert second.startswith(f"error: {message}")

@@ -80,7 +80,9 @@ def _described(error: BaseException, watch: "_Watch") -> tuple[str, int]:
         return "stopped: nothing is left half-written; the same command goes on", 130
     if isinstance(error, SystemExit):
         return f"stopped: {error}", error.code if isinstance(error.code, int) else 1
-    if isinstance(error, jax.errors.JaxRuntimeError) and watch.another_is_gone(str(error)):
+    # jaxlib gives some failures of Gloo as a ValueError.
+    failed = isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
+    if failed and watch.another_is_gone(str(error)):
         time.sleep(_GRACE_SECONDS)  # the watching thread speaks, if it was told why
         reason = str(error).strip().splitlines()[0][:150]
         return f"stopped: another process has ended without a word ({reason}); {_RESUME}", 1

@@ -112,6 +112,7 @@ def test_two_processes_equal_one_bit_for_bit(alone, tmp_path):
     assert "epoch" not in texts[1][0]
 
 
+@pytest.mark.nightly
 def test_four_processes_equal_one_but_for_the_order_of_sums(tmp_path_factory, tmp_path):
     """Between processes the four gradients are summed in another order than within one."""
     folder = tmp_path_factory.mktemp("alone")
