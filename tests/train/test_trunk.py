@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from prernn_jax.errors import InputError
 from prernn_jax.files.safetensors import read
 from train.action.__main__ import main
 from train.features import main as features_main
+from train.run.trunk import Cache, FixedSet, batches_per_epoch, computed_with_each_batch
 
 pytestmark = pytest.mark.slow
 
@@ -81,3 +83,16 @@ def test_settings_that_do_not_go_together_are_refused(place, more, message):
     with pytest.raises(InputError, match=message):
         main(flags(place, "--name=never", *more))
     assert not Path(place / "runs" / "never").exists()
+
+
+def test_each_view_counts_in_an_epoch(tmp_path):
+    """The schedule of the learning rate has the length of the passes that the loader makes."""
+    fixed = FixedSet(12, lambda row: {"row": np.int64(row)})
+    loader, _ = computed_with_each_batch(
+        fixed, {}, lambda batch: batch["row"], batch_size=4, seed=0
+    )
+    clips = SimpleNamespace(batches_per_epoch=1)  # of 6 clips with two views each
+    given = SimpleNamespace(fixed=fixed, cache=Cache(tmp_path, {}), batches=clips)
+    frozen = SimpleNamespace(trunk="frozen", batch_size=4)
+    assert batches_per_epoch(frozen, given) == loader.batches_per_epoch == 3
+    assert batches_per_epoch(SimpleNamespace(trunk="trained", batch_size=4), given) == 1

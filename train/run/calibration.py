@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from prernn_jax.cpu.xla import jit
-from prernn_jax.data.action.loader import TrainLoader
+from prernn_jax.data.batches import TrainLoader
 from prernn_jax.layers.recurrent_conv import RecurrentConv
 from prernn_jax.sequence import SequenceModel, fold
 

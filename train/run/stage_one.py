@@ -9,7 +9,7 @@ from typing import Any
 from flax import nnx
 from jax.sharding import Mesh
 
-from prernn_jax.data.action.loader import TrainLoader
+from prernn_jax.data.batches import TrainLoader
 from prernn_jax.errors import InputError
 from prernn_jax.files.models import apply_surgery, save
 

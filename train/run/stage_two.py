@@ -10,7 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from prernn_jax.backbones.head import choose_layers
-from prernn_jax.data.action.loader import TrainLoader
+from prernn_jax.data.batches import TrainLoader
 from prernn_jax.files.atomic import write_json
 from prernn_jax.files.backbones import flat_parameters
 from prernn_jax.files.models import apply_surgery, save
@@ -30,7 +30,14 @@ from .calibration import calibrate
 from .config import RunConfig
 from .figures import learning_curves, parameter_table
 from .folder import RunFolder
-from .trunk import Cache, FeatureLoader, FixedSet, batches_of_features, trunk_parameters
+from .trunk import (
+    Cache,
+    FeatureLoader,
+    FixedSet,
+    batches_of_features,
+    batches_per_epoch,
+    trunk_parameters,
+)
 
 
 def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[str, Any]:
@@ -147,7 +154,7 @@ def train_and_test(
     optimizer = sgd(
         config.schedule,
         epochs=config.epochs,
-        steps_per_epoch=given.batches.batches_per_epoch,
+        steps_per_epoch=batches_per_epoch(config, given),
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,

@@ -17,8 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prernn_jax.cpu.xla import jit
-from prernn_jax.data.action.loader import TrainLoader
-from prernn_jax.data.batches import eval_batches, train_batches
+from prernn_jax.data.batches import TrainLoader, eval_batches, train_batches
 from prernn_jax.data.feature_files import FeatureSet, read_features, write_features
 from prernn_jax.errors import InputError
 from prernn_jax.layers.lengths import valid_steps, without_padding
@@ -253,6 +252,24 @@ def cache_of(given: Any, training: Training, late: Iterable[str]) -> Cache:
     return Cache(given.cache.folder / name, about)
 
 
+def batches_per_epoch(config: Any, given: Any) -> int:
+    """Steps of one pass over the training set; with a frozen trunk each view of a clip counts.
+
+    Args:
+        config: Of the run.
+        given: Its `Work`.
+
+    Raises:
+        InputError: The trunk is to be frozen, and the training set is never without chance.
+    """
+    if config.trunk == "trained":
+        count: int = given.batches.batches_per_epoch
+        return count
+    if given.fixed is None or given.cache is None:
+        raise InputError(f"--trunk={config.trunk} is for classes of clips; give --trunk=trained")
+    return len(given.fixed) // config.batch_size
+
+
 def batches_of_features(
     config: Any, given: Any, training: Training, late: Iterable[str]
 ) -> tuple[FeatureLoader, dict[str, Iterable[Batch]]]:
@@ -264,8 +281,6 @@ def batches_of_features(
         training: Its network and its state before the first step.
         late: See `SequenceModel.late_layers`.
     """
-    if given.fixed is None or given.cache is None:
-        raise InputError(f"--trunk={config.trunk} is for classes of clips; give --trunk=trained")
     features = features_of(training.network, training.state, given.task, config.precision)
     sizes = {"batch_size": config.batch_size, "seed": config.seed}
     if config.trunk == "frozen":
