@@ -99,8 +99,6 @@ def main(argv: Sequence[str]) -> None:
         common=[*ACTION.common, *ActionConfig.common],
         renamed=RENAMED,
     )
-    if config.trunk == "trained":
-        config = replace(config, trunk="cached")
     sets_of(config)
 
 

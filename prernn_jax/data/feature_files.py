@@ -47,10 +47,6 @@ class FeatureSet:
             for name, value in self.arrays.items()
         }
 
-    def row(self, number: int) -> dict[str, Any]:
-        """One sample."""
-        return self.rows(number)
-
 
 def write_features(path: Path, found: FeatureSet, about: Mapping[str, Any]) -> None:
     """Writes a set to an npz file, under a temporary name first.

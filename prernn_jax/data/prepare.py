@@ -88,10 +88,9 @@ def open_clips(config: Preparation) -> ListedFiles:
         sensor: nvgesture.Sensor = "depth" if config.modality == "depth" else "color"
         listing = nvgesture.read_listing(config.source, sensor, config.lists)
         recipe = gesture_recipe(config.modality, config.flow, config.short_side or SHORT_SIDE)
-    elif config.dataset == "ucf101":
-        listing = ucf101.read_listing(config.source, config.split)
     else:
-        listing = hmdb51.read_listing(config.source, config.split)
+        actions = {"ucf101": ucf101, "hmdb51": hmdb51}[config.dataset]
+        listing = actions.read_listing(config.source, config.split)
     return ListedFiles(config.dataset, listing, config.cache_dir, recipe, config.limit)
 
 

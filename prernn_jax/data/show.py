@@ -141,7 +141,7 @@ def open_data(
             lists=config.lists,
         )
         return gestures.splits, gestures.classes
-    read = ucf101 if config.dataset == "ucf101" else hmdb51
+    read = {"ucf101": ucf101, "hmdb51": hmdb51}[config.dataset]
     data = read(config.source, config.cache_dir, split=config.split, flow=config.flow)
     return data.splits, data.classes
 

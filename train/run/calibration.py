@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from prernn_jax.cpu.xla import jit
 from prernn_jax.data.batches import TrainLoader
@@ -32,10 +33,14 @@ def calibrate(model: SequenceModel, task: Task, loader: TrainLoader) -> None:
     (layer,) = layers  # a network has one last convolution
     position = loader.get_state()
 
-    @jit
-    def inputs(batch: Batch) -> Any:
-        return model.frame_features(fold(task.prepare(batch)))[0]  # (B·T, h, w, D)
+    structure, arrays = nnx.split(model)  # as constants, XLA would fold the arrays for minutes
 
-    found = [inputs({"clips": rows_of_all(next(loader)["clips"])}) for _ in range(BATCHES)]
+    @jit
+    def inputs(arrays: Any, batch: Batch) -> Any:
+        here = nnx.merge(structure, arrays)
+        return here.frame_features(fold(task.prepare(batch)))[0]  # (B·T, h, w, D)
+
+    clips = ({"clips": rows_of_all(next(loader)["clips"])} for _ in range(BATCHES))
+    found = [inputs(arrays, batch) for batch in clips]
     loader.set_state(position)
     layer.calibrate(jnp.concatenate(jax.tree.leaves(found)))
