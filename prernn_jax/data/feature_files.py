@@ -1,27 +1,16 @@
 """Files of features: what a frozen trunk made of a data set, one npz file a set."""
 
 import json
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from prernn_jax.data.prepared.folder import writable
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import replacing
-
-NPZ_FAULTS = (OSError, ValueError, EOFError, KeyError, AttributeError, BadZipFile, zlib.error)
-"""What reading a damaged npz file may raise."""
-
-
-def read_npz(path: Path) -> dict[str, Any]:
-    """All arrays of an npz file by name; raises one of NPZ_FAULTS."""
-    # Opened here: numpy leaves a file that is no archive open.
-    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+from prernn_jax.files.npz import NPZ_FAULTS, read_npz
 
 
 class FeatureSet:
@@ -78,7 +67,7 @@ def read_features(path: Path, about: Mapping[str, Any]) -> FeatureSet:
         InputError: The file is damaged, or is about something else.
     """
     try:
-        flat = read_npz(path)
+        flat: dict[str, Any] = dict(read_npz(path))
         said = json.loads(str(flat.pop("about")))
     except NPZ_FAULTS as error:
         raise InputError(

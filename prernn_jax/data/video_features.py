@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from prernn_jax.data.feature_files import NPZ_FAULTS, read_npz
 from prernn_jax.errors import InputError
+from prernn_jax.files.npz import NPZ_FAULTS, read_npz
 
 _GROUP = re.compile(r"_g(\d+)(?:_|\.|$)")
 

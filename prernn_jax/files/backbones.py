@@ -174,13 +174,7 @@ def describe(backbone: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         )
     arguments = constructor_arguments(backbone)
     variant = {} if "variant" not in arguments else {"variant": arguments.pop("variant")}
-    arrays: dict[str, np.ndarray] = {}
-    preprocess = getattr(backbone, "preprocess", None)
-    preprocessing = {}
-    if isinstance(preprocess, Preprocessing):
-        preprocessing["preprocessing"] = preprocess.to_json()
-        if preprocess.mean_volume is not None:
-            arrays[VOLUME] = preprocess.mean_volume
+    arrays, preprocessing = describe_preprocessing(backbone)
     return arrays, {
         **dict(getattr(backbone, "notes", ())),
         "architecture": names[0],
@@ -188,6 +182,15 @@ def describe(backbone: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         **variant,
         **preprocessing,
     }
+
+
+def describe_preprocessing(network: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What a file says of the `preprocess` of a network: further arrays, and metadata."""
+    preprocess = getattr(network, "preprocess", None)
+    if not isinstance(preprocess, Preprocessing):
+        return {}, {}
+    volume = preprocess.mean_volume
+    return {} if volume is None else {VOLUME: volume}, {"preprocessing": preprocess.to_json()}
 
 
 def fill(model: nnx.Module, parameters: Mapping[str, np.ndarray], *, where: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 
 from prernn_jax.errors import InputError
-from prernn_jax.files.backbones import VOLUME, check_fit
+from prernn_jax.files.backbones import VOLUME, check_fit, describe_preprocessing
 from prernn_jax.preprocess import Preprocessing
 
 FOREIGN = "foreign"
@@ -33,7 +33,6 @@ def describe_foreign(
         InputError: It has no variables.
     """
     variables = {name: np.asarray(leaf[...]) for name, leaf in _variables(model).items()}
-    arrays: dict[str, np.ndarray] = {}
     if not variables:
         raise InputError(f"the {type(model).__name__} has no parameters; there is nothing to save")
     network = getattr(model, "network_of_frames", model)
@@ -41,12 +40,8 @@ def describe_foreign(
     metadata = {"architecture": FOREIGN, "builder": f"{kind.__module__}.{kind.__qualname__}"}
     if (made_by := getattr(model, "made_by", None)) is not None:
         metadata["sequence"] = made_by
-    preprocess = getattr(network, "preprocess", None)
-    if isinstance(preprocess, Preprocessing):
-        metadata["preprocessing"] = preprocess.to_json()
-        if preprocess.mean_volume is not None:
-            arrays[VOLUME] = preprocess.mean_volume
-    return variables, arrays, metadata
+    arrays, preprocessing = describe_preprocessing(network)
+    return variables, arrays, metadata | preprocessing
 
 
 def build_foreign(builder: Builder, *, where: str) -> nnx.Module:

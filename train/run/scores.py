@@ -1,8 +1,5 @@
 """The class scores of a run's videos: their file, and the check that runs can be fused."""
 
-import struct
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +10,10 @@ from numpy.typing import NDArray
 
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import replacing
+from prernn_jax.files.npz import NPZ_FAULTS, read_npz
 
 Set = Literal["test", "validation"]
 _LARGEST = 2**30  # bytes of the arrays together
-_UNREADABLE = (  # what numpy and zipfile raise for damaged files
-    OSError, EOFError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError,
-    RuntimeError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error, struct.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,14 +84,7 @@ def read_scores(run: Path, which: Set) -> Scores:
         }
         raise InputError(f"there is no {path.name} in {run}; {why[which]}")
     try:
-        # Opened here, for numpy leaves a damaged file open.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            size = sum(entry.file_size for entry in file.zip.infolist())
-            if size > _LARGEST:
-                raise ValueError(f"unpacked it has {size} bytes")
-            if (damaged := file.zip.testzip()) is not None:  # numpy may stop before the checksum
-                raise ValueError(f"{damaged} has another checksum")
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_npz(path, _LARGEST)
         found = Scores(
             run,
             **{name: arrays[name] for name in ("video", "scores", "labels", "classes")},
@@ -106,7 +93,7 @@ def read_scores(run: Path, which: Set) -> Scores:
             set=which,
         )
         fault = _fault(found, str(arrays["set"]))
-    except _UNREADABLE as error:
+    except NPZ_FAULTS as error:
         fault = f"it cannot be read ({type(error).__name__}: {error})"
     if fault:
         raise InputError(
