@@ -3,24 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import tyro
 
 from prernn_jax.command import dispatch, parse, run_command
 from prernn_jax.errors import InputError
 from prernn_jax.export.model_card import write_card
+from prernn_jax.export.onnx_file import frame_shape, onnx_bytes
 from prernn_jax.export.onnx_graph import require_onnx
-from prernn_jax.export.onnx_model import Kind, Names, to_onnx
+from prernn_jax.export.onnx_model import Kind
 from prernn_jax.export.stablehlo import to_stablehlo
 from prernn_jax.files.atomic import write_bytes
-from prernn_jax.files.models import load
-from prernn_jax.inference import Inference
-from prernn_jax.predict.__main__ import model_path
-from prernn_jax.predict.predictor import inference_of
+from prernn_jax.predict.predictor import model_path, read_trained
 
 Format = Literal["onnx", "stablehlo", "torch"]
-LARGEST = 2 * 10**9  # bytes that a protobuf file can hold
 _FORMS = {"onnx": "ONNX, opset 17", "stablehlo": "StableHLO of jax.export for cpu, cuda, tpu"}
 _WHAT = {"step": "one step: frames and carry -> outputs and next carry", "sequence": "a sequence"}
 
@@ -41,31 +38,6 @@ class ExportCommand:
     out: Path | None = None
 
 
-def frame_shape(inference: Inference) -> tuple[int, ...]:
-    """The pictures of one step: (H, W, C), or (L, H, W, C) of gestures."""
-    picture = (inference.size, inference.size, inference.channels)
-    return (inference.clip_length, *picture) if inference.application == "gesture" else picture
-
-
-def onnx_bytes(
-    model: Any, inference: Inference, kind: Kind, *, gates: bool = False
-) -> tuple[bytes, Names]:
-    """A model as the content of an ONNX file, which says in its metadata what the model's does.
-
-    Raises:
-        InputError: It is too large for such a file, or of a kind that is not written.
-    """
-    proto, names = to_onnx(model, frame_shape(inference), kind, gates=gates)
-    facts = {"inference": inference.to_json(), "preprocessing": model.preprocess.to_json()}
-    require_onnx().helper.set_model_props(proto, facts)
-    if proto.ByteSize() > LARGEST:
-        raise InputError(
-            f"the model has {proto.ByteSize() / 1e9:.1f} GB, an ONNX file holds 2: use "
-            "--format=stablehlo or --format=torch"
-        )
-    return proto.SerializeToString(), names
-
-
 def run(command: ExportCommand) -> list[Path]:
     """Writes the files and the card; returns their paths."""
     path = model_path(command.run)
@@ -75,9 +47,7 @@ def run(command: ExportCommand) -> list[Path]:
     files: dict[str, str] = {}
     contents: dict[str, bytes] = {}
     if command.format != "torch":
-        model = load(path)
-        inference = inference_of(model, str(path))
-        model.eval()
+        _, model, inference = read_trained(path)
         for kind in get_args(Kind):
             name = f"{kind}.{command.format}"
             if command.format == "onnx":

@@ -12,15 +12,13 @@ import tyro
 from prernn_jax import streaming
 from prernn_jax.command import parse, run_command
 from prernn_jax.errors import InputError
-from prernn_jax.export.__main__ import onnx_bytes
+from prernn_jax.export.onnx_file import onnx_bytes
 from prernn_jax.export.onnx_graph import require_onnx
 from prernn_jax.files.atomic import write_bytes
-from prernn_jax.files.models import load
 from prernn_jax.inference import Inference
 from prernn_jax.page.drawn_clips import draw_clips, knows_drawn
 from prernn_jax.page.runtime import runtime_files
-from prernn_jax.predict.__main__ import model_path
-from prernn_jax.predict.predictor import inference_of
+from prernn_jax.predict.predictor import read_trained
 
 SITE = ("index.html", "page.css", "page.js")
 _CLIPS = 3
@@ -63,11 +61,8 @@ def check(inference: Inference, where: Path) -> None:
 def build(command: PageCommand) -> Path:
     """Writes the page's files; returns its folder."""
     require_onnx()
-    path = model_path(command.run)
-    model = load(path)
-    inference = inference_of(model, str(path))
+    path, model, inference = read_trained(command.run)
     check(inference, path)
-    model.eval()
     content, names = onnx_bytes(model, inference, "step", gates=True)
     files: dict[str, bytes] = {"step.onnx": content}
     clips = []

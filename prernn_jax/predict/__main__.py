@@ -17,10 +17,9 @@ from prernn_jax.data.media.flow import require_flow
 from prernn_jax.data.records import Record
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
-from prernn_jax.files.models import load
 from prernn_jax.predict.film import landmarks_film, scores_film, write_mp4
 from prernn_jax.predict.outcome import VideoLandmarks, VideoScores
-from prernn_jax.predict.predictor import Predictor
+from prernn_jax.predict.predictor import Predictor, read_trained
 from prernn_jax.predict.records import record_of
 from prernn_jax.predict.video_input import VideoInput, camera, find_inputs, standard_input
 
@@ -53,27 +52,14 @@ class PredictCommand:
     seconds: float = 5.0
 
 
-def model_path(run: Path) -> Path:
-    """The model's file of a run, or the file itself.
-
-    Raises:
-        InputError: There is none.
-    """
-    path = run / "model.safetensors" if run.is_dir() else run
-    if not path.is_file():
-        state = "there is no model.safetensors in it" if run.is_dir() else "there is no such file"
-        raise InputError(f"{run} is no finished run: {state}; finish it with --resume")
-    return path
-
-
 def open_model(run: Path) -> Predictor:
     """Reads a run's model.
 
     Raises:
         InputError: There is none, it cannot be read, or does not say how a video becomes its input.
     """
-    path = model_path(run)
-    predictor = Predictor(load(path), str(path))
+    path, model, _ = read_trained(run)
+    predictor = Predictor(model, str(path))
     require_flow(predictor.inference.flow)
     return predictor
 

@@ -1,5 +1,6 @@
 """A model and a video -> what the model sees: prepared as the program's own test prepares it."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from prernn_jax.cpu.xla import jit
 from prernn_jax.data.records import Record
 from prernn_jax.errors import InputError
+from prernn_jax.files.models import load
 from prernn_jax.inference import Inference, cast
 from prernn_jax.metrics import sequence_scores, video_scores
 from prernn_jax.predict.face_input import (
@@ -41,6 +43,38 @@ def inference_of(model: Any, where: str = "this model") -> Inference:
             "--resume, which writes the file anew"
         )
     return model.inference
+
+
+def model_path(run: Path) -> Path:
+    """The model's file of a run, or the file itself.
+
+    Raises:
+        InputError: There is none.
+    """
+    path = run / "model.safetensors" if run.is_dir() else run
+    if not path.is_file():
+        state = "there is no model.safetensors in it" if run.is_dir() else "there is no such file"
+        raise InputError(f"{run} is no finished run: {state}; finish it with --resume")
+    return path
+
+
+def read_trained(run: Path) -> tuple[Path, Any, Inference]:
+    """The model of a finished run, for evaluation.
+
+    Args:
+        run: Its folder, or the model's file.
+
+    Returns:
+        The file, the model, and what it says of its input.
+
+    Raises:
+        InputError: There is none, it cannot be read, or does not say how a video becomes its input.
+    """
+    path = model_path(run)
+    model = load(path)
+    inference = inference_of(model, str(path))
+    model.eval()
+    return path, model, inference
 
 
 class Predictor:
