@@ -1,6 +1,16 @@
 """What happens to files: hypothesis strategies for damaged bytes, text and JSON values."""
 
+import time
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis
 from hypothesis import strategies as st
+
+from prernn_jax.errors import InputError
+
+FEW, MANY = 50, 10_000
+LONGEST = 20.0  # seconds of one file
 
 _PLACES = st.integers(0, 2**20)
 _PIECES = st.sampled_from(
@@ -56,3 +66,26 @@ def changed(good: dict) -> st.SearchStrategy[dict]:
         st.dictionaries(names, json_values, min_size=1, max_size=3),
         st.sets(st.sampled_from(sorted(good)), max_size=1),
     )
+
+
+def examples(count: int) -> Any:
+    """Settings for so many examples: few are the same each time, many are drawn."""
+    return hypothesis.settings(
+        max_examples=count, deadline=None, database=None, derandomize=count == FEW,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )  # fmt: skip
+
+
+def refused(call: Callable[[], Any]) -> bool:
+    """Whether a call raises the project's error, in one line that can be printed, and soon."""
+    began = time.process_time()
+    message = None
+    try:
+        call()
+    except InputError as error:
+        message = str(error)
+    assert time.process_time() - began < LONGEST
+    assert message is None or ("\n" not in message and len(message) < 3000)
+    if message is not None:
+        message.encode()  # it can be printed
+    return message is not None

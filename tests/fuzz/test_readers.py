@@ -4,7 +4,6 @@ The formats of other frameworks are in tests/weights_port/test_port_mutations.py
 """
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ import damage
 import hypothesis
 import numpy as np
 import pytest
-from hypothesis import strategies as st
 from random_model import random_model
 
 import prernn_jax as pj
@@ -24,7 +22,6 @@ from prernn_jax.data.face.vw300 import read_pts
 from prernn_jax.data.gesture import nvgesture
 from prernn_jax.data.prepared.record_file import RecordFile, closing_record, record_writer
 from prernn_jax.data.prepared.sources import read_index
-from prernn_jax.errors import InputError
 from prernn_jax.files import backbones, safetensors
 from prernn_jax.preprocess import Preprocessing
 from train.engine.log import MetricsLog
@@ -34,8 +31,6 @@ from train.run.config import settings_of
 from train.run.folder import differences
 from train.run.scores import Scores, read_scores, write_scores
 
-FEW, MANY = 50, 10_000
-LONGEST = 20.0  # seconds of one file
 VGG = {"width": 2, "hidden": 5, "num_outputs": 3, "image_size": 32}
 
 
@@ -199,20 +194,6 @@ READERS = {
 }  # fmt: skip
 
 
-def _refused(call: Callable[[], Any]) -> bool:
-    began = time.process_time()
-    message = None
-    try:
-        call()
-    except InputError as error:
-        message = str(error)
-    assert time.process_time() - began < LONGEST
-    assert message is None or ("\n" not in message and len(message) < 3000)
-    if message is not None:
-        message.encode()  # it can be printed
-    return message is not None
-
-
 def _try_all(name: str, folder: Path, count: int) -> dict[str, int]:
     reader = READERS[name]
     reader.make(folder)
@@ -221,15 +202,12 @@ def _try_all(name: str, folder: Path, count: int) -> dict[str, int]:
     expected = reader.read(folder)
     counts = {"refused": 0, "read": 0}
 
-    @hypothesis.settings(
-        max_examples=count, deadline=None, database=None, derandomize=count == FEW,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )  # fmt: skip
+    @damage.examples(count)
     @hypothesis.given(damage.damaged(good))
     def one(data: bytes) -> None:
         path.write_bytes(data)
         found = []
-        refused = _refused(lambda: found.append(reader.read(folder)))
+        refused = damage.refused(lambda: found.append(reader.read(folder)))
         counts["refused" if refused else "read"] += 1
         if reader.checked and not refused:
             assert found[0] == expected
@@ -241,65 +219,12 @@ def _try_all(name: str, folder: Path, count: int) -> dict[str, int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_files(name, tmp_path):
-    assert sum(_try_all(name, tmp_path, FEW).values()) >= FEW
+    assert sum(_try_all(name, tmp_path, damage.FEW).values()) >= damage.FEW
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", READERS)
 def test_many_damaged_files(name, tmp_path, capsys):
-    counts = _try_all(name, tmp_path, MANY)
+    counts = _try_all(name, tmp_path, damage.MANY)
     with capsys.disabled():
         print(f"\n{name}: {counts}")
-
-
-def _object(name: str, count: int, folder: Path) -> dict[str, int]:
-    """Values of another type or size in the metadata of a file whose digest is right."""
-    network = random_model(lambda: pj.vgg16(**VGG))
-    arrays = backbones.flat_parameters(network)
-    call = {"function": "make_recurrent", "layers": ["fc7"], "cell": "gru", "extra": 0}
-    good = {
-        "arguments": VGG, "sequence": call,
-        "preprocessing": json.loads(Preprocessing().to_json()),
-    }  # fmt: skip
-    counts = {"refused": 0, "read": 0}
-
-    @hypothesis.settings(
-        max_examples=count, deadline=None, database=None, derandomize=count == FEW,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )  # fmt: skip
-    @hypothesis.given(damage.changed(good[name]) | damage.json_values)
-    def one(value: Any) -> None:
-        metadata = {"architecture": "vgg16", "arguments": json.dumps(VGG), name: json.dumps(value)}
-        backbones.save_parameters(folder / "x", arrays, metadata, overwrite=True)
-        counts["refused" if _refused(lambda: pj.load(folder / "x")) else "read"] += 1
-
-    one()
-    return counts
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["arguments", "sequence", "preprocessing"])
-def test_strange_metadata(name, tmp_path):
-    assert _object(name, FEW, tmp_path)["refused"]
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("name", ["arguments", "sequence", "preprocessing"])
-def test_much_strange_metadata(name, tmp_path, capsys):
-    counts = _object(name, MANY, tmp_path)
-    with capsys.disabled():
-        print(f"\n{name}: {counts}")
-
-
-@pytest.mark.slow
-def test_strange_settings(tmp_path):
-    good = settings_of(FaceConfig())
-
-    @hypothesis.settings(max_examples=200, deadline=None, database=None, derandomize=True)
-    @hypothesis.given(st.one_of(damage.changed(good), damage.json_values))
-    def one(value: Any) -> None:
-        (tmp_path / "config.json").write_text(json.dumps(value), encoding="utf-8")
-        _refused(lambda: read_settings(tmp_path / "config.json"))
-        _refused(lambda: differences(tmp_path, good))
-
-    one()

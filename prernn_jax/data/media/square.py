@@ -34,6 +34,8 @@ def turn_flow(stacks: NDArray[np.uint8], symmetry: int) -> NDArray[np.uint8]:
 
     A sign is changed as `flip_flow_x` does it.
     """
+    if symmetry == 0:
+        return stacks  # all real data: nothing is copied
     turned = turn_pictures(stacks, symmetry)
     x, y = turned[..., 0::2].copy(), turned[..., 1::2].copy()
     if symmetry >= 4:
