@@ -40,11 +40,11 @@ class Inference:
         pictures: What a step is made of: RGB or grey frames, or optical flow.
         stack: Actions: flow fields L of a step.
         clip_length: Gestures: frames L of a step.
-        stride: Gestures: of so many frames one is taken.
+        stride: Gestures: one frame is taken of every `stride` frames.
         windows: Actions: sequences into which a video is divided.
         flow: Algorithm of the optical flow.
         short_side: Shorter side in pixels to which frames are brought first; None keeps them.
-        quality: Of the JPEG pictures between preparing and cutting, as training had them.
+        quality: Quality of the JPEG pictures between preparing and cutting, as in training.
         gray: Whether frames are made grey.
         box: Faces: what the network looks at: the middle square of the `picture`, or a square
             around the `face`, which is followed from frame to frame.

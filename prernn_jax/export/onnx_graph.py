@@ -104,13 +104,8 @@ class Graph:
         """The finished graph, for a node that runs it at every step."""
         return self.onnx.helper.make_graph(self.nodes, name, self.inputs, self.outputs)
 
-    def model(self, name: str, metadata: dict[str, str]) -> Any:
-        """The finished model, checked.
-
-        Args:
-            name: Of the graph.
-            metadata: Text by text.
-        """
+    def model(self, name: str) -> Any:
+        """The finished model, checked; `name` is that of the graph."""
         helper = self.onnx.helper
         graph = helper.make_graph(
             self.nodes, name, self.inputs, self.outputs, initializer=self.constants
@@ -121,6 +116,5 @@ class Graph:
             ir_version=IR,
             producer_name="prernn_jax",
         )
-        helper.set_model_props(model, metadata)
         self.onnx.checker.check_model(model)
         return model

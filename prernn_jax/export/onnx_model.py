@@ -82,7 +82,7 @@ def to_onnx(
     for name, value, size in zip(names, writer.after, writer.sizes, strict=True):
         graph.output(f"next_{name}", value, ["batch", size])
     found = [graph.output(name, value, ["batch", size]) for name, value, size in writer.gates]
-    return graph.model(f"prernn_{kind}", {}), Names(frames, outputs, tuple(names), tuple(found))
+    return graph.model(f"prernn_{kind}"), Names(frames, outputs, tuple(names), tuple(found))
 
 
 def _carry_inputs(graph: Graph, layer: Recurrent, number: int) -> list[str]:
