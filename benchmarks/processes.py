@@ -20,7 +20,7 @@ class Timed(NamedTuple):
     """What was measured of each side.
 
     Attributes:
-        seconds: Of its calls, one a round.
+        seconds: How long its calls took, one number a round.
         first: Seconds of its first call, with whatever is compiled there.
         peak: Largest size of its process in bytes, compiling included.
         last: What its last call returned.

@@ -16,7 +16,7 @@ from prernn_jax.errors import InputError
 from prernn_jax.json_values import typed
 
 VERSION = 1
-"""Of the text. A reader takes its own version and all before it."""
+"""The version of the text. A reader takes its own version and all before it."""
 
 Precision = Literal["float32", "bfloat16"]
 ApplicationName = Literal["action", "gesture", "face"]
@@ -52,7 +52,7 @@ class Inference:
         points: Faces: landmarks P.
         batch_size: Sequences in a batch of the program's own test. Another size may change the
             last bits of an output.
-        precision: Of activations and products in that test.
+        precision: The precision of activations and products in that test.
 
     Raises:
         InputError: A value that no model can have.

@@ -15,7 +15,7 @@ def assert_exported_alike(folder, out, steps=3):
     """Exports the run in a folder to the file `out` and compares outputs and carries to 1e-5.
 
     Args:
-        folder: Of a run, with its model.safetensors.
+        folder: The folder of a run, with its model.safetensors.
         out: The file to write.
         steps: Length of the random clips.
     """
@@ -46,7 +46,7 @@ def assert_backbone_alike(model, path, out):
     """Exports a backbone's file and compares the outputs of one random input.
 
     Args:
-        model: Of `models.load`.
+        model: What `models.load` gave.
         path: Its file.
         out: The file to write.
     """

@@ -20,7 +20,7 @@ def moved_face(
         faces: Folder with breakingbad.jpg and breakingbad.pts.
         frames: N.
         size: Height and width of the pictures.
-        seed: Of the way that it goes.
+        seed: The seed of the way that it goes.
     """
     picture = cv2.imread(str(faces / "breakingbad.jpg"), cv2.IMREAD_COLOR_RGB)
     points = read_pts(faces / "breakingbad.pts").astype(np.float64)

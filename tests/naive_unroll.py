@@ -57,5 +57,5 @@ def loss(run, weights, lengths=None):
 
 
 def gradient(run, weights, lengths=None):
-    """Of the loss in projected, kernel and carry; with it the results."""
+    """The gradients of the loss in projected, kernel and carry; with it the results."""
     return jax.jit(jax.grad(loss(run, weights, lengths), (0, 1, 2), has_aux=True))

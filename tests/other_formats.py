@@ -112,7 +112,7 @@ def write_keras(path, version, *, whole=True, **how):
         path: The file.
         version: 1, 2 or 3.
         whole: As `model.save` writes it, with the configuration; else only the weights.
-        how: Of the datasets, such as compression.
+        how: Settings of the datasets, such as compression.
     """
     with h5py.File(path, "w") as file:
         if version == 3:

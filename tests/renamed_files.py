@@ -51,7 +51,7 @@ def check_same_bits(folder, arch, plain, other, *, as_plain=Wishes(), **more):  
         plain: The state dict under the published keys.
         other: The same arrays under other keys.
         as_plain: What the user says of the first.
-        more: Of the second's conversion.
+        more: Arguments of the second's conversion.
 
     Returns:
         The second's plan, its converted file, and the source.

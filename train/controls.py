@@ -33,7 +33,7 @@ from .run.folder import make_folder
 
 Floats = NDArray[np.floating]
 STRENGTHS = (0.0003, 0.003, 0.03)
-"""Of the classifiers, C of scikit-learn; the validation set chooses."""
+"""The strengths of the classifiers, C in scikit-learn; the validation set chooses."""
 BINS = 8
 _STILL = 0.5  # pixels a frame: slower flow counts as rest
 
@@ -102,7 +102,7 @@ def best_classifier(name: str, sets: Sets, make: Callable[[float], Any]) -> Cont
     """Fits a classifier at each strength and keeps the one that is best on the validation set.
 
     Args:
-        name: Of the control.
+        name: The control's name.
         sets: Inputs are normalised by the training set's mean and standard deviation.
         make: Strength -> a classifier of scikit-learn.
     """

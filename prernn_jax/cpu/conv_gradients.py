@@ -48,7 +48,7 @@ def weight_gradient(
         window: Size of the kernel, (kh, kw).
         strides: Strides of the convolution, two.
         padding: (before, after) of H and of W; negative ones crop.
-        precision: Of the products.
+        precision: The precision of the products.
 
     Returns:
         (kh, kw, I, O).
@@ -144,7 +144,7 @@ def input_gradient(
         shape: Shape of the input, (N, H, W, I).
         strides: Strides of the convolution, two.
         padding: (before, after) of H and of W, none negative.
-        precision: Of the products.
+        precision: The precision of the products.
 
     Returns:
         (N, H, W, I).

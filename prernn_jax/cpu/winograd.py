@@ -46,7 +46,7 @@ def convolve(
         kernel: (3, 3, I, O) or (kl, 3, 3, I, O).
         pads: Zeros (before, after) along each of these, none negative.
         m: Outputs of a tile along one side, 2 or 4.
-        precision: Of the products.
+        precision: The precision of the products.
 
     Returns:
         (N, h, w, O) or (N, l, h, w, O).
@@ -70,7 +70,7 @@ def input_gradient(
         kernel: (3, 3, I, O) or (kl, 3, 3, I, O).
         pads: Those of the convolution; along H and W at most 2.
         m: Inputs of a tile along one side, 2 or 4.
-        precision: Of the products.
+        precision: The precision of the products.
 
     Returns:
         (N, H, W, I) or (N, L, H, W, I).
@@ -97,7 +97,7 @@ def weight_gradient(
         grad: Cotangent of its output, (N, h, w, O) or (N, l, h, w, O).
         pads: Those of the convolution.
         m: Outputs of a tile along one side, 2 or 4.
-        precision: Of the products.
+        precision: The precision of the products.
 
     Returns:
         (3, 3, I, O) or (kl, 3, 3, I, O).

@@ -30,7 +30,7 @@ def tile_side(
 
     Args:
         of: The pass.
-        strides: Of the convolution, one for each spatial dimension.
+        strides: The convolution's strides, one for each spatial dimension.
         pads: (before, after) of each spatial dimension.
         x: Its input, (N, H, W, I) or (N, L, H, W, I).
         kernel: (kh, kw, I, O) or (kl, kh, kw, I, O).

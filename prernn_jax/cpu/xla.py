@@ -23,7 +23,7 @@ def jit(function: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
 
     Args:
         function: A function to be traced.
-        **arguments: Of `jax.jit`.
+        **arguments: The other arguments of `jax.jit`.
 
     Returns:
         The compiled function.

@@ -19,7 +19,7 @@ from prernn_jax.predict.outcome import VideoScores
 from prernn_jax.predict.predictor import Predictor
 
 CLIPS = (0, 1, 8)
-"""Of the drawn test set: a move to the left, one to the right, and a hand that opens."""
+"""Clips of the drawn test set: a move to the left, one to the right, a hand that opens."""
 _LAST = 12  # times that the last frame of a clip is shown
 
 

@@ -32,7 +32,7 @@ def build(
     """The network that the metadata describe, with abstract arrays (shapes and dtypes only).
 
     Args:
-        metadata: Of a file.
+        metadata: The metadata of a file.
         where: What to call the file in messages.
         arrays: How many arrays it holds; no network of more layers is built.
 

@@ -16,7 +16,7 @@ class Outgoing(NamedTuple):
 
     Attributes:
         view: Any strides; its elements in C order are those of the array.
-        shape: Of the array, where it differs from the view's.
+        shape: The array's shape, where it differs from the view's.
         dtype: To which the elements are converted.
     """
 

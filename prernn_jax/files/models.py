@@ -137,7 +137,7 @@ def build_model(
     """The sequence model that the metadata describe, with abstract arrays.
 
     Args:
-        metadata: Of a file.
+        metadata: The metadata of a file.
         where: What to call the file in messages.
         arrays: How many arrays it holds; no model of more layers is built.
 

@@ -41,7 +41,7 @@ class Cell:
         step: `step(carry, projected, product)` gives the next carry. `projected` is a sequence
             of G arrays of the shape of h; every gate's pre-activation is
             `projected[g] + U_g v`, with `U_g v` from `product`.
-        gate_names: Of those blocks that are gates proper, the sigmoid of their pre-activation:
+        gate_names: The blocks that are gates proper, the sigmoid of their pre-activation:
             name and block.
     """
 

@@ -26,7 +26,7 @@ def draw_clips(inference: Inference, count: int) -> list[Clip]:
     """Clips of the embedded test set at the model's size, none for other models.
 
     Args:
-        inference: Of the model.
+        inference: What the model's file says about its use.
         count: How many.
 
     Returns:

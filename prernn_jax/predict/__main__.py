@@ -33,7 +33,7 @@ class PredictCommand:
             inputs: video files, folders of videos or of pictures, - for the standard input, or the
             number of a camera. With --stream=both first two runs, of RGB and of flow.
         stream: `own`: the run's own stream. `both`: the class scores of two runs are averaged.
-        weights: Of the two runs of --stream=both; only their ratio counts.
+        weights: The weights of the two runs of --stream=both; only their ratio counts.
         out: Folder for one JSON file a video, and the films.
         film: Write an mp4 for each video too.
         box: Models of faces: the square around the face in the first frame, x0 y0 x1 y1 in pixels.

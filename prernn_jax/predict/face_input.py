@@ -78,7 +78,7 @@ def squares(
         frames: The video's pictures.
         boxes: One for each frame (N, 4), or None for the middle square of each.
         inference: As for `shown`.
-        name: Of the video.
+        name: The video's name.
 
     Returns:
         (N, S, S, 3) and the edges (N, 4).

@@ -12,7 +12,7 @@ class VideoScores:
     """Classes of one video.
 
     Attributes:
-        name: Of the video.
+        name: The video's name.
         frames: Number of its frames N.
         classes: Names (K).
         scores: Probabilities (K,), the mean over the steps of a sequence and over the sequences.
@@ -57,7 +57,7 @@ class VideoLandmarks:
     """Landmarks in every frame of one video.
 
     Attributes:
-        name: Of the video.
+        name: The video's name.
         frames: Number of its frames N.
         landmarks: (N, P, 2) x, y in the pixels of the video; the middle of the first pixel is 0.
         boxes: (N, 4) x0, y0, x1, y1, the edges of the square that the network was shown.

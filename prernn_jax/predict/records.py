@@ -13,7 +13,7 @@ from prernn_jax.inference import Inference
 from prernn_jax.predict.video_input import VideoInput
 
 Sequences = list[tuple[NDArray[np.uint8], int]]
-"""Of each sequence its pictures (T, ...), padded, and its number of steps."""
+"""For each sequence its pictures (T, ...), padded, and its number of steps."""
 Places = list[NDArray[np.int64]]
 
 

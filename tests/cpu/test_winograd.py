@@ -90,7 +90,7 @@ def test_blocks(monkeypatch, shape, limit):
 
 @pytest.mark.parametrize(("m", "limit"), [(2, 2e-6), (4, 1e-5)])
 def test_error_in_float32(m, limit):
-    """Of the largest value, with as many channels as VGG16 has."""
+    """Relative to the largest value, with as many channels as VGG16 has."""
     x, kernel, grad = drawn((1, 12, 12, 512), (3, 3, 512, 64), (1, 12, 12, 64))
     with jax.enable_x64(True):
         wide = [jnp.asarray(np.asarray(a), jnp.float64) for a in (x, kernel, grad)]

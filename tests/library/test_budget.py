@@ -100,7 +100,7 @@ def test_counts_are_those_of_the_parameter_trees(name, cell, shared):
 
 @pytest.mark.parametrize("cell", ["vrnn", "lstm", "gru"])
 def test_all_ways_to_the_matched_size_agree(cell, capsys):
-    """Of one converted layer and one more: the function, the command, and `like`."""
+    """One converted layer and one more: the function, the command and `like` agree."""
     vgg16 = nnx.eval_shape(VGG16)
     function = new_weights.matched_hidden(vgg16, "fc7", cell, extra=1, outputs=136)
     budget.main(["--layers=fc7", f"--cell={cell}", "--extra=1"])

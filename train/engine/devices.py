@@ -192,7 +192,7 @@ def set_up(
         precision: See `train.engine.step.make_train_step`.
         freeze: See `train.engine.optim.split_frozen`.
         features: See `train.engine.step.make_train_step`.
-        seed: Of the keys of dropout.
+        seed: The seed of dropout's keys.
         parallel: By which of JAX's ways a step runs on all devices; the results are the same.
             `pmap` is for one process only.
     """

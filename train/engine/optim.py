@@ -31,7 +31,7 @@ class Schedule:
         hold: Epochs at the base rate before the halving counts.
         every: Epochs from one halving to the next.
         warmup: Epochs over which the rate first rises from zero in a line.
-        factor: Of one reduction on a plateau.
+        factor: The factor of one reduction on a plateau.
         patience: Epochs in a row without improvement before a reduction.
         stop: On a plateau: training ends once the rate has fallen to this.
     """

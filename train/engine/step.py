@@ -24,7 +24,7 @@ class TrainState(NamedTuple):
         params: Trained parameters by dotted name.
         frozen: Parameters that stay as they are, by dotted name.
         batch_stats: Running statistics by dotted name.
-        opt_state: Of the optimiser.
+        opt_state: The state of the optimiser.
         step: Steps done, int32 scalar.
         rng: Key (2,) uint32 from which each step derives its own.
     """

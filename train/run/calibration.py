@@ -25,7 +25,7 @@ def calibrate(model: SequenceModel, task: Task, loader: TrainLoader) -> None:
     Args:
         model: Whose trunk is as pre-training left it.
         task: Normalises the input.
-        loader: Of the training set; its position stays as it was.
+        loader: The loader of the training set; its position stays as it was.
     """
     layers = [layer for layer in model.recurrent_layers if isinstance(layer, RecurrentConv)]
     if not layers:

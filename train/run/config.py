@@ -80,7 +80,7 @@ class RunConfig:
         freeze: Regular expression; parameters whose whole name matches are not trained.
         trunk: What comes before the first recurrent layer: `trained` together with it; `frozen`, on
             samples without chance; `cached`: the same, computed once and kept in --cache_dir.
-        views: Of a training sample with a frozen trunk: the middle one and views - 1 drawn ones.
+        views: The views of a sample with a frozen trunk: the middle one and views - 1 drawn ones.
         precision: Precision of activations and products; parameters and loss are float32.
         seed: Seed of new weights, of the order of samples and of augmentation.
         workdir: Folder for runs and for the CNN of stage one.

@@ -177,7 +177,7 @@ class Cache:
     """Where the features of a trunk lie.
 
     Attributes:
-        folder: Of the files, one a set.
+        folder: The folder of the files, one a set.
         about: What decides the features, written into the files.
     """
 
@@ -256,7 +256,7 @@ def batches_per_epoch(config: Any, given: Any) -> int:
     """Steps of one pass over the training set; with a frozen trunk each view of a clip counts.
 
     Args:
-        config: Of the run.
+        config: The configuration of the run.
         given: Its `Work`.
 
     Raises:
@@ -276,7 +276,7 @@ def batches_of_features(
     """The batches that a run with a frozen trunk trains on and is tested on.
 
     Args:
-        config: Of the run.
+        config: The configuration of the run.
         given: Its `Work`.
         training: Its network and its state before the first step.
         late: See `SequenceModel.late_layers`.

@@ -88,9 +88,9 @@ class Comparison:
     """Two structures of a row compared.
 
     Attributes:
-        row: Of the first.
+        row: The first one's row.
         first: Column of the first.
-        second_row: Of the second.
+        second_row: The second one's row.
         second: Column of the second.
         found: The first's advantage.
         small: The largest difference that counts as none.

@@ -46,7 +46,7 @@ def draw_videos(data: VideoFeatures, seed: int, videos: int, other: bool) -> Dra
 
     Args:
         data: The videos.
-        seed: Of the draw.
+        seed: The seed of the draw.
         videos: How many videos a class to train on, each of a group of its own.
         other: Train fc7 on other classes, half of all; else on the few videos themselves.
 
@@ -156,8 +156,8 @@ def pretrained(
         draw: Says which videos' frames.
         steps: Frames a video.
         hidden: Units of fc7.
-        length: Of the training.
-        seed: Of weights and order.
+        length: The length of the training.
+        seed: The seed of weights and order.
         run: Trains: `(model, x, y, order) -> parameters`, x (N, 1, D).
     """
     frames = data.values(draw.frames, steps)  # (n, T, D)

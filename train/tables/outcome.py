@@ -114,10 +114,10 @@ def result_of(
     """The whole outcome as JSON values.
 
     Args:
-        config: Of the table.
-        grid: Of the table.
+        config: The configuration of the table.
+        grid: The grid of the table.
         bases: What its runs share.
-        runs: Of each structure.
+        runs: The runs of each structure.
         tuning: Structure's key -> rate -> validation loss, where rates were chosen.
     """
     metric = LOSS if config.faces else TOP1

@@ -178,7 +178,7 @@ def jobs(
     Args:
         bases: See `bases`.
         structure: Where in the table.
-        seed: Of the training, and of the embedded data.
+        seed: The seed of the training and of the embedded data.
         rate: First learning rate; that of the base when None.
         purpose: What the folder's name begins with.
     """

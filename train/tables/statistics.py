@@ -19,10 +19,10 @@ class Paired:
 
     Attributes:
         values: Seed -> advantage, positive where the first is better; the seeds that both have.
-        mean: Of the advantages; None without any.
+        mean: The mean of the advantages; None without any.
         low: Lower end of the mean's t interval at `CONFIDENCE`; None with fewer than two seeds.
         high: Its upper end.
-        p: Of the two-sided paired t test; None where there is no interval.
+        p: The p-value of the two-sided paired t test; None where there is no interval.
     """
 
     values: Mapping[str, float]
@@ -107,7 +107,7 @@ def seeds_needed(sd: float, half: float) -> int | None:
     """How many seeds give an interval of the mean difference with at most this half width.
 
     Args:
-        sd: Of the differences between paired seeds.
+        sd: Standard deviation of the differences between paired seeds.
         half: Wanted half width at `CONFIDENCE`, in the same unit.
 
     Returns:

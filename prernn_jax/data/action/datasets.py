@@ -24,7 +24,7 @@ from prernn_jax.data.prepared.clip_files import Flow, Recipe, prepared_clips
 from prernn_jax.data.records import RandomAccessSource
 
 SHORT_SIDE = 256
-"""Of prepared videos: 320x240 become 341x256, of which a network is given 224x224."""
+"""The shorter side of prepared videos: 320x240 become 341x256; a network is given 224x224."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ActionData:
         augmentation: How training clips vary.
         spatial_classes: Names for the spatial stream, where they differ: one picture of the set for
             stage one shows a shape but no leg. A record's `spatial_label` is a place in them.
-        split_table: Of own videos, the split as a CSV file; empty for others.
+        split_table: The split of a person's own videos as a CSV file; empty for other data.
     """
 
     classes: tuple[str, ...]

@@ -28,7 +28,7 @@ class GestureData:
             grey; decoded as RGB their one channel is repeated.
         mirror: Class -> class of the mirrored clip, where it differs.
         augmentation: How training clips vary.
-        split_table: Of own videos, the split as a CSV file; empty for others.
+        split_table: The split of a person's own videos as a CSV file; empty for other data.
     """
 
     classes: tuple[str, ...]

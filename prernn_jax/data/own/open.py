@@ -45,7 +45,7 @@ def own_videos(
         cache_dir: The prepared cache; see `data_folder` for the default.
         recipe: How videos are prepared.
         root: Folder of the videos that a list names.
-        seed: Of the split, where none is given.
+        seed: The seed of the split, where no split is given.
         workers: Processes that prepare; by default one a core.
 
     Raises:

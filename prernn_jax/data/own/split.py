@@ -13,7 +13,7 @@ from prernn_jax.data.prepared.lists import Listed, Listing
 from prernn_jax.errors import InputError
 
 SHARE = 0.25
-"""Of the groups of each class that are tested on, where nothing says which."""
+"""The share of the groups of each class that is tested on, where nothing says which."""
 
 
 def group_of(row: Row) -> str:
@@ -34,7 +34,7 @@ def split_rows(rows: Sequence[Row], seed: int) -> dict[str, list[Row]]:
 
     Args:
         rows: Its samples.
-        seed: Of the split, where none is given.
+        seed: The seed of the split, where no split is given.
 
     Returns:
         `train`, `test` and, where it is given, `validation`. Without a test part the validation

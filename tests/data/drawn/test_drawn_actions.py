@@ -32,7 +32,7 @@ from prernn_jax.data.show import contact_sheet
 from prernn_jax.errors import InputError
 
 SMALL = EmbeddedConfig(train=20, validation=3, test=3, static_train=5, static_validation=2)
-# Of the pictures themselves, before compression; changes with every change of the drawing.
+# Digest of the pictures themselves, before compression; any change of the drawing changes it.
 CHECKSUM = "405eb6dac2f68b72"
 
 

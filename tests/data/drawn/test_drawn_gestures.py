@@ -21,7 +21,7 @@ from prernn_jax.errors import InputError
 
 SMALL = EmbeddedGesturesConfig(train=24, validation=3, test=3, pose_train=14, pose_validation=2)
 STILL = GestureDifficulty(sway=0.0, jitter=0.0)
-# Of the pictures themselves, before compression; changes with every change of the drawing.
+# Digest of the pictures themselves, before compression; any change of the drawing changes it.
 CHECKSUM = "adc94f54104696d4"
 
 
