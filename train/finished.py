@@ -1,6 +1,5 @@
 """A finished run, opened again: its settings, its model and its held-out data."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from prernn_jax.sequence import SequenceModel
 from .applications import APPLICATIONS, application_of
 from .engine.step import Batch
 from .run.config import RunConfig
+from .run.settings import read_values
 
 
 def read_settings(path: Path) -> RunConfig:
@@ -25,18 +25,11 @@ def read_settings(path: Path) -> RunConfig:
         InputError: There is no such file, it does not name its application, or it holds a value
             that its field cannot have.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
-    name = values.pop("application", None) if isinstance(values, dict) else None
-    if not isinstance(name, str) or name not in APPLICATIONS:
+    name, values = read_values(path)
+    if name not in APPLICATIONS:
         raise InputError(
-            f'{path}: "application" is {name!r}; expected one of {", ".join(APPLICATIONS)} (the '
-            "file of an older run lacks it: add that line)"
+            f'{path}: "application" is {name!r}; expected one of {", ".join(APPLICATIONS)}'
         )
-    if "data_dir" in values:  # its former name
-        values.setdefault("source", values.pop("data_dir"))
     found: RunConfig = typed(APPLICATIONS[name].config, values, str(path))
     return found
 

@@ -18,6 +18,8 @@ _METRICS = {
     "nme_outer_eye": "mean error in parts of the distance of the outer eye corners",
     "auc_outer_eye": "area under the curve of these errors up to 0.08",
     "failure_outer_eye": "share of frames with an error above 0.08",
+    "nme_two_points": "mean error in parts of the distance of two landmarks",
+    "nme_box_diagonal": "mean error in parts of the diagonal of the landmarks' box",
     "loss": "loss",
 }
 _DRAWN = "Apache-2.0, as the package: it was trained from nothing on data that the package draws."

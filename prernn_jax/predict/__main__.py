@@ -141,7 +141,9 @@ def _named(
         for video in videos:
             name = {"-": "standard-input"}.get(video.name, video.name).replace(" ", "-")
             below = Path(name).relative_to(text) if Path(text).is_dir() else Path(Path(name).name)
-            stem = "_".join(below.with_suffix("").parts) or Path(text).resolve().name
+            # A folder of pictures is one video, which has the folder's name.
+            inside = below.with_suffix("").parts if below.name else (Path(text).resolve().name,)
+            stem = "_".join(inside)
             if stem in seen:
                 raise InputError(
                     f"{seen[stem]} and {video.name} would both be written as {stem}.json; predict "

@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
+from tensorboardX.summary import scalar, text
 
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_text
@@ -22,9 +22,9 @@ from prernn_jax.files.atomic import write_text
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 130)
 
 
-def say(text: str) -> None:
+def say(line: str) -> None:
     """Prints a line for the person who waits."""
-    console.print(text, markup=False)
+    console.print(line, markup=False)
 
 
 class MetricsLog:
@@ -68,6 +68,18 @@ class MetricsLog:
                     summary = scalar(f"{kind}/{name}", value)
                     event = Event(wall_time=time.time(), step=step, summary=summary)
                     self._events.write_event(event)
+            self._events.flush()
+
+    def tag(self, words: Sequence[str]) -> None:
+        """Writes the words by which the run is to be found again, before its first step.
+
+        Raises:
+            InputError: They cannot be written.
+        """
+        self.write(0, "run", {"tags": list(words)})
+        with _named(self.path.parent):
+            summary = text("run/tags", ", ".join(words))
+            self._events.write_event(Event(wall_time=time.time(), step=0, summary=summary))
             self._events.flush()
 
     def read(self, kind: str) -> list[dict[str, Any]]:

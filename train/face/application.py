@@ -1,5 +1,6 @@
 """Sequential face alignment as an application: checks, data, network, stage two, report."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,14 +10,15 @@ from jax.sharding import Mesh
 from prernn_jax.backbones.compact_vgg import CompactVGG
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.data.drawn.face_builder import QUALITY
-from prernn_jax.data.face.datasets import FaceData, embedded_faces, vw300
+from prernn_jax.data.face.datasets import FaceData, embedded_faces, own_faces, vw300
 from prernn_jax.data.face.files import FaceRecipe
-from prernn_jax.data.face.landmarks import POINTS
 from prernn_jax.data.face.loader import FaceView, read_faces
-from prernn_jax.data.face.metrics import NORMALISERS, landmark_metrics, nme
+from prernn_jax.data.face.metrics import landmark_metrics, nme
+from prernn_jax.data.face.point_set import PointSet
 from prernn_jax.data.face.records import FaceBoxes, read_boxes
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.errors import InputError
+from prernn_jax.files.atomic import write_text
 from prernn_jax.inference import Inference
 from prernn_jax.predict.film import write_gif
 
@@ -34,7 +36,6 @@ from .config import FaceConfig, face_preset
 from .film import film_frames
 from .pretrain import compact_backbone
 from .task import (
-    OUTPUTS,
     face_task,
     frames_of,
     measure,
@@ -53,6 +54,23 @@ def open_data(config: FaceConfig) -> FaceData:
     assert config.source is not None  # `check` has seen to it
     given = None if config.boxes is None else read_boxes(config.boxes)
     boxes = FaceBoxes(config.box, config.enlarge, given)
+    if config.data == "folder":
+        data = own_faces(
+            config.source,
+            config.cache_dir,
+            root=config.root,
+            seed=1 if config.split is None else config.split,
+            boxes=boxes,
+            size=config.size,
+            mirror_pairs=config.mirror_pairs,
+            normalise_by=config.normalise_by,
+        )
+        if data.points.mirrored is None and config.augmentation.flip:
+            say(
+                f"{data.points.count} landmarks: training does not mirror faces, since nothing "
+                "says which landmarks mirror each other (--mirror_pairs)"
+            )
+        return data
     return vw300(config.source, config.cache_dir, boxes=boxes, size=config.size)
 
 
@@ -85,30 +103,43 @@ def check(config: FaceConfig) -> None:
         raise InputError(f"--pretraining.hidden={config.pretraining.hidden}: expected 1 or more")
     if config.data == "embedded" and config.boxes is not None:
         raise InputError("--boxes belongs to real data; the embedded faces have their own boxes")
+    own = ("root", "split", "mirror_pairs", "normalise_by")
+    given = [name for name in own if getattr(config, name) is not None]
+    if given and config.data != "folder":
+        raise InputError(f"--{given[0]} belongs to --data=folder; leave it out")
+    if config.split is not None and not 0 <= config.split < 2**32:
+        raise InputError(f"--split={config.split}: expected 0 or more")
 
 
 def brief(metrics: Mapping[str, Any]) -> str:
     """The main metrics on one line."""
+    errors = {k.removeprefix("nme_"): v for k, v in metrics.items() if k.startswith("nme_")}
+    shown = "  ".join(f"{name.replace('_', ' ')} {100 * v:.2f}%" for name, v in errors.items())
+    main = next(iter(errors))
     return (
-        f"loss {metrics['loss']:.4f}  NME outer eye {100 * metrics['nme_outer_eye']:.2f}%  "
-        f"pupil {100 * metrics['nme_pupil']:.2f}%  "
-        f"box diagonal {100 * metrics['nme_box_diagonal']:.2f}%  "
-        f"AUC {metrics['auc_outer_eye']:.4f}  failures {100 * metrics['failure_outer_eye']:.1f}%"
+        f"loss {metrics['loss']:.4f}  NME {shown}  AUC {metrics[f'auc_{main}']:.4f}  failures "
+        f"{100 * metrics[f'failure_{main}']:.1f}%"
     )
 
 
-def by_category(found: Predictions, source: RandomAccessSource) -> dict[str, dict[str, float]]:
+def by_category(
+    found: Predictions, source: RandomAccessSource, points: PointSet
+) -> dict[str, dict[str, float]]:
     """Metrics of each test category that the records name."""
     video, predicted, landmarks = frames_of(found)
     category = np.array([source[number]["category"] for number in range(len(source))])[video]
     return {
-        str(name): landmark_metrics(predicted[category == name], landmarks[category == name])
+        str(name): landmark_metrics(
+            predicted[category == name], landmarks[category == name], points.normalisers
+        )
         for name in np.unique(category)
         if name
     }
 
 
-def make_film(outcome: Outcome, source: RandomAccessSource, config: FaceConfig) -> list[Any]:
+def make_film(
+    outcome: Outcome, source: RandomAccessSource, config: FaceConfig, known: PointSet
+) -> list[Any]:
     """The pictures of a film of the first test videos, at most _FILM_FRAMES frames each."""
     video, predicted, landmarks = frames_of(outcome.test)
     shown = range(min(config.film, len(source)))
@@ -124,7 +155,8 @@ def make_film(outcome: Outcome, source: RandomAccessSource, config: FaceConfig) 
     }
     if not outcome.model.recurrent_layers:
         del rows["with memory"]
-    return film_frames(clips, [landmarks[p] for p in parts], list(rows.values()), list(rows))
+    true = [landmarks[p] for p in parts]
+    return film_frames(clips, true, list(rows.values()), list(rows), known)
 
 
 def held_out(config: FaceConfig, data: FaceData, split: str, channels: int) -> Iterable[Batch]:
@@ -134,7 +166,7 @@ def held_out(config: FaceConfig, data: FaceData, split: str, channels: int) -> I
     )
 
 
-def inference(config: FaceConfig) -> Inference:
+def inference(config: FaceConfig, count: int) -> Inference:
     """What a trained model's file says of its input and its outputs."""
     drawn = config.data == "embedded"  # there the whole picture is the box
     return Inference(
@@ -145,7 +177,7 @@ def inference(config: FaceConfig) -> Inference:
         short_side=config.embedded.size if drawn else None,
         box="picture" if drawn else "face",
         enlarge=config.enlarge,
-        points=POINTS,
+        points=count,
         batch_size=config.batch_size,
         precision=config.precision,
     )
@@ -155,18 +187,19 @@ def work(config: FaceConfig, data: FaceData, backbone: Backbone) -> Work:
     """What stage two trains and tests."""
     return Work(
         task=face_task(backbone.preprocess),
-        outputs=OUTPUTS,
+        outputs=2 * data.points.count,
         batches=train_batches(
             data.splits["train"],
             config,
             steps=config.steps,
             batch_size=config.batch_size,
             seed=config.seed,
+            landmarks=data.points,
         ),
         held_out={name: held_out(config, data, name, 3) for name in data.splits if name != "train"},
-        measure=measure,
-        curves=["loss", "nme_outer_eye"],
-        inference=inference(config),
+        measure=functools.partial(measure, landmarks=data.points),
+        curves=["loss", f"nme_{data.points.main}"],
+        inference=inference(config, data.points.count),
     )
 
 
@@ -180,12 +213,15 @@ def report(
     """
     test = data.splits["test"]
     _, predicted, landmarks = frames_of(outcome.test)
-    errors = {kind: nme(predicted, landmarks, kind) for kind in NORMALISERS}
+    errors = {name: nme(predicted, landmarks, how) for name, how in data.points.normalisers.items()}
     error_curves(folder.path / "errors.png", errors, f"{name}, {len(predicted)} test frames")
     if config.film:
-        write_gif(folder.path / "film.gif", make_film(outcome, test, config))
-    categories = by_category(outcome.test, test)
+        write_gif(folder.path / "film.gif", make_film(outcome, test, config, data.points))
+    categories = by_category(outcome.test, test, data.points)
     facts = {"frames": len(predicted), "categories": categories}
+    if data.split_table:
+        write_text(folder.path / "split.csv", data.split_table)
+        facts["landmarks"] = data.points.count
     summary = write_summary(folder, outcome, began, facts)
     for category, metrics in categories.items():
         say(f"test, category {category}: {brief(metrics)}")
@@ -196,19 +232,20 @@ def report(
 FACE = Application(
     name="face",
     description=(
-        "Sequential face alignment: 68 landmarks in every frame of a video. Stage one gives a CNN "
-        "that knows single faces; fc6, fc7 or both become recurrent; stage two trains everything "
-        "together on sequences; then the test set."
+        "Sequential face alignment: landmarks in every frame of a video, 68 or any other number. "
+        "Stage one gives a CNN that knows single faces; fc6, fc7 or both become recurrent; stage "
+        "two trains everything together on sequences; then the test set."
     ),
     examples=(
         "prernn train face",
         "prernn train face --model=feedforward",
+        "prernn train face --data=folder --source=DIR",
         "prernn train face --data=300vw --source=DIR --weights=vgg16.safetensors",
     ),
     config=FaceConfig,
     preset=face_preset,
     deciding=("preset", "data"),
-    common=("data", "box", "enlarge", "boxes"),
+    common=("data", "root", "box", "enlarge", "boxes", "mirror_pairs", "normalise_by"),
     kind=lambda config: (config.data,),
     check=check,
     open_data=open_data,

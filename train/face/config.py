@@ -37,10 +37,16 @@ _EMBEDDED = Schedule(0.0375, "cosine")
 
 @dataclass(frozen=True)
 class FaceConfig(RunConfig):
-    """Sequential face alignment: 68 landmarks in every frame of a video.
+    """Sequential face alignment: landmarks in every frame of a video.
 
     Attributes:
-        data: `embedded` is drawn here; `300vw` is read from --source.
+        data: `embedded` is drawn here; `300vw` is read from --source; `folder` are your own videos
+            or pictures with any number of landmarks (docs/own_videos.md).
+        root: Folder of the files that a table given as --source names.
+        split: Own videos: seed of the split, where none is given; 1 by default.
+        mirror_pairs: Own videos: a file with the landmarks that mirror each other, two numbers a
+            line, from 0. Without it, and with another number than 68, faces are not mirrored.
+        normalise_by: Own videos: two landmarks, from 0, whose distance divides the errors.
         box: Where a frame of real data is cut out: around its true landmarks, or around those of
             the frame before, as a tracker has it.
         enlarge: Side of the square that is cut out, as a multiple of the longer side of the
@@ -56,7 +62,11 @@ class FaceConfig(RunConfig):
     application: ClassVar[str] = "face"
     positive: ClassVar[tuple[str, ...]] = ("steps", "size", "batch_size")
 
-    data: Literal["embedded", "300vw"] = "embedded"
+    data: Literal["embedded", "300vw", "folder"] = "embedded"
+    root: Path | None = None
+    split: int | None = None
+    mirror_pairs: Path | None = None
+    normalise_by: tuple[int, int] | None = None
     box: BoxSource = "truth"
     enlarge: float = 1.3
     boxes: Path | None = None
@@ -93,5 +103,5 @@ def paper() -> FaceConfig:
 def face_preset(given: dict[str, str]) -> FaceConfig:
     """The defaults that belong to --preset and --data as given."""
     data = given.get("data", "300vw" if given.get("preset") == "paper" else "embedded")
-    preset = given.get("preset", "embedded" if data == "embedded" else "paper")
+    preset = given.get("preset", "paper" if data == "300vw" else "embedded")
     return paper() if preset == "paper" else FaceConfig()

@@ -60,7 +60,7 @@ def compact_backbone(config: FaceConfig, stills: Callable[[], FaceData], mesh: M
 
 def _train(config: FaceConfig, start: Backbone, data: FaceData, mesh: Mesh) -> Backbone:
     settings = config.pretraining
-    frames = {"steps": 1, "batch_size": settings.batch_size}
+    frames: dict[str, Any] = {"steps": 1, "batch_size": settings.batch_size}
     target = {"landmarks": all_points, "head": head_points}[settings.label]
 
     def measure(found: Predictions) -> dict[str, float]:

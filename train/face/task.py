@@ -1,6 +1,7 @@
 """Face alignment as a task: input, loss, predictions, their metrics, and the batches."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from prernn_jax.data.batches import EvalLoader, TrainLoader
 from prernn_jax.data.face.landmarks import OUTER_EYES, POINTS
 from prernn_jax.data.face.loader import face_eval_loader, face_train_loader
 from prernn_jax.data.face.metrics import landmark_metrics
+from prernn_jax.data.face.point_set import IBUG, PointSet
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.metrics import landmark_loss
 from prernn_jax.preprocess import Preprocessing
@@ -62,30 +64,40 @@ def face_task(preprocess: Preprocessing, target: Callable[[Any], Any] = all_poin
 
 
 def frames_of(found: Predictions) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Every frame of a set, in order: its video (N,), predicted and true landmarks (N, 68, 2)."""
+    """Every frame of a set, in order: its video (N,), predicted and true landmarks (N, P, 2)."""
     steps = found["predicted"].shape[1]
     there = np.arange(steps) < found["lengths"][:, None]  # (R, T)
     video = np.broadcast_to(found["video"][:, None], there.shape)
     return video[there], found["predicted"][there], found["landmarks"][there]
 
 
-def measure(found: Predictions) -> dict[str, float]:
+def measure(found: Predictions, landmarks: PointSet = IBUG) -> dict[str, float]:
     """Metrics pooled over all frames of a set, see `landmark_metrics`."""
-    _, predicted, landmarks = frames_of(found)
-    return landmark_metrics(predicted, landmarks)
+    _, predicted, true = frames_of(found)
+    return landmark_metrics(predicted, true, landmarks.normalisers)
 
 
 def train_batches(
-    source: RandomAccessSource, config: FaceConfig, *, steps: int, batch_size: int, seed: int
+    source: RandomAccessSource,
+    config: FaceConfig,
+    *,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    landmarks: PointSet = IBUG,
 ) -> TrainLoader:
-    """Endless augmented batches of the training set."""
+    """Endless augmented batches of the training set; mirrored where the landmarks can be."""
+    augment = config.augmentation
+    if landmarks.mirrored is None:
+        augment = replace(augment, flip=0.0)
     return face_train_loader(
         source,
         batch_size=batch_size,
         steps=steps,
         size=config.size,
-        augment=config.augmentation,
+        augment=augment,
         seed=seed,
+        mirrored=landmarks.mirrored,
         workers=config.workers,
         shard=shard(),
     )

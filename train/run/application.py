@@ -1,9 +1,11 @@
 """What an application is, and a run of it from its command line to its summary."""
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jax.sharding import Mesh
@@ -19,6 +21,7 @@ from ..engine.together import together
 from .backbone import Backbone
 from .config import RENAMED, check_run, run_name, settings_of
 from .folder import RunFolder, check_alike
+from .settings import settings_from
 from .stage_two import Outcome, Work, train_and_test
 
 
@@ -100,19 +103,32 @@ def _sizes(splits: Mapping[str, Any]) -> str:
     return ", ".join(f"{len(source)} {name}" for name, source in splits.items())
 
 
-def main(application: Application, argv: Sequence[str]) -> None:
-    """Runs an application's command line."""
-    config = parse(
+def _defaults(application: Application, given: dict[str, str]) -> Any:
+    """The defaults of all flags: another run's settings, or those of a preset."""
+    file = given.pop("config", None)
+    if file is None:
+        return application.preset(given)
+    return settings_from(Path(file), application.config)
+
+
+def configuration(application: Application, argv: Sequence[str]) -> Any:
+    """Reads an application's command line into a configuration of its class."""
+    return parse(
         application.config,
         argv,
         program=f"prernn train {application.name}",
         description=application.description,
         examples=application.examples,
-        preset=application.preset,
-        deciding=application.deciding,
+        preset=functools.partial(_defaults, application),
+        deciding=["config", *application.deciding],
         common=[*application.common, *application.config.common],
         renamed=RENAMED,
     )
+
+
+def main(application: Application, argv: Sequence[str]) -> None:
+    """Runs an application's command line."""
+    config = configuration(application, argv)
     place = find_place(config.coordinator, config.num_processes, config.process_id, os.environ)
     with together(place):
         run(application, config)

@@ -97,6 +97,8 @@ class RunConfig:
         validate_every: Epochs from one validation to the next; 0 for one at the end only.
         film: Number of test videos in `film.gif`; 0 for no film.
         resume: Go on from the last checkpoint.
+        config: `config.json` of another run, whose settings become the defaults of this one.
+        tags: Words for finding the run again; they stand in its settings, summary and log.
         verbose: List every parameter, not only the layers.
     """
 
@@ -106,7 +108,7 @@ class RunConfig:
     common: ClassVar[tuple[str, ...]] = (
         "preset", "source", "cache_dir", "model", "cell", "layers", "weights", "epochs",
         "batch_size", "trunk", "precision", "seed", "workdir", "name", "devices", "workers",
-        "resume",
+        "resume", "config", "tags",
     )  # fmt: skip
     """What --help lists; --help-all lists everything."""
 
@@ -149,6 +151,8 @@ class RunConfig:
     validate_every: int = 1
     film: int = 4
     resume: bool = False
+    config: Path | None = None
+    tags: tuple[str, ...] = ()
     verbose: bool = False
 
 

@@ -17,7 +17,7 @@ from ..engine import processes
 _FREE = (
     "resume", "workdir", "source", "data_dir", "cache_dir", "devices", "workers",
     "checkpoint_every", "validate_every", "application", "verbose", "parallel", "coordinator",
-    "num_processes", "process_id",
+    "num_processes", "process_id", "config", "tags",
 )  # fmt: skip
 # What may differ between processes that train together: places and what is this process's own.
 _OWN = ("process_id", "workdir", "source", "data_dir", "cache_dir", "workers", "verbose")
@@ -101,6 +101,10 @@ class RunFolder:
         config: What the run is, as plain JSON values.
         resume: Go on with the run that is there.
 
+    Attributes:
+        path: The folder.
+        settings: What the run is.
+
     Raises:
         InputError: Another process has it, it cannot be written, or `resume` and the
             configuration is another one or there is nothing to go on with.
@@ -108,7 +112,7 @@ class RunFolder:
 
     def __init__(self, path: Path, config: Mapping[str, Any], *, resume: bool) -> None:
         self.path = path
-        self._config = dict(config)
+        self.settings = dict(config)
         self._resume = resume
         self._lock: FileLock | None = None
         if not processes.is_first():
@@ -151,10 +155,10 @@ class RunFolder:
                 number += 1
             self.path.rename(aside)
         make_folder(self.path)
-        write_json(self.path / "config.json", self._config)
+        write_json(self.path / "config.json", self.settings)
 
     def _compare(self) -> None:
-        differing = differences(self.path, self._config)
+        differing = differences(self.path, self.settings)
         if differing is None:
             raise InputError(f"--resume: there is no run in {self.path}; leave --resume out")
         if differing:

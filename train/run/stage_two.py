@@ -197,6 +197,8 @@ def train_and_test(
             say(f"resumed at step {int(state.step)}")
         if processes.is_first():
             log = MetricsLog(folder.path, int(state.step))
+            if config.tags and not int(state.step):
+                log.tag(config.tags)
 
         def predictions(state: TrainState, split: str) -> Predictions:
             return evaluate(training.eval_step, state, held_out[split], mesh)
@@ -278,5 +280,7 @@ def write_summary(
         "device": jax.devices()[0].device_kind,
         "folder": str(folder.path),
     }
+    if folder.settings["tags"]:
+        summary["tags"] = folder.settings["tags"]
     write_json(folder.path / "summary.json", summary)
     return summary

@@ -7,8 +7,11 @@ from pathlib import Path
 from prernn_jax.data.drawn.face_builder import Kind, embedded_splits
 from prernn_jax.data.drawn.faces import EmbeddedFacesConfig
 from prernn_jax.data.face.files import FaceFiles, FaceRecipe
+from prernn_jax.data.face.metrics import TwoPoints
+from prernn_jax.data.face.point_set import IBUG, PointSet, point_set
 from prernn_jax.data.face.records import FaceBoxes
 from prernn_jax.data.face.vw300 import read_listing
+from prernn_jax.data.own.faces import open_faces
 from prernn_jax.data.prepared.listed_files import ListedFiles
 from prernn_jax.data.records import RandomAccessSource
 
@@ -20,10 +23,14 @@ class FaceData:
     Attributes:
         splits: Name of a split -> its records (prernn_jax.data.face.records).
         size: Side in pixels of the square picture for a network.
+        points: What is known of the landmarks.
+        split_table: How own videos were divided, as a CSV file; empty for other data.
     """
 
     splits: Mapping[str, RandomAccessSource]
     size: int
+    points: PointSet = IBUG
+    split_table: str = ""
 
 
 def embedded_faces(
@@ -83,3 +90,41 @@ def vw300(
             for video in range(len(videos)):
                 videos[video]  # raises where a box cannot be used
     return FaceData(splits, size)
+
+
+def own_faces(
+    source: Path,
+    cache_dir: Path | None = None,
+    *,
+    root: Path | None = None,
+    seed: int = 1,
+    boxes: FaceBoxes | None = None,
+    size: int = 48,
+    mirror_pairs: Path | None = None,
+    normalise_by: TwoPoints | None = None,
+    workers: int | None = None,
+) -> FaceData:
+    """Returns a person's own videos of faces; prepares those that are not prepared yet.
+
+    Args:
+        source: See `prernn_jax.data.own.faces`.
+        cache_dir: Folder for prepared videos; see `data_folder` for the default.
+        root: Folder of the files that a table names.
+        seed: Of the split, where none is given.
+        boxes: As for `vw300`.
+        size: Side of the network's input.
+        mirror_pairs: See `prernn_jax.data.face.point_set.point_set`, also for `normalise_by`.
+        normalise_by: Two landmarks whose distance divides the errors.
+        workers: As for `vw300`.
+
+    Returns:
+        The splits train, test and perhaps validation.
+
+    Raises:
+        InputError: The source, a box or a landmark of `normalise_by` cannot be used; the message
+            names it.
+    """
+    choice = boxes or FaceBoxes()
+    found = open_faces(source, cache_dir, choice, root=root, seed=seed, workers=workers)
+    points = point_set(found.points, mirror_pairs, normalise_by)
+    return FaceData(found.splits, size, points, found.table)

@@ -5,7 +5,7 @@ as the face. It is scaled so that the face is `side` pixels at the median; pictu
 enlarged. A file holds N encoded pictures, their landmarks, their numbers, and a JSON record.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prernn_jax.data.face.landmarks import bounding_box, outside, square_around
+from prernn_jax.data.face.landmarks import POINTS, bounding_box, outside, square_around
 from prernn_jax.data.face.records import FaceBoxes, check_record
 from prernn_jax.data.face.vw300 import (
     LANDMARK_FILES,
@@ -69,6 +69,31 @@ class FaceRecipe:
             pictures = list(numbered_files(not_too_deep(video), PICTURES).values())
         return [*pictures, *numbered_files(annotations(video), LANDMARK_FILES).values()]
 
+    def annotated(self, item: Listed) -> set[int]:
+        """Returns the numbers of the frames for which there should be landmarks."""
+        return set(numbered_files(annotations(item.video), LANDMARK_FILES))
+
+    def landmarks(self, item: Listed) -> tuple[Landmarks, list[str]]:
+        """Reads the landmarks of a video; see `read_annotations`."""
+        return read_annotations(annotations(item.video))
+
+    def broken(self, item: Listed) -> frozenset[int]:
+        """Returns the numbers of the frames that are known to be badly annotated."""
+        return broken_frames().get(item.name, frozenset())
+
+    def pictures(self, item: Listed) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Yields number and picture of each frame."""
+        if item.video.is_dir():
+            files = numbered_files(not_too_deep(item.video), PICTURES)
+            if not files:
+                raise InputError(
+                    f"{item.video} holds no numbered picture; expected 000001.jpg, ... or "
+                    "frame000001.png"
+                )
+            yield from read_pictures(files)
+        else:
+            yield from enumerate(read_frames(item.video), start=1)
+
     def require(self, items: Sequence[Listed]) -> None:
         """Checks that the packages are there; see `ListedFiles.prepare`."""
         if any(is_video(item.video) for item in items):
@@ -84,17 +109,16 @@ class FaceRecipe:
             InputError: The video does not decode, or no frame of it has landmarks.
             OSError: The file cannot be written.
         """
-        annot = annotations(item.video)
-        files = set(numbered_files(annot, LANDMARK_FILES))
+        files = self.annotated(item)
         sources = self.sources(item)
         source = fingerprint(sources) if sources and item.video.exists() else None
-        landmarks, faults = read_annotations(annot)
-        broken = broken_frames().get(item.name, frozenset())
+        landmarks, faults = self.landmarks(item)
+        broken = self.broken(item)
         kept = {number: points for number, points in landmarks.items() if number not in broken}
         window: FaceWindow | None = None
         seen, written = set(), []
         with record_writer(target) as write:
-            for number, picture in _pictures(item.video):
+            for number, picture in self.pictures(item):
                 seen.add(number)
                 if number not in kept:
                     continue
@@ -155,21 +179,17 @@ def _drop_outside(kept: Landmarks, picture: NDArray[np.uint8], video: Path) -> l
     return faults
 
 
-def _pictures(video: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yields number and picture of each frame of a video (from 1) or of a folder of frames."""
-    if video.is_dir():
-        files = numbered_files(not_too_deep(video), PICTURES)
-        if not files:
-            raise InputError(
-                f"{video} holds no numbered picture; expected 000001.jpg, ... or frame000001.png"
-            )
-        for number, path in files.items():
-            try:
-                yield number, decode_picture(path.read_bytes())
-            except InputError as error:
-                raise InputError(f"{path} is not a picture") from error
-    else:
-        yield from enumerate(read_frames(video), start=1)
+def read_pictures(files: Mapping[int, Path]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yields number and picture of each file.
+
+    Raises:
+        InputError: One cannot be read; the message names it.
+    """
+    for number, path in files.items():
+        try:
+            yield number, decode_picture(path.read_bytes())
+        except (OSError, InputError) as error:
+            raise InputError(f"{path} is not a picture") from error
 
 
 def _notes(files: set[int], seen: set[int], broken: frozenset[int]) -> list[str]:
@@ -193,12 +213,18 @@ class FaceFiles:
         listed: The videos; their label is the test category, 0 for training videos.
         recipe: How they must have been prepared.
         boxes: How the square of each frame is chosen.
+        points: Landmarks P of a face.
     """
 
     def __init__(
-        self, folder: Path, listed: Sequence[Listed], recipe: FaceRecipe, boxes: FaceBoxes
+        self,
+        folder: Path,
+        listed: Sequence[Listed],
+        recipe: FaceRecipe,
+        boxes: FaceBoxes,
+        points: int = POINTS,
     ) -> None:
-        self._folder, self._listed, self._boxes = folder, listed, boxes
+        self._folder, self._listed, self._boxes, self._points = folder, listed, boxes, points
         self._facts = recipe.facts
 
     def __len__(self) -> int:
@@ -233,7 +259,7 @@ class FaceFiles:
             "name": item.name,
             "category": str(item.label) if item.label else "",
         }
-        check_record(record, *size)
+        check_record(record, size[0], size[1], self._points)
         return record
 
 

@@ -88,11 +88,11 @@ def normalise_landmarks(landmarks: Numbers, box: Numbers) -> Numbers:
     return (landmarks - box[..., None, :2]) / side - 0.5
 
 
-def check_landmarks(landmarks: Numbers, where: str) -> None:
-    """Raises an InputError, naming `where`, unless landmarks are (..., 68, 2) finite numbers."""
-    if landmarks.ndim < 2 or landmarks.shape[-2:] != (POINTS, 2):
+def check_landmarks(landmarks: Numbers, where: str, points: int = POINTS) -> None:
+    """Raises an InputError, naming `where`, unless landmarks are (..., P, 2) finite numbers."""
+    if landmarks.ndim < 2 or landmarks.shape[-2:] != (points, 2):
         raise InputError(
-            f"{where}: landmarks of shape {landmarks.shape}; expected {POINTS} points x, y"
+            f"{where}: landmarks of shape {landmarks.shape}; expected {points} points x, y"
         )
     if not np.isfinite(landmarks).all():
         bad = np.argwhere(~np.isfinite(landmarks))[0].tolist()
@@ -105,8 +105,15 @@ _SHIFT = 3  # OpenCV takes coordinates in units of 2**-3 pixels
 def draw_landmarks(
     picture: NDArray[np.uint8], landmarks: NDArray[np.floating], color: tuple[int, int, int]
 ) -> None:
-    """Draws landmarks (68, 2), from -0.5 to 0.5, as lines into a picture (S, S, 3)."""
+    """Draws landmarks (P, 2), from -0.5 to 0.5, into a picture (S, S, 3).
+
+    68 landmarks become the lines of `GROUPS`, any other number of them dots.
+    """
     pixels = np.rint(((landmarks + 0.5) * len(picture) - 0.5) * 2**_SHIFT).astype(np.int32)
+    if len(landmarks) != POINTS:
+        for x, y in pixels.tolist():
+            cv2.circle(picture, (x, y), 2 << _SHIFT, color, -1, cv2.LINE_AA, _SHIFT)
+        return
     for name, part in GROUPS.items():
         line = np.ascontiguousarray(pixels[part])
         cv2.polylines(picture, [line], name in CLOSED, color, 1, cv2.LINE_AA, _SHIFT)

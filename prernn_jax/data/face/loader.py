@@ -6,6 +6,7 @@ Landmarks are in coordinates of the box that was cut out, -0.5 to 0.5 (`normalis
 import bisect
 import functools
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prernn_jax.data.batches import Batch, EvalLoader, TrainLoader, eval_batches, train_batches
-from prernn_jax.data.face.landmarks import FLIP, POINTS, normalise_landmarks
+from prernn_jax.data.face.landmarks import FLIP, normalise_landmarks
 from prernn_jax.data.records import CountsFrames, RandomAccessSource, Record, decode_picture
 from prernn_jax.errors import InputError
 
@@ -63,7 +64,12 @@ def window_starts(frames: int, steps: int) -> range:
 
 
 def read_faces(
-    record: Record, start: int, steps: int, size: int, view: FaceView
+    record: Record,
+    start: int,
+    steps: int,
+    size: int,
+    view: FaceView,
+    mirrored: Sequence[int] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], int]:
     """Decodes consecutive frames of one video and nothing else.
 
@@ -73,14 +79,16 @@ def read_faces(
         steps: Number of frames T.
         size: Side S of the result.
         view: How the boxes are scaled, shifted and mirrored.
+        mirrored: Landmark i of a mirrored face is where landmark mirrored[i] was; by default as for
+            iBUG's 68.
 
     Returns:
-        The clip (T, S, S, 3), uint8; its landmarks (T, 68, 2) in coordinates of what is seen; both
+        The clip (T, S, S, 3), uint8; its landmarks (T, P, 2) in coordinates of what is seen; both
         are zeros after the end of the video. And the number of frames.
     """
     frames = range(start, min(start + steps, len(record["frames"])))
     clip = np.zeros((steps, size, size, 3), np.uint8)
-    landmarks = np.zeros((steps, POINTS, 2), np.float32)
+    landmarks = np.zeros((steps, *record["landmarks"].shape[1:]), np.float32)
     for step, frame in enumerate(frames):
         box = pixel_box(record["boxes"][frame], view)
         clip[step] = cut_square(decode_picture(record["frames"][frame]), box, size)
@@ -88,7 +96,8 @@ def read_faces(
         landmarks[step] = normalise_landmarks(record["landmarks"][frame], edges)
     if view.flip:
         clip = clip[:, :, ::-1]
-        landmarks = landmarks[:, FLIP] * np.array([-1, 1], np.float32)
+        table = FLIP if mirrored is None else np.asarray(mirrored)
+        landmarks = landmarks[:, table] * np.array([-1, 1], np.float32)
         landmarks[len(frames) :] = 0
     return clip, landmarks, len(frames)
 
@@ -147,6 +156,7 @@ def face_train_loader(
     size: int,
     augment: FaceAugmentation,
     seed: int,
+    mirrored: Sequence[int] | None = None,
     workers: int = 0,
     shard: tuple[int, int] = (0, 1),
 ) -> TrainLoader:
@@ -159,18 +169,19 @@ def face_train_loader(
         size: Side S of the pictures in the batch.
         augment: How clips vary.
         seed: Seed of order and augmentation, 0 to 2**32 - 1.
+        mirrored: See `read_faces`.
         workers: Number of processes that decode; 0 means threads of this process.
         shard: See `train_batches`.
 
     Returns:
-        An iterator of dicts: `clips` uint8 (B, T, S, S, 3), `landmarks` float32 (B, T, 68, 2) in
+        An iterator of dicts: `clips` uint8 (B, T, S, S, 3), `landmarks` float32 (B, T, P, 2) in
         coordinates of the box, -0.5 to 0.5, and `lengths` int32 (B,). An epoch has as many clips as
         the videos have windows.
 
     Raises:
         InputError: There are fewer clips than a batch needs.
     """
-    draw = functools.partial(_draw, steps=steps, size=size, augment=augment)
+    draw = functools.partial(_draw, steps=steps, size=size, augment=augment, mirrored=mirrored)
     windows = _Windows(source, steps)
     return train_batches(
         windows, draw, batch_size=batch_size, seed=seed, workers=workers, shard=shard
@@ -217,13 +228,21 @@ def _draw(
     steps: int,
     size: int,
     augment: FaceAugmentation,
+    mirrored: Sequence[int] | None,
 ) -> Batch:
     start = int(rng.integers(max(len(record["frames"]) - steps, 0) + 1))
-    return _sample(record, start, steps, size, draw_face_view(rng, augment))
+    return _sample(record, start, steps, size, draw_face_view(rng, augment), mirrored)
 
 
-def _sample(record: Record, start: int, steps: int, size: int, view: FaceView) -> Batch:
-    clip, landmarks, length = read_faces(record, start, steps, size, view)
+def _sample(
+    record: Record,
+    start: int,
+    steps: int,
+    size: int,
+    view: FaceView,
+    mirrored: Sequence[int] | None = None,
+) -> Batch:
+    clip, landmarks, length = read_faces(record, start, steps, size, view, mirrored)
     return {"clips": clip, "landmarks": landmarks, "lengths": np.int32(length)}
 
 

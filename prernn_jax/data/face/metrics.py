@@ -5,6 +5,7 @@ adds nothing to the area under the curve, and makes every mean infinite that inc
 is left out in silence.
 """
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,6 +16,8 @@ from prernn_jax.errors import InputError
 
 Normaliser = Literal["outer_eye", "pupil", "box_diagonal"]
 NORMALISERS: tuple[Normaliser, ...] = get_args(Normaliser)
+TwoPoints = tuple[int, int]
+"""Numbers of two landmarks, from 0, whose distance divides the error."""
 THRESHOLD = 0.08
 """A frame with a larger normalised error is a failure (the protocol of 300VW)."""
 
@@ -44,7 +47,7 @@ def _check_finite(landmarks: NDArray[np.float64]) -> None:
 
 
 def distances(predicted: ArrayLike, landmarks: ArrayLike) -> Errors:
-    """Returns the mean distance of each frame's landmarks (N, 68, 2) from the true ones, (N,).
+    """Returns the mean distance of each frame's landmarks (N, P, 2) from the true ones, (N,).
 
     Raises:
         InputError: There are no frames, the shapes differ, or a true landmark is not finite.
@@ -53,14 +56,15 @@ def distances(predicted: ArrayLike, landmarks: ArrayLike) -> Errors:
     return mean
 
 
-def normaliser_lengths(landmarks: ArrayLike, normaliser: Normaliser) -> Errors:
+def normaliser_lengths(landmarks: ArrayLike, normaliser: Normaliser | TwoPoints) -> Errors:
     """Returns the length by which the error of each frame is divided, (N,).
 
     Args:
-        landmarks: The true landmarks (N, 68, 2).
+        landmarks: The true landmarks (N, P, 2).
         normaliser: `outer_eye` is the distance of the outer corners of the eyes (300VW's
-            protocol), `pupil` that of the middles of the eyes, `box_diagonal` the diagonal of the
-            upright box around all landmarks.
+            protocol), `pupil` that of the middles of the eyes; both are of iBUG's 68 landmarks.
+            `box_diagonal` is the diagonal of the upright box around all landmarks. Two numbers are
+            the distance of these two landmarks.
 
     Raises:
         InputError: The normaliser is unknown, a true landmark is not finite, or that length is
@@ -68,7 +72,9 @@ def normaliser_lengths(landmarks: ArrayLike, normaliser: Normaliser) -> Errors:
     """
     points = np.asarray(landmarks, np.float64)
     _check_finite(points)
-    if normaliser == "outer_eye":
+    if not isinstance(normaliser, str):
+        first, second = points[:, normaliser[0]], points[:, normaliser[1]]
+    elif normaliser == "outer_eye":
         first, second = points[:, OUTER_EYES[0]], points[:, OUTER_EYES[1]]
     elif normaliser == "pupil":
         first, second = (np.asarray(eye, np.float64) for eye in pupils(points))
@@ -84,8 +90,8 @@ def normaliser_lengths(landmarks: ArrayLike, normaliser: Normaliser) -> Errors:
     return lengths
 
 
-def nme(predicted: ArrayLike, landmarks: ArrayLike, normaliser: Normaliser) -> Errors:
-    """Returns the normalised mean error of each frame (N,) from landmarks (N, 68, 2)."""
+def nme(predicted: ArrayLike, landmarks: ArrayLike, normaliser: Normaliser | TwoPoints) -> Errors:
+    """Returns the normalised mean error of each frame (N,) from landmarks (N, P, 2)."""
     return distances(predicted, landmarks) / normaliser_lengths(landmarks, normaliser)
 
 
@@ -153,12 +159,18 @@ def vector_distance(predicted: ArrayLike, points: ArrayLike) -> float:
     return float(np.linalg.norm(_away(predicted, points), axis=(1, 2)).mean())
 
 
-def landmark_metrics(predicted: ArrayLike, landmarks: ArrayLike) -> dict[str, float]:
+def landmark_metrics(
+    predicted: ArrayLike,
+    landmarks: ArrayLike,
+    normalisers: Mapping[str, Normaliser | TwoPoints] | None = None,
+) -> dict[str, float]:
     """Returns all metrics, pooled over frames.
 
     Args:
-        predicted: The predicted landmarks (N, 68, 2).
-        landmarks: The true landmarks (N, 68, 2).
+        predicted: The predicted landmarks (N, P, 2).
+        landmarks: The true landmarks (N, P, 2).
+        normalisers: What the errors are divided by, by name; by default all that iBUG's 68
+            landmarks have.
 
     Returns:
         `loss` is the `vector_distance`; for each normaliser there are `nme_*`, `auc_*` and
@@ -168,9 +180,10 @@ def landmark_metrics(predicted: ArrayLike, landmarks: ArrayLike) -> dict[str, fl
         InputError: There are no frames, or the true landmarks cannot be used.
     """
     found = {"loss": vector_distance(predicted, landmarks)}
-    for normaliser in NORMALISERS:
+    chosen = {name: name for name in NORMALISERS} if normalisers is None else normalisers
+    for name, normaliser in chosen.items():
         errors = nme(predicted, landmarks, normaliser)
-        found[f"nme_{normaliser}"] = float(errors.mean())
-        found[f"auc_{normaliser}"] = auc(errors)
-        found[f"failure_{normaliser}"] = failure_rate(errors)
+        found[f"nme_{name}"] = float(errors.mean())
+        found[f"auc_{name}"] = auc(errors)
+        found[f"failure_{name}"] = failure_rate(errors)
     return found

@@ -19,8 +19,8 @@ from prernn_jax.errors import InputError
 CATEGORIES = ("", "1", "2", "3")
 
 
-def check_record(record: Record, height: int, width: int) -> None:
-    """Checks a record whose pictures are (height, width).
+def check_record(record: Record, height: int, width: int, points: int = POINTS) -> None:
+    """Checks a record whose pictures are (height, width), with `points` landmarks.
 
     Raises:
         InputError: There are no frames, shapes are wrong, a landmark is not finite, the category is
@@ -31,12 +31,12 @@ def check_record(record: Record, height: int, width: int) -> None:
     count, landmarks, boxes = len(record["frames"]), record["landmarks"], record["boxes"]
     if count == 0:
         raise InputError(f"{where} has no frames with landmarks")
-    if landmarks.shape != (count, POINTS, 2) or boxes.shape != (count, 4):
+    if landmarks.shape != (count, points, 2) or boxes.shape != (count, 4):
         raise InputError(
             f"{where} has {count} frames, landmarks {landmarks.shape} and boxes {boxes.shape}; "
-            f"expected ({count}, {POINTS}, 2) and ({count}, 4)"
+            f"expected ({count}, {points}, 2) and ({count}, 4)"
         )
-    check_landmarks(landmarks, where)
+    check_landmarks(landmarks, where, points)
     if record["category"] not in CATEGORIES:
         raise InputError(
             f"{where} has the category {record['category']!r}; expected one of "
@@ -102,7 +102,7 @@ class FaceBoxes:
             raise InputError(f"face boxes are enlarged by {self.enlarge}; expected 0 to 10")
 
     def around(self, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns the squares (N, 4) of a video's frames with landmarks (N, 68, 2)."""
+        """Returns the squares (N, 4) of a video's frames with landmarks (N, P, 2)."""
         boxes = square_around(bounding_box(landmarks), self.enlarge).astype(np.float32)
         return boxes if self.source == "truth" else np.concatenate([boxes[:1], boxes[:-1]])
 

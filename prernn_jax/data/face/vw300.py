@@ -34,12 +34,12 @@ from prernn_jax.errors import InputError
 _FIRST_PIXEL = 1.0
 
 
-def read_pts(path: Path, points: int = POINTS) -> NDArray[np.float32]:
+def read_pts(path: Path, points: int | None = POINTS) -> NDArray[np.float32]:
     """Reads a .pts file. Blanks, empty lines and line ends do not matter.
 
     Args:
         path: The file.
-        points: Number of points that it must have.
+        points: Number of points that it must have; None for any.
 
     Returns:
         The points (points, 2), x and y in pixels, counted from 0.
@@ -59,6 +59,12 @@ def read_pts(path: Path, points: int = POINTS) -> NDArray[np.float32]:
     for line, row in enumerate(body.split("\n"), start=first_line):
         for word in row.split():
             values.append(_number(word, f"{path} line {line}"))
+    if points is None and values and len(values) % 2 == 0:
+        points = len(values) // 2
+    if points is None:
+        raise InputError(
+            f"{path} line {first_line}: {len(values)} numbers; expected x, y, x, y ..."
+        )
     if len(values) != 2 * points:
         raise InputError(
             f"{path} line {first_line}: {len(values)} numbers between {{ and }}, expected "

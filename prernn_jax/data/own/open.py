@@ -54,20 +54,8 @@ def own_videos(
     """
     parts = split_rows(read_rows(source, root), seed)
     listing = listing_of(parts)
-    # Two sources with videos of the same names must not take turns in one folder.
-    key = hashlib.blake2b(str(source.absolute()).encode(), digest_size=6).hexdigest()
-    shown = "".join(c if c.isalnum() else "-" for c in source.stem)
-    files = ListedFiles(f"own/{shown}-{key}", listing, cache_dir, recipe)
-    faults: dict[str, str] = {}
-    files.prepare(workers, faults)
-    if faults:
-        files.leave_out(faults)
-    known = files.left_out()
-    if known:
-        total = sum(map(len, listing.parts.values()))
-        for name, why in list(known.items())[:_SHOWN]:
-            print(f"left out: {name}: {why}", file=sys.stderr)
-        print(f"{len(known)} of {total} videos are left out", file=sys.stderr, flush=True)
+    files = ListedFiles(cache_name(source), listing, cache_dir, recipe)
+    known = prepare_usable(files, workers)
     usable = files.usable()
     for part in ("train", "test"):
         there = {item.label for item in usable[part]}
@@ -78,3 +66,32 @@ def own_videos(
             raise InputError(f"no video {kind}can be used in the part {part}{why}")
     splits = {part: ClipFiles(files.folder, items, recipe) for part, items in usable.items()}
     return OwnVideos(listing.classes, splits, table_of(parts))
+
+
+def cache_name(source: Path) -> str:
+    """The folder of a source in the prepared cache.
+
+    Two sources with videos of the same names must not take turns in one folder.
+    """
+    key = hashlib.blake2b(str(source.absolute()).encode(), digest_size=6).hexdigest()
+    shown = "".join(c if c.isalnum() else "-" for c in source.stem)
+    return f"own/{shown}-{key}"
+
+
+def prepare_usable(files: ListedFiles, workers: int | None) -> dict[str, str]:
+    """Prepares what can be used; tells of the other videos and leaves them out.
+
+    Returns:
+        The videos that are left out, and why.
+    """
+    faults: dict[str, str] = {}
+    files.prepare(workers, faults)
+    if faults:
+        files.leave_out(faults)
+    known = files.left_out()
+    if known:
+        total = sum(map(len, files.listing.parts.values()))
+        for name, why in list(known.items())[:_SHOWN]:
+            print(f"left out: {name}: {why}", file=sys.stderr)
+        print(f"{len(known)} of {total} videos are left out", file=sys.stderr, flush=True)
+    return known

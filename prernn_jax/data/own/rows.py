@@ -7,7 +7,7 @@ pytorchvideo and mmaction2 have them. A folder may hold lists instead: train.csv
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,29 +71,39 @@ def read_rows(source: Path, root: Path | None = None) -> list[Row]:
         raise InputError(f"--source={source}: there is no such folder or list; expected {LAYOUT}")
     if not rows:
         raise InputError(f"--source={source} holds no videos; expected {LAYOUT}")
-    seen: dict[str, Row] = {}
-    for row in rows:
-        other = seen.setdefault(row.name.lower(), row)
-        if other is not row:
-            raise InputError(
-                f"two videos have the name {row.name}: {other.video} and {row.video}; rename or "
-                "remove one of them"
-            )
+    refuse_one_name(rows)
     return rows
 
 
 def _of_folder(source: Path, root: Path | None) -> Iterator[Row]:
-    parts = {path: PARTS.get(path.stem.lower()) for path in visible(source)}
-    folders = {path: part for path, part in parts.items() if part and path.is_dir()}
-    lists = {p: part for p, part in parts.items() if part and p.suffix.lower() in _LISTS}
-    if "train" in folders.values():
-        for folder, part in folders.items():
-            yield from _classes(folder, part)
-    elif "train" in lists.values():
-        for path, part in lists.items():
-            yield from _of_list(path, root or source, part)
-    else:
+    folders, lists = named_parts(source, _LISTS)
+    for folder, part in folders.items():
+        yield from _classes(folder, part)
+    for path, part in lists.items():
+        yield from _of_list(path, root or source, part)
+    if not folders and not lists:
         yield from _classes(source, None)
+
+
+def named_parts(source: Path, endings: tuple[str, ...]) -> tuple[dict[Path, str], dict[Path, str]]:
+    """Finds the parts of a data set that a folder names.
+
+    Args:
+        source: The folder.
+        endings: Of lists.
+
+    Returns:
+        The folders of parts, or else the lists of parts, where there is one for training; both
+        empty where there is none.
+    """
+    parts = {
+        path: PARTS[path.stem.lower()] for path in visible(source) if path.stem.lower() in PARTS
+    }
+    folders = {path: part for path, part in parts.items() if path.is_dir()}
+    lists = {path: part for path, part in parts.items() if path.suffix.lower() in endings}
+    if "train" in folders.values():
+        return folders, {}
+    return {}, lists if "train" in lists.values() else {}
 
 
 def _classes(folder: Path, part: str | None) -> Iterator[Row]:
@@ -113,16 +123,9 @@ def _of_list(path: Path, root: Path | None, part: str | None) -> Iterator[Row]:
     headed = {"path", "label"} <= set(header)
     for line, values in _headed(path, header) if headed else _plain(path):
         where = f"{path} line {line}"
-        given = part
-        if values.get("split"):
-            given = PARTS.get(values["split"].lower())
-            if given is None:
-                raise InputError(
-                    f"{where}: the split is {shortened(values['split'])!r}; expected train, val "
-                    "or test"
-                )
+        given = read_part(values["split"], where) if values.get("split") else part
         start, stop = (_frame(values.get(name), where, name) for name in ("start", "end"))
-        video = _place(Path(values["path"]), root or path.parent)
+        video = place_below(Path(values["path"]), root or path.parent)
         cut = "" if start is None and stop is None else f"-{start or 0}-{stop or 'end'}"
         stem = "_".join([*video.parts[-2:-1], without_ending(video.name)]).replace("/", "_")
         label = values["label"].replace("/", "_")
@@ -168,12 +171,36 @@ def _frame(text: str | None, where: str, name: str) -> int | None:
     return int(text)
 
 
-def _place(path: Path, root: Path) -> Path:
+def read_part(text: str, where: str) -> str:
+    """The part of a data set that a list names.
+
+    Raises:
+        InputError: It is none; the message begins with `where`.
+    """
+    part = PARTS.get(text.lower())
+    if part is None:
+        raise InputError(f"{where}: the split is {shortened(text)!r}; expected train, val or test")
+    return part
+
+
+def refuse_one_name(rows: Iterable[Row]) -> None:
+    """Raises an InputError where two samples have one name."""
+    seen: dict[str, Row] = {}
+    for row in rows:
+        other = seen.setdefault(row.name.lower(), row)
+        if other is not row:
+            raise InputError(
+                f"two videos have the name {row.name}: {other.video} and {row.video}; rename or "
+                "remove one of them"
+            )
+
+
+def place_below(path: Path, root: Path) -> Path:
     """The file that a list names: below the root, also where it was written on another machine."""
-    if path.is_absolute() and path.is_file():
+    if path.is_absolute() and path.exists():
         return path
     parts = path.parts[1:] if path.is_absolute() else path.parts
     for start in range(len(parts)):
-        if (found := root.joinpath(*parts[start:])).is_file():
+        if (found := root.joinpath(*parts[start:])).exists():
             return found
     return root.joinpath(*parts) if not path.is_absolute() else path

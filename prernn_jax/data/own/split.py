@@ -5,6 +5,7 @@ import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from prernn_jax.data.own.rows import Row
 from prernn_jax.data.prepared.lists import Listed, Listing
 from prernn_jax.errors import InputError
 
+Sample = TypeVar("Sample", bound=Row)
 SHARE = 0.25
 """The share of the groups of each class that is tested on, where nothing says which."""
 
@@ -29,7 +31,7 @@ def group_of(row: Row) -> str:
     return head if len(numbers) > 1 and head else name
 
 
-def split_rows(rows: Sequence[Row], seed: int) -> dict[str, list[Row]]:
+def split_rows(rows: Sequence[Sample], seed: int) -> dict[str, list[Sample]]:
     """The parts of a data set.
 
     Args:
@@ -48,6 +50,12 @@ def split_rows(rows: Sequence[Row], seed: int) -> dict[str, list[Row]]:
     classes = sorted({row.label for row in rows}, key=_by_number)
     if len(classes) < 2:
         raise InputError(f"there is only the class {classes[0]!r}; a classifier needs two or more")
+    return divide(rows, seed)
+
+
+def divide(rows: Sequence[Sample], seed: int) -> dict[str, list[Sample]]:
+    """The parts of a data set whose samples may all be of one class; see `split_rows`."""
+    classes = sorted({row.label for row in rows}, key=_by_number)
     given = {row.part for row in rows}
     if None not in given:
         parts = {part: [r for r in rows if r.part == part] for part in sorted(map(str, given))}
@@ -67,9 +75,10 @@ def split_rows(rows: Sequence[Row], seed: int) -> dict[str, list[Row]]:
         groups = sorted({group[row.name] for row in rows if row.label == label})
         if len(groups) < 2:
             one = "one video" if sum(row.label == label for row in rows) == 1 else "one group"
+            whose = f"the class {label!r} has" if label else "there is only"
             raise InputError(
-                f"the class {label!r} has {one}; give two or more, so that one can be tested on, "
-                "or give a list with the columns path,label,split,group"
+                f"{whose} {one}; give two or more, so that one can be tested on, or give a list "
+                f"with the columns path,{'label,' * bool(label)}split,group"
             )
         count = min(max(round(SHARE * len(groups)), 1), len(groups) - 1)
         tested |= {(label, groups[n]) for n in rng.permutation(len(groups))[:count].tolist()}
@@ -87,8 +96,8 @@ def _groups(rows: Sequence[Row]) -> dict[str, str]:
         mine = [row for row in rows if row.label == label]
         if len({groups[row.name] for row in mine}) == 1 < len(mine) and not mine[0].group:
             print(
-                f"note: by their names all videos of {label} are of one film; they are divided "
-                "all the same",
+                f"note: by their names all videos{f' of {label}' * bool(label)} are of one film; "
+                "they are divided all the same",
                 file=sys.stderr,
                 flush=True,
             )
