@@ -20,7 +20,7 @@ def settings(tmp_path):
     """The settings of a run with flags of its own, as a file."""
     run = replace(
         FaceConfig(), cell="lstm", epochs=7, name="first", resume=True, normalise_by=(0, 1),
-        tags=("old",), schedule=replace(FaceConfig().schedule, base_rate=0.01),
+        tags=("old",), schedule=replace(FaceConfig().schedule, base=0.01),
     )  # fmt: skip
     file = tmp_path / "config.json"
     file.write_text(json.dumps(settings_of(run)))
@@ -29,7 +29,7 @@ def settings(tmp_path):
 
 def test_another_runs_settings_are_the_defaults(settings):
     found = configuration(FACE, [f"--config={settings}", "--epochs=3", "--tags", "a", "b"])
-    assert (found.cell, found.schedule.base_rate) == ("lstm", 0.01)
+    assert (found.cell, found.schedule.base) == ("lstm", 0.01)
     assert found.normalise_by == (0, 1)
     assert (found.epochs, found.tags) == (3, ("a", "b"))  # flags win
     assert (found.name, found.resume) == (None, False)  # what belongs to that run alone
