@@ -52,6 +52,21 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+# Whole programs are compared bit for bit there, and the CPU's own code is tried: these folders are
+# compiled as a user's programs are. In the others compilation was most of the time, and they test
+# formulas on small shapes, so the compiler leaves its optimisations out.
+_OPTIMISED = ("train", "cpu", "examples")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiler(request: pytest.FixtureRequest) -> None:
+    """Chooses how the tests of a file are compiled."""
+    plain = request.path.relative_to(Path(__file__).parent).parts[0] not in _OPTIMISED
+    if jax.config.read("jax_disable_most_optimizations") != plain:
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", plain)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder with small pieces of the real data sets; skips where there is none."""

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -65,9 +66,18 @@ def test_the_wheel_has_every_module_and_no_package_called_train(wheel):
 
 
 @pytest.mark.slow
-def test_it_works_from_an_empty_folder_of_a_clean_environment(wheel, tmp_path):
+@pytest.mark.parametrize(
+    "dependencies", ["of the tests", pytest.param("its own", marks=pytest.mark.nightly)]
+)
+def test_it_works_from_an_empty_folder_of_a_clean_environment(wheel, tmp_path, dependencies):
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    install = ["pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wheel]
+    if dependencies == "of the tests":
+        # Packages are found there. An editable prernn_jax is not: its own .pth file is not read.
+        install.append("--no-deps")
+        found = sysconfig.get_path("purelib", vars={"base": str(environment)})
+        (Path(found) / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     binaries = environment / ("Scripts" if os.name == "nt" else "bin")
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -82,7 +92,8 @@ def test_it_works_from_an_empty_folder_of_a_clean_environment(wheel, tmp_path):
         assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
         return done.stdout
 
-    run("pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wheel)
+    run(*install)
+    assert str(environment) in run("python", "-c", "import prernn_jax; print(prernn_jax.__file__)")
     run("python", "-c", EXAMPLE)
     assert "fc7.kernel" in run("prernn", "port", "inspect", "vgg16.safetensors")
     said = run("prernn", "train", "action", *SHORT)

@@ -156,7 +156,9 @@ def test_a_killed_process_ends_all_and_another_number_goes_on(alone, tmp_path, v
     assert_same(alone, result(tmp_path))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)]
+)
 def test_a_signal_to_one_saves_once_and_ends_all(alone, tmp_path, number):
     group = start(tmp_path, 2, pause=0.3)
     after_some_steps(tmp_path, group, count=1)
