@@ -1,7 +1,7 @@
-"""Real weights: python real_weights.py resnet50-0676ba61.pth video.mp4
+"""Real weights of torchvision over a video: python real_weights.py resnet50.pth video.mp4.
 
-The weights are torchvision's (download.pytorch.org/models); nothing is downloaded here. The extras
-`torch` and `video` read both files.
+The weights come from download.pytorch.org/models (resnet50-0676ba61.pth); nothing is downloaded
+here. The extras `torch` and `video` read both files.
 """
 
 import sys
