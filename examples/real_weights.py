@@ -26,9 +26,9 @@ logits = np.asarray(cnn(pictures))  # (T, 1000): what the CNN says of each frame
 for step in (0, len(frames) - 1):
     print(f"frame {step}: classes", np.argsort(-logits[step])[:3].tolist())
 
-# Its last convolution becomes a GRU: the pre-trained weights stay, only U and the classes are new.
-model = pj.make_recurrent(cnn, cell="gru", outputs=5)
-outputs, carry = model(pictures[None])  # (1, T, 5)
+# Its last convolution becomes a GRU: the pre-trained weights stay, only U is new.
+model = pj.make_recurrent(cnn, cell="gru")
+outputs, carry = model(pictures[None])  # (1, T, 1000)
 
 stream = pj.Stream(model, prepare=cnn.preprocess)  # the same, frame by frame, as from a camera
 for frame in frames:

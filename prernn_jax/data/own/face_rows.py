@@ -22,7 +22,7 @@ from prernn_jax.data.media.listing import (
     without_ending,
 )
 from prernn_jax.data.own.landmark_file import ENDINGS
-from prernn_jax.data.own.rows import Row
+from prernn_jax.data.own.rows import Row, absent
 from prernn_jax.data.prepared.lists import Listed
 
 ANNOT = "annot"
@@ -105,7 +105,7 @@ def face_row(
         place, marks = _of_video(video)
     missing = None
     if not video.exists():
-        missing = f"{where} names {video}, which is not there" if where else f"no {video}"
+        missing = absent(where, video)
     elif not marks:
         missing = f"the video {video} has no landmarks: {_expected(video, place)}"
     inside = place.relative_to(root).parts if place.is_relative_to(root) else place.parts[-2:]

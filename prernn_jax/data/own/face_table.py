@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from prernn_jax.data.media.listing import is_video
 from prernn_jax.data.own.face_rows import FaceRow, face_row, number_pictures
-from prernn_jax.data.own.rows import place_below, read_part
+from prernn_jax.data.own.rows import absent, place_below, read_part
 from prernn_jax.data.prepared.lists import read_text, shortened
 from prernn_jax.errors import InputError
 
@@ -207,7 +207,7 @@ def _video(name: str, frames: Sequence[_Frame], table: Path) -> FaceRow:
     given, faults, twice = {}, [], Counter(number)
     for frame, place in zip(frames, number, strict=True):
         if not place:
-            faults.append(f"{frame.where} names {frame.file}, which is not there")
+            faults.append(absent(frame.where, frame.file))
         elif twice[place] > 1:
             faults.append(f"{frame.where}: {frame.file} has {twice[place]} faces in this frame")
         elif frame.points is None:
@@ -216,7 +216,7 @@ def _video(name: str, frames: Sequence[_Frame], table: Path) -> FaceRow:
             given[place] = frame.points
     missing = None
     if not there:
-        missing = f"{first.where} names {first.file}, which is not there"
+        missing = absent(first.where, first.file)
     elif not given:
         missing = f"the video {name} has no landmarks that can be used: {faults[0]}"
     title = name.replace("/", "_")

@@ -123,8 +123,7 @@ def read_face_rows(source: Path, root: Path | None = None) -> list[FaceRow]:
         raise InputError(f"--source={source} holds no video of a face; expected {LAYOUT}")
     if all(row.missing for row in rows):
         more = f" (and {len(rows) - 1} more videos)" * (len(rows) > 1)
-        hint = "; give --root, the folder that holds the files" * ("names" in str(rows[0].missing))
-        raise InputError(f"{rows[0].missing}{hint}{more}")
+        raise InputError(f"{rows[0].missing}{more}")
     refuse_one_name(rows)
     return rows
 
@@ -203,8 +202,7 @@ def count_points(rows: Sequence[FaceRow]) -> int:
 
 
 def _listed(row: FaceRow) -> ListedFace:
-    hint = "" if row.missing is None else "see docs/own_videos.md for the layout"
-    return ListedFace(row.video, 0, row.name, fault=row.missing, hint=hint, row=row)
+    return ListedFace(row.video, 0, row.name, fault=row.missing, row=row)
 
 
 def _table(parts: Mapping[str, Sequence[FaceRow]]) -> str:

@@ -183,6 +183,11 @@ def read_part(text: str, where: str) -> str:
     return part
 
 
+def absent(where: str, file: Path) -> str:
+    """Says that a line of a list names a file that is not there, and what to do."""
+    return f"{where} names {file}, which is not there; mend the line, or give --root, its folder"
+
+
 def refuse_one_name(rows: Iterable[Row]) -> None:
     """Raises an InputError where two samples have one name."""
     seen: dict[str, Row] = {}

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from prernn_jax.data.own.rows import Row
+from prernn_jax.data.own.rows import Row, absent
 from prernn_jax.data.prepared.lists import Listed, Listing
 from prernn_jax.errors import InputError
 
@@ -114,11 +114,8 @@ def listing_of(parts: Mapping[str, Sequence[Row]]) -> Listing:
     def listed(row: Row) -> Listed:
         fault = None
         if not row.video.is_file():
-            fault = f"{row.where} names {row.video}, which is not there"
-        hint = "give --root, the folder that holds the videos of the list" if fault else ""
-        return Listed(
-            row.video, number[row.label], row.name, row.start, row.stop, fault=fault, hint=hint
-        )
+            fault = absent(row.where, row.video)
+        return Listed(row.video, number[row.label], row.name, row.start, row.stop, fault=fault)
 
     return Listing(
         classes, {part: [listed(row) for row in rows] for part, rows in parts.items()}, {}

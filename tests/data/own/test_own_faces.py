@@ -180,7 +180,7 @@ HEAD = "path,x0,y0,x1,y1"
         ("t.csv", f"{HEAD}\na.png,1,2,3,four\n", "line 2: could not convert string to float"),
         ("t.csv", f"{HEAD}\na.png,1,2,3,nan\n", "line 2: a coordinate is not a finite number"),
         ("t.csv", f"{HEAD}\na.mp4,1,2,3,4\n", "names a video; give its frame"),
-        ("t.csv", f"{HEAD}\n/home/x/a.png,1,2,3,4\n", "which is not there; give --root"),
+        ("t.csv", f"{HEAD}\n/home/x/a.png,1,2,3,4\n", "which is not there; mend the line, or"),
         ("t.csv", f"split,{HEAD}\nearly,a.png,1,2,3,4\n", "the split is 'early'"),
         ("t.csv", f"split,{HEAD}\ntrain,a/1.png,1,2,3,4\ntest,a/2.png,1,2,3,4\n",
          "the frames of the video a have more than one split: test, train"),
