@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from prernn_jax.data.face.files import SMALLEST
 from prernn_jax.data.face.landmarks import bounding_box, square_around
 from prernn_jax.data.face.loader import FaceView, cut_square, pixel_box
 from prernn_jax.data.records import decode_picture, encode_picture
@@ -40,6 +41,17 @@ def middle_square(height: int, width: int) -> Box:
 def around_face(landmarks: NDArray[np.float32], enlarge: float) -> Box:
     """The square around landmarks (P, 2), (4,)."""
     return square_around(bounding_box(landmarks), enlarge).astype(np.float32)
+
+
+def is_lost(landmarks: NDArray[np.float32], height: int, width: int) -> bool:
+    """Whether landmarks (P, 2) are too close together or too far out to be followed.
+
+    The square around them would then hold no face, and that around the next ones even less.
+    """
+    x0, y0, x1, y1 = bounding_box(landmarks).tolist()
+    middle_x, middle_y = (x0 + x1) / 2, (y0 + y1) / 2
+    inside = 0 <= middle_x < width and 0 <= middle_y < height
+    return not inside or max(x1 - x0, y1 - y0) < SMALLEST
 
 
 def shown(

@@ -19,6 +19,7 @@ from prernn_jax.predict.face_input import (
     around_face,
     checked_boxes,
     in_pixels,
+    is_lost,
     middle_square,
     shown,
     squares,
@@ -177,7 +178,10 @@ class Predictor:
         return VideoLandmarks(video.name, len(pictures), in_pixels(outputs, edges), edges)
 
     def _followed(self, video: VideoInput, first: NDArray[np.float32] | None) -> VideoLandmarks:
-        """Each frame's square lies around the landmarks found in the frame before."""
+        """Each frame's square lies around the landmarks found in the frame before.
+
+        Where these are lost it is that of the first frame again.
+        """
         stream = Stream(self.model, prepare=self.model.preprocess.normalise)
         landmarks, edges, box = [], [], first
         for picture in video.frames():
@@ -187,7 +191,8 @@ class Predictor:
             points = in_pixels(np.asarray(stream(seen[None]))[0], where)
             landmarks.append(points)
             edges.append(where)
-            box = around_face(points, self.inference.enlarge)
+            lost = is_lost(points, *picture.shape[:2])
+            box = first if lost else around_face(points, self.inference.enlarge)
         if not landmarks:
             raise InputError(f"the video {video.name} has no frames")
         return VideoLandmarks(video.name, len(edges), np.stack(landmarks), np.stack(edges))

@@ -156,7 +156,12 @@ def camera(number: int, seconds: float) -> VideoInput:
     Raises:
         InputError: There is no such camera, or it gives no pictures.
     """
-    capture = cv2.VideoCapture(number)
+    loud = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our line says it all
+    try:
+        capture = cv2.VideoCapture(number)
+    finally:
+        cv2.utils.logging.setLogLevel(loud)
     try:
         if not capture.isOpened():
             raise InputError(f"there is no camera {number} on this machine, or another uses it")

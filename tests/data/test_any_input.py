@@ -18,6 +18,9 @@ from prernn_jax.data.face.records import read_boxes
 from prernn_jax.data.face.vw300 import read_annotations, read_pts
 from prernn_jax.data.gesture import nvgesture
 from prernn_jax.data.media.listing import frame_number, numbered_files
+from prernn_jax.data.own.faces import read_face_rows
+from prernn_jax.data.own.landmark_file import read_landmarks
+from prernn_jax.data.own.rows import read_rows
 from prernn_jax.data.prepared.folder import read_facts
 from prernn_jax.data.prepared.sources import read_index
 from prernn_jax.errors import InputError
@@ -108,6 +111,19 @@ def landmarks(place: Path, data: bytes) -> None:
     refused_or(lambda: read_annotations(place))
 
 
+def own(place: Path, data: bytes) -> None:
+    """A person's own lists; the names that they give stay below the folder of prepared files."""
+    (place / "own").mkdir(exist_ok=True)
+    for name, read in (("a.csv", read_rows), ("a.csv", read_face_rows), ("a.json", read_face_rows)):
+        (place / "own" / name).write_bytes(data)
+        for row in refused_or(lambda read=read, name=name: read(place / "own" / name)) or ():
+            assert ".." not in Path(row.name).parts
+            assert not Path(row.name).is_absolute()
+    (place / "own/1.json").write_bytes(data)
+    points = refused_or(lambda: read_landmarks(place / "own/1.json"))
+    assert points is None or (points.shape[1:] == (2,) and np.isfinite(points).all())
+
+
 def notes(place: Path, data: bytes) -> None:
     (place / "boxes.json").write_bytes(data)
     for video, boxes in (refused_or(lambda: read_boxes(place / "boxes.json")) or {}).items():
@@ -134,6 +150,19 @@ READERS = {
         landmarks(place, b"version: 1\nn_points: 2\n{\n" + data + b"\n}\n"),
     ),
     "notes": lambda place, data: notes(place, data),
+    "own": lambda place, data: (
+        own(place, data),
+        own(place, b"path,label,split\n" + data.replace(b" ", b",")),
+        own(place, b"path,x,y\n" + data.replace(b" ", b",")),
+        own(
+            place,
+            b'{"images": [{"id": 1, "file_name": ' + data + b"}, "
+            b'{"id": 2, "file_name": "a.png", "video_id": ' + data + b'}], "annotations": '
+            b'[{"image_id": 1, "keypoints": [1, 2, 2]}, {"image_id": 2, "keypoints": '
+            + data
+            + b"}]}",
+        ),
+    ),
 }
 
 

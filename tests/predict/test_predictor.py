@@ -13,6 +13,7 @@ from prernn_jax.backbones.compact_vgg import CompactVGG
 from prernn_jax.backbones.cross_modality import FLOW
 from prernn_jax.data.media.video import read_frames
 from prernn_jax.errors import InputError
+from prernn_jax.predict.face_input import is_lost
 from prernn_jax.predict.predictor import Predictor
 from prernn_jax.predict.video_input import find_inputs
 
@@ -102,6 +103,17 @@ def test_a_face_is_followed(frames):
     np.testing.assert_allclose(
         found.boxes[1].reshape(2, 2).mean(axis=0), (corner + far) / 2, atol=1
     )
+
+
+def test_a_lost_face_is_looked_for_where_it_began(frames):
+    model = pj.make_recurrent(network(3), "fc7", outputs=10)  # its outputs are zero: one point
+    model.preprocess, model.inference = RGB, face_model("face").inference
+    found = Predictor(model)(frames[:3], boxes=[10, 5, 50, 45])
+    np.testing.assert_array_equal(found.boxes, np.repeat(found.boxes[:1], 3, axis=0))
+    far = np.array([[70.0, 70.0], [90.0, 90.0]], np.float32)
+    assert is_lost(far, 60, 100)  # its middle lies below the picture
+    assert not is_lost(far, 100, 100)
+    assert is_lost(far / 10, 60, 100)  # 2 pixels
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from prernn_jax.data.media.listing import (
     without_ending,
 )
 from prernn_jax.data.own.landmark_file import ENDINGS
-from prernn_jax.data.own.rows import Row, absent
+from prernn_jax.data.own.rows import Row, absent, as_name
 from prernn_jax.data.prepared.lists import Listed
 
 ANNOT = "annot"
@@ -109,7 +109,7 @@ def face_row(
     elif not marks:
         missing = f"the video {video} has no landmarks: {_expected(video, place)}"
     inside = place.relative_to(root).parts if place.is_relative_to(root) else place.parts[-2:]
-    name = "_".join(inside) or place.resolve().name
+    name = as_name("_".join(inside) or place.resolve().name)
     return FaceRow(
         video,
         "",

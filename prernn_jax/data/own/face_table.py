@@ -6,8 +6,6 @@ column `frame` names. Each landmark has a column of x and one of y, `x0,y0,x1,y1
 landmarks a row names a whole video with its landmark files beside it.
 """
 
-import csv
-import io
 import json
 import re
 from collections import Counter
@@ -21,7 +19,8 @@ from numpy.typing import NDArray
 
 from prernn_jax.data.media.listing import is_video
 from prernn_jax.data.own.face_rows import FaceRow, face_row, number_pictures
-from prernn_jax.data.own.rows import absent, place_below, read_part
+from prernn_jax.data.own.landmark_file import FARTHEST
+from prernn_jax.data.own.rows import absent, as_name, csv_lines, place_below, read_part
 from prernn_jax.data.prepared.lists import read_text, shortened
 from prernn_jax.errors import InputError
 
@@ -53,7 +52,7 @@ def faces_of_csv(path: Path, root: Path, part: str | None) -> Iterator[FaceRow]:
     Raises:
         InputError: A column or a line cannot be used; the message names it.
     """
-    lines = list(csv.reader(io.StringIO(read_text(path))))
+    lines = csv_lines(path)
     header = [word.strip().lower() for word in lines[0]] if lines else []
     known = {name: header.index(name) for name in _COLUMNS if name in header}
     if "path" not in known:
@@ -72,7 +71,7 @@ def faces_of_csv(path: Path, root: Path, part: str | None) -> Iterator[FaceRow]:
         if not row["path"]:
             raise InputError(f"{where} has no path")
         mine = read_part(row["split"], where) if row.get("split") else part
-        file, group = place_below(Path(row["path"]), root), row.get("group", "")
+        file, group = place_below(row["path"], root, where), row.get("group", "")
         if not xs:
             yield face_row(file, root, mine, group, where)
             continue
@@ -92,12 +91,14 @@ def faces_of_coco(path: Path, root: Path, part: str | None) -> Iterator[FaceRow]
     form = 'expected COCO\'s {"images": [...], "annotations": [{"image_id": 1, "keypoints": ...}]}'
     try:
         content = json.loads(read_text(path))
-        images = {image["id"]: image for image in content["images"]}
-        titles = {v["id"]: str(v["name"]) for v in content.get("videos", ())}
-        marked = [(note["image_id"], note["keypoints"]) for note in content["annotations"]]
+        images = {str(image["id"]): image for image in content["images"]}
+        titles = {str(v["id"]): str(v["name"]) for v in content.get("videos", ())}
+        marked = [(str(note["image_id"]), note["keypoints"]) for note in content["annotations"]]
         names = [len(kind.get("keypoints", ())) for kind in content.get("categories", ())]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path} is no table of landmarks ({error!r}); {form}") from None
+        raise InputError(
+            f"{path} is no table of landmarks ({shortened(repr(error))}); {form}"
+        ) from None
     sizes = [len(keys) for _, keys in marked if isinstance(keys, list)]
     count = (
         next((n for n in names if n), 0) or (Counter(sizes).most_common(1) or [(0, 0)])[0][0] // 3
@@ -106,13 +107,16 @@ def faces_of_coco(path: Path, root: Path, part: str | None) -> Iterator[FaceRow]
     for number, (image_id, keypoints) in enumerate(marked):
         where = f"{path} annotation {number}"
         if image_id not in images:
-            raise InputError(f"{where} is of the image {image_id!r}, which is not in the table")
+            raise InputError(
+                f"{where} is of the image {shortened(image_id)}, which is not in the table"
+            )
         image = images[image_id]
         if not isinstance(image.get("file_name"), str):
-            raise InputError(f"{path}: the image {image_id!r} has no file_name")
-        video = str(titles.get(image.get("video_id"), image.get("video_id", "")))
+            raise InputError(f"{path}: the image {shortened(image_id)} has no file_name")
+        number_of_video = str(image.get("video_id", ""))
+        video = titles.get(number_of_video, number_of_video)
         points, fault = _keypoints(keypoints, count, where)
-        file = place_below(Path(image["file_name"]), root)
+        file = place_below(image["file_name"], root, where)
         frames.append(_Frame(where, file, None, points, fault, video, part, ""))
     yield from _videos(frames, root, path)
 
@@ -142,12 +146,12 @@ def _coordinates(path: Path, header: Sequence[str], used: set[int]) -> tuple[lis
 
 def _numbers(words: Sequence[str], where: str) -> NDArray[np.float32]:
     try:
-        values = np.array([float(word) for word in words], np.float32)
+        values = np.array([float(word) for word in words])
     except ValueError as error:
-        raise InputError(f"{where}: {error}; expected numbers of pixels") from None
-    if not np.isfinite(values).all():
-        raise InputError(f"{where}: a coordinate is not a finite number")
-    return values
+        raise InputError(f"{where}: {shortened(str(error))}; expected numbers of pixels") from None
+    if not (np.abs(values) < FARTHEST).all():
+        raise InputError(f"{where}: a coordinate is not a finite number of pixels")
+    return values.astype(np.float32)
 
 
 def _frame(text: str, of_video: bool, where: str) -> int | None:
@@ -161,15 +165,15 @@ def _frame(text: str, of_video: bool, where: str) -> int | None:
 def _keypoints(keypoints: Any, count: int, where: str) -> tuple[NDArray[np.float32] | None, str]:
     """The landmarks of an annotation, or why there are none."""
     try:
-        values = np.asarray(keypoints, np.float32).reshape(-1, 3)
+        values = np.asarray(keypoints, np.float64).reshape(-1, 3)
     except (ValueError, TypeError, OverflowError):
         return None, f"{where}: keypoints are not x, y, v of each landmark"
     if len(values) != count:
         return None, f"{where} has {len(values)} landmarks; expected {count}"
     hidden = int((values[:, 2] == 0).sum())
-    if hidden or not np.isfinite(values).all():
+    if hidden or not (np.abs(values) < FARTHEST).all():
         return None, f"{where}: {hidden} of {count} landmarks are not labelled"
-    return values[:, :2].copy(), ""
+    return values[:, :2].astype(np.float32), ""
 
 
 def _videos(frames: Iterable[_Frame], root: Path, table: Path) -> Iterator[FaceRow]:
@@ -219,7 +223,7 @@ def _video(name: str, frames: Sequence[_Frame], table: Path) -> FaceRow:
         missing = absent(first.where, first.file)
     elif not given:
         missing = f"the video {name} has no landmarks that can be used: {faults[0]}"
-    title = name.replace("/", "_")
+    title = as_name(name)
     return FaceRow(
         films[0] if films else first.file.parent,
         "",

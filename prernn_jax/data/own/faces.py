@@ -197,7 +197,7 @@ def count_points(rows: Sequence[FaceRow]) -> int:
         raise InputError(f"no landmarks can be read (the first: {fault})")
     points = counts.most_common(1)[0][0]
     if points < 2:
-        raise InputError("there is 1 landmark; the square around a face needs two or more")
+        raise InputError(f"a face has {points} landmarks; the square around it needs two or more")
     return points
 
 

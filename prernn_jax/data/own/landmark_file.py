@@ -11,6 +11,7 @@ from prernn_jax.data.face.vw300 import read_pts
 from prernn_jax.data.prepared.lists import read_text
 from prernn_jax.errors import InputError
 
+FARTHEST = 1e9  # pixels; a coordinate beyond is none
 ENDINGS = (".pts", ".ljson", ".json")
 
 
@@ -36,9 +37,9 @@ def read_landmarks(path: Path, points: int | None = None) -> NDArray[np.float32]
     if not path.is_file():
         raise InputError(f"there is no landmark file {path}")
     try:
-        found = np.asarray(_menpo_points(json.loads(read_text(path))), np.float32)
+        found = np.asarray(_menpo_points(json.loads(read_text(path))), np.float64)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-        found = np.zeros(0, np.float32)
+        found = np.zeros(0)
     if found.ndim != 2 or found.shape[1:] != (2,) or not len(found):
         raise InputError(
             f"{path} is no landmark file; expected menpo's JSON: "
@@ -46,9 +47,9 @@ def read_landmarks(path: Path, points: int | None = None) -> NDArray[np.float32]
         )
     if points is not None and len(found) != points:
         raise InputError(f"{path} has {len(found)} points; expected {points}")
-    if not np.isfinite(found).all():
-        raise InputError(f"{path}: a coordinate is not a finite number")
-    return found[:, ::-1].copy()
+    if not (np.abs(found) < FARTHEST).all():
+        raise InputError(f"{path}: a coordinate is not a finite number of pixels")
+    return found[:, ::-1].astype(np.float32)
 
 
 def _menpo_points(content: Any) -> Any:

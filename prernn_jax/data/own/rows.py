@@ -24,6 +24,7 @@ PARTS = {
     "validation": "validation", "dev": "validation", "test": "test", "testing": "test",
 }  # fmt: skip
 _LISTS = (".csv", ".txt")
+_LONGEST = 220  # bytes of a name; prepared files add an ending
 _COLUMNS = ("path", "label", "split", "group", "start", "end")
 
 
@@ -125,11 +126,11 @@ def _of_list(path: Path, root: Path | None, part: str | None) -> Iterator[Row]:
         where = f"{path} line {line}"
         given = read_part(values["split"], where) if values.get("split") else part
         start, stop = (_frame(values.get(name), where, name) for name in ("start", "end"))
-        video = place_below(Path(values["path"]), root or path.parent)
+        video = place_below(values["path"], root or path.parent, where)
         cut = "" if start is None and stop is None else f"-{start or 0}-{stop or 'end'}"
-        stem = "_".join([*video.parts[-2:-1], without_ending(video.name)]).replace("/", "_")
-        label = values["label"].replace("/", "_")
-        name = "/".join([*([given] if given else []), label, f"{stem}{cut}"])
+        stem = as_name("_".join([*video.parts[-2:-1], without_ending(video.name)]) + cut)
+        label = as_name(values["label"])
+        name = "/".join([*([given] if given else []), label, stem])
         yield Row(video, label, name, given, values.get("group") or "", start or 0, stop, where)
 
 
@@ -139,8 +140,7 @@ def _headed(path: Path, header: list[str]) -> Iterator[tuple[int, dict[str, str]
         raise InputError(
             f"{path}: unknown column {shortened(unknown[0])!r}; expected {', '.join(_COLUMNS)}"
         )
-    reader = csv.reader(io.StringIO(read_text(path)))
-    for number, values in enumerate(reader, start=1):
+    for number, values in enumerate(csv_lines(path), start=1):
         if not values or not "".join(values).strip() or number == 1:
             continue
         if len(values) != len(header):
@@ -171,6 +171,18 @@ def _frame(text: str | None, where: str, name: str) -> int | None:
     return int(text)
 
 
+def csv_lines(path: Path) -> list[list[str]]:
+    """The lines of a CSV file, each as its values.
+
+    Raises:
+        InputError: It is no CSV file.
+    """
+    try:
+        return list(csv.reader(io.StringIO(read_text(path), newline="")))
+    except csv.Error as error:
+        raise InputError(f"{path} is no CSV file: {error}") from None
+
+
 def read_part(text: str, where: str) -> str:
     """The part of a data set that a list names.
 
@@ -188,10 +200,20 @@ def absent(where: str, file: Path) -> str:
     return f"{where} names {file}, which is not there; mend the line, or give --root, its folder"
 
 
+def as_name(text: str) -> str:
+    """A text of a list as one part of a sample's name, which is that of a file too."""
+    return text.replace("/", "_") if text not in (".", "..") else "_"
+
+
 def refuse_one_name(rows: Iterable[Row]) -> None:
-    """Raises an InputError where two samples have one name."""
+    """Raises an InputError where two samples have one name, or a name is none for a file."""
     seen: dict[str, Row] = {}
     for row in rows:
+        if len(row.name.encode(errors="replace")) > _LONGEST or "\0" in row.name:
+            raise InputError(
+                f"{row.where or row.video}: the name {shortened(row.name)!r} is too long or cannot "
+                "be one of a file; give shorter names of videos and labels"
+            )
         other = seen.setdefault(row.name.lower(), row)
         if other is not row:
             raise InputError(
@@ -200,8 +222,20 @@ def refuse_one_name(rows: Iterable[Row]) -> None:
             )
 
 
-def place_below(path: Path, root: Path) -> Path:
-    """The file that a list names: below the root, also where it was written on another machine."""
+def place_below(text: str, root: Path, where: str) -> Path:
+    """The file that a list names: below the root, also where it was written on another machine.
+
+    Args:
+        text: What the list says.
+        root: The folder of the files.
+        where: What to call the line in messages.
+
+    Raises:
+        InputError: No file can have such a name.
+    """
+    path = Path(text)
+    if "\0" in text or any(len(part.encode(errors="replace")) > _LONGEST for part in path.parts):
+        raise InputError(f"{where}: {shortened(text)!r} is no path of a file")
     if path.is_absolute() and path.exists():
         return path
     parts = path.parts[1:] if path.is_absolute() else path.parts

@@ -165,7 +165,7 @@ async function show(source, width, height, truth = {}) {
     for (const view of views) if (truth.landmarks) drawPoints(view, truth.landmarks, "#56dc6a");
     drawPoints(views[0], found.memory, "#e69f00");
     drawPoints(views[1], found.alone, "#56b4e9");
-    if (net.box === "face") follow(found.memory, region);
+    if (net.box === "face") follow(found.memory, region, width, height);
   } else {
     drawBars(views[0], found.memory, truth.label);
     drawBars(views[1], found.alone, truth.label);
@@ -175,12 +175,18 @@ async function show(source, width, height, truth = {}) {
   return found;
 }
 
-function follow(row, [left, top, wide, high]) {
+// The next square lies around these landmarks; where they are lost it is the middle again.
+function follow(row, [left, top, wide, high], width, height) {
   const xs = row.filter((_, i) => i % 2 === 0).map((v) => left + (v + 0.5) * wide);
   const ys = row.filter((_, i) => i % 2 === 1).map((v) => top + (v + 0.5) * high);
   const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-  const half = ((net.enlarge ?? 1.3) * Math.max(x1 - x0, y1 - y0)) / 2;
-  box = [(x0 + x1) / 2 - half, (y0 + y1) / 2 - half, 2 * half, 2 * half];
+  const [x, y, span] = [(x0 + x1) / 2, (y0 + y1) / 2, Math.max(x1 - x0, y1 - y0)];
+  if (span < 8 || x < 0 || y < 0 || x > width || y > height) {
+    box = null;
+    return;
+  }
+  const half = ((net.enlarge ?? 1.3) * span) / 2;
+  box = [x - half, y - half, 2 * half, 2 * half];
 }
 
 // ----------------------------------------------------------------------------- the sources

@@ -178,7 +178,7 @@ HEAD = "path,x0,y0,x1,y1"
         ("t.csv", "path,x0,y0,x1\n", "landmark 1 has a column of x or of y only"),
         ("t.csv", f"{HEAD}\na.png,1,2,3\n", "line 2 has 4 values; the header has 5"),
         ("t.csv", f"{HEAD}\na.png,1,2,3,four\n", "line 2: could not convert string to float"),
-        ("t.csv", f"{HEAD}\na.png,1,2,3,nan\n", "line 2: a coordinate is not a finite number"),
+        ("t.csv", f"{HEAD}\na.png,1,2,3,nan\n", "line 2: a coordinate is not a finite number of"),
         ("t.csv", f"{HEAD}\na.mp4,1,2,3,4\n", "names a video; give its frame"),
         ("t.csv", f"{HEAD}\n/home/x/a.png,1,2,3,4\n", "which is not there; mend the line, or"),
         ("t.csv", f"split,{HEAD}\nearly,a.png,1,2,3,4\n", "the split is 'early'"),
