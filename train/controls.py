@@ -1,10 +1,10 @@
-"""What a data set gives away without a memory: `prernn controls`, or `python -m train.controls`.
+"""What a data set gives away without a memory: `prernn controls`, or `prernn controls gesture`.
 
 Linear classifiers on the features that the pre-trained CNN has for single steps, put together in
 ways that know no recurrence: the mean over the steps, over halves and over thirds of the clip, the
 mean and its change over time (rank pooling), and all steps side by side. Beside them histograms of
-the directions of flow with a support vector machine. A recurrent net that is not clearly above all
-of these has not shown that it remembers anything.
+the directions of flow with a support vector machine, where the clips are flow. A recurrent net that
+is not clearly above all of these has not shown that it remembers anything.
 """
 
 import time
@@ -17,18 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from prernn_jax.command import parse, run_command
+from prernn_jax.command import run_command
 from prernn_jax.data.feature_files import FeatureSet
 from prernn_jax.data.media.flow import dequantise
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
 
-from .action.application import ACTION
-from .action.config import ActionConfig, action_preset
+from .applications import application_of
 from .engine.log import console, say
 from .engine.step import Batch
-from .features import sets_of
-from .run.config import RENAMED
+from .features import config_of, sets_of
 from .run.folder import make_folder
 
 Floats = NDArray[np.floating]
@@ -170,7 +168,7 @@ def controls_of(
         yield found
 
 
-def run(config: ActionConfig) -> list[Control]:
+def run(config: Any) -> list[Control]:
     """Fits and tests the controls; writes them to `controls.json` in the run's workdir."""
     began = time.perf_counter()
     found = sets_of(replace(config, model="feedforward"))  # the CNN up to its output layer
@@ -183,7 +181,9 @@ def run(config: ActionConfig) -> list[Control]:
 
     table = Table("control", "strength", "validation", "test")
     done = []
-    for control in controls_of(found.features, flow if config.stream == "temporal" else None):
+    kind = "-".join(application_of(config).kind(config))
+    stacks = config.application == "action" and config.stream == "temporal"
+    for control in controls_of(found.features, flow if stacks else None):
         done.append(control)
         say(f"{control.name}: validation {control.validation:.4f}  test {control.test:.4f}")
         table.add_row(
@@ -192,7 +192,7 @@ def run(config: ActionConfig) -> list[Control]:
         )  # fmt: skip
     console.print(table)
     make_folder(config.workdir)
-    path = config.workdir / f"controls-{config.data}-{config.stream}.json"
+    path = config.workdir / f"controls-{kind}.json"
     write_json(
         path,
         {
@@ -214,20 +214,19 @@ def clips_of(batches: Iterable[Batch]) -> Iterable[Any]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line."""
-    config = parse(
-        ActionConfig,
+    config = config_of(
         argv,
         program="prernn controls",
         description=(
             "Classifies clips without a memory: linear classifiers on the pre-trained CNN's "
             "features of single steps, pooled over time in five ways, and histograms of flow. "
-            "The flags are those of `prernn train action`."
+            "The flags are those of `prernn train action` or `prernn train gesture`."
         ),
-        examples=("prernn controls", "prernn controls --stream=spatial"),
-        preset=action_preset,
-        deciding=ACTION.deciding,
-        common=[*ACTION.common, *ActionConfig.common],
-        renamed=RENAMED,
+        examples=(
+            "prernn controls",
+            "prernn controls --stream=spatial",
+            "prernn controls gesture --views=4",
+        ),
     )
     run(config)
 

@@ -1,12 +1,12 @@
-"""Runs a frozen trunk once over a data set: `prernn features`.
+"""Runs a frozen trunk once over a data set: `prernn features`, or `prernn features gesture`.
 
-The features lie in the folder of prepared data, where `prernn train action --trunk=cached` with the
-same flags finds them.
+The features lie in the folder of prepared data, where `prernn train action --trunk=cached` (or
+`gesture`) with the same flags finds them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import optax
 from flax import nnx
@@ -16,14 +16,16 @@ from prernn_jax.data.batches import eval_batches
 from prernn_jax.data.feature_files import FeatureSet
 from prernn_jax.files.models import apply_surgery
 
-from .action.application import ACTION
-from .action.config import ActionConfig, action_preset
+from .applications import APPLICATIONS, application_of
 from .engine.devices import make_mesh, set_up
 from .engine.log import say
 from .engine.step import Batch
 from .run.config import RENAMED, check_run
 from .run.stage_two import surgery_call
 from .run.trunk import cache_of, cached_set, features_of, trunk_parameters
+
+CLASSES_OF_CLIPS = ("action", "gesture")
+"""The applications whose trunk can be frozen; the first is meant where none is named."""
 
 
 class Sets(NamedTuple):
@@ -38,22 +40,51 @@ class Sets(NamedTuple):
     clips: Mapping[str, Iterable[Batch]]
 
 
-def sets_of(config: ActionConfig) -> Sets:
+def config_of(argv: Sequence[str], program: str, description: str, examples: Sequence[str]) -> Any:
+    """Reads a command line that begins with `action` (the default) or `gesture`.
+
+    Args:
+        argv: The arguments.
+        program: What the usage line calls the program.
+        description: What it does.
+        examples: Command lines for --help.
+
+    Returns:
+        The configuration; its flags are those of `prernn train` of the application.
+    """
+    name = argv[0] if argv and argv[0] in CLASSES_OF_CLIPS else CLASSES_OF_CLIPS[0]
+    application = APPLICATIONS[name]
+    return parse(
+        application.config,
+        argv[1:] if argv and argv[0] == name else argv,
+        program=f"{program} {name}",
+        description=description,
+        examples=examples,
+        preset=application.preset,
+        deciding=application.deciding,
+        common=[*application.common, *application.config.common],
+        renamed=RENAMED,
+    )
+
+
+def sets_of(config: Any) -> Sets:
     """Every set of a data set as features: read where they are kept, else computed and kept.
 
     Args:
-        config: Says which data, which trunk, and by its `model` where the trunk ends.
+        config: Of a run of classes of clips: says which data, which trunk, and by its `model` where
+            the trunk ends.
 
     Raises:
         InputError: Something that was given cannot be used.
     """
     config = replace(config, trunk="cached")
     check_run(config)
-    ACTION.check(config)
+    application = application_of(config)
+    application.check(config)
     mesh = make_mesh(1, config.batch_size)
-    data = ACTION.open_data(config)
-    backbone = ACTION.open_backbone(config, mesh)
-    given = ACTION.work(config, data, backbone)
+    data = application.open_data(config)
+    backbone = application.open_backbone(config, mesh)
+    given = application.work(config, data, backbone)
     given.batches.close()
     assert given.fixed is not None
     surgery = surgery_call(config, backbone, given.outputs)
@@ -82,22 +113,18 @@ def sets_of(config: ActionConfig) -> Sets:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line."""
-    config = parse(
-        ActionConfig,
+    config = config_of(
         argv,
         program="prernn features",
         description=(
-            "Runs a frozen trunk once over a data set. `prernn train action --trunk=cached` with "
-            "the same flags then trains on the features alone."
+            "Runs a frozen trunk once over a data set. `prernn train action --trunk=cached` (or "
+            "`gesture`) with the same flags then trains on the features alone."
         ),
         examples=(
             "prernn features --stream=temporal",
+            "prernn features gesture --views=4",
             "prernn features --data=ucf101 --source=DIR --weights=resnet50.safetensors --views=4",
         ),
-        preset=action_preset,
-        deciding=ACTION.deciding,
-        common=[*ACTION.common, *ActionConfig.common],
-        renamed=RENAMED,
     )
     sets_of(config)
 

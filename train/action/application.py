@@ -94,6 +94,8 @@ def check(config: ActionConfig) -> None:
         raise InputError("--stream=temporal needs --flow=dis or --flow=tvl1")
     if config.root is not None and config.data != "folder":
         raise InputError("--root belongs to --data=folder; leave it out")
+    if config.data == "embedded" and config.crops > 1:
+        raise InputError("--crops=10: the mirror image of a drawn action has another class")
     if config.weights is None and config.stack != config.embedded.stack:
         raise InputError(
             f"--stack={config.stack}: the embedded data are made for stacks of "

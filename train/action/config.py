@@ -47,6 +47,8 @@ class ActionConfig(RunConfig):
         stack: Flow fields L in the input of a step.
         crop: Side of the network's input in pixels.
         windows: Sequences into which a test video is divided.
+        crops: Of a test video: the middle square, or the ten of two-stream networks (four corners,
+            centre, and all five mirrored). Scores are averaged over windows and crops.
         pretraining: Stage one.
     """
 
@@ -63,6 +65,7 @@ class ActionConfig(RunConfig):
     stack: int = 2
     crop: int = 64
     windows: int = 1
+    crops: Literal[1, 10] = 1
     epochs: int = 5
     schedule: Schedule = _EMBEDDED
     optimizer: Optimizer = "adam"

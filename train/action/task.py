@@ -47,7 +47,7 @@ def train_batches(
 def test_batches(
     source: Any, stream: Stream, config: ActionConfig, *, steps: int, batch_size: int
 ) -> EvalLoader:
-    """Batches of a whole set, each video in `config.windows` sequences."""
+    """Batches of a whole set, each video in `config.windows` times `config.crops` sequences."""
     return eval_loader(
         source,
         stream=stream,
@@ -56,6 +56,7 @@ def test_batches(
         stack=config.stack,
         crop=config.crop,
         windows=1 if steps == 1 else config.windows,
+        crops=1 if steps == 1 else config.crops,
         shard=shard(),
     )
 
@@ -87,5 +88,7 @@ def features_cache(config: ActionConfig) -> Cache:
     """Where the features of a run's trunk lie, and what of its settings decides them."""
     names = ("data", "stream", "split", "flow", "steps", "stack", "crop", "windows", "views")
     about = {name: getattr(config, name) for name in (*names, "precision")}
+    if config.crops > 1:
+        about["crops"] = config.crops
     about |= {"source": str(config.source), "embedded": config.embedded.key}
     return Cache(data_folder(config.cache_dir) / "features", about)

@@ -29,7 +29,12 @@ from ..run.folder import RunFolder
 from ..run.stage_two import Outcome, Work
 from .config import GestureConfig, gesture_preset
 from .pretrain import compact_backbone
-from .task import gesture_test_batches, gesture_train_batches
+from .task import (
+    features_cache,
+    fixed_gestures,
+    gesture_test_batches,
+    gesture_train_batches,
+)
 
 SPORTS1M = Preprocessing(channels="bgr", mean=(90.25, 97.66, 101.41))
 """Means of Sports-1M's mean volume, where a file of weights does not bring it."""
@@ -154,6 +159,8 @@ def work(config: GestureConfig, data: GestureData, backbone: Backbone) -> Work:
         measure=measure,
         curves=["loss", "clip_top1"],
         inference=inference(config, data, channels),
+        fixed=fixed_gestures(data, config, channels),
+        cache=features_cache(config),
     )
 
 

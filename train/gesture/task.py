@@ -8,9 +8,11 @@ import numpy as np
 from prernn_jax.data.batches import Batch, EvalLoader, TrainLoader, eval_batches, train_batches
 from prernn_jax.data.gesture.datasets import GestureData
 from prernn_jax.data.gesture.sampling import read_clips
+from prernn_jax.data.prepared.folder import data_folder
 from prernn_jax.data.records import Record
 
 from ..engine.processes import shard
+from ..run.trunk import Cache, FixedSet
 from .config import GestureConfig
 
 
@@ -98,3 +100,35 @@ def gesture_test_batches(
         }
 
     return eval_batches(len(source), sample, batch_size=batch_size, shard=shard())
+
+
+def fixed_gestures(data: GestureData, config: GestureConfig, channels: int) -> FixedSet:
+    """The training set without chance: of each video `config.views` sequences.
+
+    The first has its clips and its picture in the middle, like a test video; the others are drawn,
+    each from its number alone.
+    """
+    source = data.splits["train"]
+    read = _reader(data, config, config.steps, channels)
+    varied = {"augmentation": data.augmentation, "mirror": data.mirror}
+
+    def sample(row: int) -> Batch:
+        video, view = divmod(row, config.views)
+        rng = np.random.default_rng([video, view]) if view else None
+        clips, length, label = read(source[video], stride=config.stride, rng=rng, **varied)
+        return {
+            "clips": clips,
+            "lengths": np.int32(length),
+            "labels": np.int32(label),
+            "video": np.int32(video),
+        }
+
+    return FixedSet(len(source) * config.views, sample)
+
+
+def features_cache(config: GestureConfig) -> Cache:
+    """Where the features of a run's trunk lie, and what of its settings decides them."""
+    names = ("data", "modality", "flow", "steps", "clip_length", "stride", "crop", "views", "lists")
+    about = {name: getattr(config, name) for name in (*names, "precision")}
+    about |= {"source": str(config.source), "embedded": config.embedded.key}
+    return Cache(data_folder(config.cache_dir) / "features", about)

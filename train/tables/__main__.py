@@ -5,8 +5,9 @@ writes what came of it beside the paper's figures. A finished run is never run a
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from prernn_jax.command import parse, run_command
@@ -15,7 +16,7 @@ from prernn_jax.errors import RunStopped
 from ..engine.log import say
 from ..face.config import FacePretraining
 from ..run.config import RENAMED
-from . import feature_table
+from . import feature_table, split_table
 from .grid import Grid, Structure, grid
 from .jobs import Config, Done, Job, own_cores, run_all, stage_one
 from .outcome import result_of, validation_of
@@ -69,7 +70,8 @@ def run(config: TablesConfig) -> dict[str, Any]:
     shared = bases(config)
     embedded = config.data == "embedded"
     processes = config.jobs or (len(own_cores()) if embedded else 1)
-    places = grid(config.table, FacePretraining().hidden if embedded else 4096, config.quick)
+    width = FacePretraining().hidden if embedded else 4096
+    places = grid(config.table, width, config.quick, small=embedded)
     if embedded:
         shared = [replace(base, weights=stage_one(base)) for base in shared]
     seeds = config.training_seeds
@@ -107,10 +109,13 @@ def run(config: TablesConfig) -> dict[str, Any]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line."""
-    other = f"--table={feature_table.TABLE}"
-    if other in argv:
-        feature_table.main([argument for argument in argv if argument != other])
-        return
+    others: dict[str, Callable[..., None]] = {feature_table.TABLE: feature_table.main}
+    for data in split_table.DATA_SETS:
+        others[data] = partial(split_table.main, data=data)
+    for name, program in others.items():
+        if (flag := f"--table={name}") in argv:
+            program([argument for argument in argv if argument != flag])
+            return
     config = parse(
         TablesConfig,
         argv,
@@ -125,6 +130,7 @@ def main(argv: Sequence[str]) -> None:
             "prernn tables --table=1",
             "prernn tables --table=1 --redraw --out=docs/tables",
             "prernn tables --table=features --source=ucf101_fc6.npz",
+            "prernn tables --table=ucf101 --source=DIR --weights=resnet50.safetensors",
             "prernn tables --table=1 --data=300vw --source=DIR --weights=vgg16.safetensors",
         ),
         renamed=RENAMED,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,8 @@ from prernn_jax.metrics import sequence_nll, sequence_scores
 from ..engine.step import Network, take_apart
 
 Numbers = NDArray[np.int64]
+Frames = Literal["other_classes", "other_videos", "same_videos"]
+"""Whose single frames fc7 learns before it becomes recurrent."""
 
 
 class Draw(NamedTuple):
@@ -41,40 +43,49 @@ class Draw(NamedTuple):
     classes: Numbers
 
 
-def draw_videos(data: VideoFeatures, seed: int, videos: int, other: bool) -> Draw:
+def draw_videos(data: VideoFeatures, seed: int, videos: int, frames: Frames) -> Draw:
     """Draws classes and videos.
 
     Args:
         data: The videos.
         seed: The seed of the draw.
         videos: How many videos a class to train on, each of a group of its own.
-        other: Train fc7 on other classes, half of all; else on the few videos themselves.
+        frames: Train fc7 on other classes, half of all; on other videos of the same classes, of
+            groups of their own; or on the few videos themselves.
 
     Raises:
         InputError: A class has too few groups, or there are too few classes.
     """
     rng = np.random.default_rng(seed)
     classes = rng.permutation(np.unique(data.labels))
-    half = len(classes) // 2 if other else 0
+    half = len(classes) // 2 if frames == "other_classes" else 0
+    least = 2 * videos + (frames == "other_videos")
     if len(classes) - half < 2:
         raise InputError(f"{len(classes)} classes: too few to leave two to tell apart")
     first, used = classes[:half], np.sort(classes[half:])
     train: list[int] = []
     validation: list[int] = []
+    others: list[int] = []
     for label in used.tolist():
         mine = np.flatnonzero((data.labels == label) & ~data.test)
         groups = rng.permutation(np.unique(data.groups[mine]))
-        if len(groups) < 2 * videos:
+        if len(groups) < least:
             raise InputError(
                 f"class {label} has {len(groups)} groups to train on; --videos={videos} needs "
-                f"{2 * videos}: as many again for validation"
+                f"{least}: as many again for validation"
+                + (", and one for fc7" if least > 2 * videos else "")
             )
         for place, group in enumerate(groups[: 2 * videos].tolist()):
             one = int(rng.choice(mine[data.groups[mine] == group]))
             (train if place < videos else validation).append(one)
-    frames = np.flatnonzero(np.isin(data.labels, first) & ~data.test) if other else np.array(train)
+        others += mine[np.isin(data.groups[mine], groups[2 * videos :])].tolist()
+    shown = {
+        "other_classes": np.flatnonzero(np.isin(data.labels, first) & ~data.test),
+        "other_videos": np.array(others, np.int64),
+        "same_videos": np.array(train),
+    }[frames]
     test = np.flatnonzero(np.isin(data.labels, used) & data.test)
-    return Draw(frames, np.array(train), np.array(validation), test, used)
+    return Draw(shown, np.array(train), np.array(validation), test, used)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class Grid:
         return {key: label for key, label in ROWS.items() if key in filled}
 
 
-def grid(table: int, width: int, quick: bool = False) -> Grid:
+def grid(table: int, width: int, quick: bool = False, small: bool = False) -> Grid:
     """The grid of a table.
 
     Args:
@@ -70,8 +70,14 @@ def grid(table: int, width: int, quick: bool = False) -> Grid:
         width: Features of the layers that become recurrent; Table 1's hidden sizes are to them as
             the paper's are to 4096.
         quick: A few structures only, to see the program work.
+        small: Table 3 without plain GRU cells and without SIH with random weights.
     """
     whole = {1: lambda: _table1(width), 2: _table2, 3: _table3}[table]()
+    if table == 3 and small:
+        whole = Grid(
+            {key: label for key, label in whole.columns.items() if key != "sih-random"},
+            [s for s in whole.structures if s.row != PLAIN and s.column != "sih-random"],
+        )
     if not quick:
         return whole
     rows, columns = {

@@ -20,7 +20,7 @@ Runs = Mapping[int, Sequence[tuple[Job, Done]]]
 TITLES = {
     1: "Table 1: hidden size of the traditional network, and PreRNN",
     2: "Table 2: which layers become recurrent",
-    3: "Table 3: structure and initialisation, both streams together",
+    3: "Table 3: structure and initialisation",
 }
 LOSS: dict[str, Any] = {
     "name": "loss",
@@ -34,7 +34,7 @@ LOSS: dict[str, Any] = {
 }
 TOP1: dict[str, Any] = {
     "name": "video_top1",
-    "label": "top-1 accuracy of test videos, both streams",
+    "label": "top-1 accuracy of test videos",
     "better": "higher",
     "scale": 100,
     "digits": 1,
@@ -49,7 +49,8 @@ def value_of(done: Sequence[tuple[Job, Done]]) -> float | None:
         return None
     if len(done) == 1:
         assert summaries[0] is not None
-        return float(summaries[0][LOSS["name"]])
+        metric = LOSS if done[0][0].config.application == "face" else TOP1
+        return float(summaries[0][metric["name"]])
     return fused_top1([job.folder for job, _ in done], STREAM_WEIGHTS)
 
 
@@ -120,9 +121,12 @@ def result_of(
         runs: The runs of each structure.
         tuning: Structure's key -> rate -> validation loss, where rates were chosen.
     """
-    metric = LOSS if config.faces else TOP1
+    metric, first = (LOSS if config.faces else TOP1), bases[0]
+    title = TITLES[config.table]
+    if not config.faces:
+        streams = " and ".join(base.stream for base in bases)
+        title += f", {streams} stream{'s' * (len(bases) > 1)}"
     cells = [cell_of(config.table, structure, found) for structure, found in runs.items()]
-    first = bases[0]
     summaries = [
         outcome.summary
         for found in runs.values()
@@ -146,7 +150,7 @@ def result_of(
     )
     return {
         "table": config.table,
-        "title": TITLES[config.table],
+        "title": title,
         "data": config.data,
         "quick": config.quick,
         "metric": metric,
@@ -175,6 +179,8 @@ def settings_of_all(bases: Sequence[Config]) -> dict[str, Any]:
     shared = {name: getattr(first, name) for name in names}
     shared["schedule"] = first.schedule.shape
     if first.application == "action":
+        shared |= {"optimizer": first.optimizer, "trunk": first.trunk}
+    if len(bases) > 1:
         shared["stream_weights"] = list(STREAM_WEIGHTS)
     if first.data == "embedded":
         shared["training sequences"] = first.embedded.train

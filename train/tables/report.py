@@ -16,6 +16,7 @@ from .claims import EQUAL_POINTS, EQUAL_SHARE, judge
 from .forest import draw_claims
 from .grid import CONTROL
 from .picture import draw_table
+from .statistics import POWER
 
 CLAIMS = "claims.png"
 
@@ -222,12 +223,14 @@ def _differences(result: Result) -> str:
         f"{100 * result['confidence']:g}% t interval, not corrected for their number. "
         f"p is that of the paired t test, corrected for the {_count(family, 'comparison')} of the "
         f"claims by Holm's method; {_count(kept, 'comparison')} of them stay{'s' * (kept == 1)} "
-        f"below {1 - result['confidence']:.2g}. The last column says how many seeds would give an "
-        f"interval of plus or minus {small}, the smallest difference that counts."
+        f'below {1 - result["confidence"]:.2g}. "Detectable" is the difference that these seeds, '
+        f"with the scatter found, show with a probability of {POWER:g} (two-sided t test, not "
+        f"corrected). The last column says how many seeds would give an interval of plus or minus "
+        f"{small}, the smallest difference that counts."
     )
     lines = [
         ["claim", "row", "first", "second", "advantage", "interval", "p (Holm)", "seeds",
-         "outcome", "seeds needed"]
+         "outcome", "detectable", "seeds needed"]
     ]  # fmt: skip
     for line in result["differences"]:
         second = columns[line["second"]]
@@ -243,7 +246,7 @@ def _differences(result: Result) -> str:
                 number(result, line["mean"], 1, sign=True),
                 "-" if line["low"] is None else f"{low} to {high}",
                 "-" if line["corrected"] is None else f"{line['corrected']:.2g}",
-                str(len(line["values"])), outcome,
+                str(len(line["values"])), outcome, number(result, line["detectable"], 1),
                 "-" if line["seeds_needed"] is None else str(line["seeds_needed"]),
             ]
         )  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+POWER = 0.8
 
 Verdict = Literal["better", "worse", "undecided"]
 
@@ -101,6 +102,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - place) * p_values[number]))
         found[number] = highest
     return found
+
+
+def detectable(sd: float, count: int) -> float | None:
+    """The mean difference that this number of seeds finds with a probability of `POWER`.
+
+    Args:
+        sd: Of the differences between paired seeds.
+        count: Of the seeds; None is returned for fewer than two.
+
+    Returns:
+        (t of the two-sided test at `CONFIDENCE` + t of `POWER`) sd / sqrt(count), the usual
+        approximation of the paired t test's power.
+    """
+    if count < 2:
+        return None
+    quantiles = stats.t.ppf([(1 + CONFIDENCE) / 2, POWER], count - 1)
+    return float(quantiles.sum()) * sd / math.sqrt(count)
 
 
 def seeds_needed(sd: float, half: float) -> int | None:

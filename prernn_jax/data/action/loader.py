@@ -7,7 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prernn_jax.data.batches import Batch, EvalLoader, TrainLoader, eval_batches, train_batches
-from prernn_jax.data.media.augment import Augmentation, View, apply_view, centre_view, draw_view
+from prernn_jax.data.media.augment import (
+    Augmentation,
+    View,
+    apply_view,
+    centre_view,
+    draw_view,
+    ten_views,
+)
 from prernn_jax.data.media.flow import flip_flow_x, stack_flow
 from prernn_jax.data.media.square import turn_flow, turn_pictures
 from prernn_jax.data.records import RandomAccessSource, Record, decode_picture
@@ -46,6 +53,7 @@ def read_clip(
     size: int,
     offset: float | np.random.Generator,
     augmentation: Augmentation | None = None,
+    ten_crop: int | None = None,
 ) -> tuple[Clip, int]:
     """Decodes the steps of one clip and nothing else.
 
@@ -57,6 +65,7 @@ def read_clip(
         size: Side S of the result.
         offset: See `step_starts`.
         augmentation: What to vary where `offset` is a generator; None for the middle square.
+        ten_crop: Number of one of `ten_views`, in place of the middle square.
 
     Returns:
         The clip (T, S, S, C), uint8, with zeros after the end of a short one; its number of steps.
@@ -82,7 +91,7 @@ def read_clip(
     if stream == "spatial":
         for step, number in enumerate(wanted[:, 0]):
             picture = decode_picture(record["frames"][number])
-            view = view or _choose_view(picture, size, offset, augmentation)
+            view = view or _choose_view(picture, size, offset, augmentation, ten_crop)
             clip[step] = apply_view(picture, view, size)
         return turn_pictures(clip, record.get("symmetry", 0)), len(starts)
     unique, where = np.unique(wanted, return_inverse=True)
@@ -91,7 +100,7 @@ def read_clip(
     for direction, kind in enumerate(kinds):
         for place, number in enumerate(unique):
             picture = decode_picture(record[kind][number], gray=True)
-            view = view or _choose_view(picture, size, offset, augmentation)
+            view = view or _choose_view(picture, size, offset, augmentation, ten_crop)
             flow[direction, place] = apply_view(picture, view, size)
     if view is not None and view.flip:
         flow[0] = flip_flow_x(flow[0])
@@ -105,8 +114,11 @@ def _choose_view(
     size: int,
     offset: float | np.random.Generator,
     augmentation: Augmentation | None,
+    ten_crop: int | None,
 ) -> View:
     height, width = picture.shape[:2]
+    if ten_crop is not None:
+        return ten_views(height, width, size)[ten_crop]
     if augmentation is None or not isinstance(offset, np.random.Generator):
         return centre_view(height, width, size)
     return draw_view(offset, height, width, augmentation)
@@ -185,6 +197,7 @@ def eval_loader(
     stack: int,
     crop: int,
     windows: int = 1,
+    crops: int = 1,
     shard: tuple[int, int] = (0, 1),
 ) -> EvalLoader:
     """Batches clips for testing: evenly placed steps, the middle square, nothing random.
@@ -198,6 +211,7 @@ def eval_loader(
         crop: Side of the pictures in the batch.
         windows: Number of rows that each video gives, each with its steps at another place of
             their segments.
+        crops: 1 for the middle square, 10 for a row of each of `ten_views`.
         shard: See `train_batches`.
 
     Returns:
@@ -206,9 +220,12 @@ def eval_loader(
     """
 
     def read(row: int) -> dict[str, Any]:
-        video, window = divmod(row, windows)
+        video, rest = divmod(row, windows * crops)
+        window, number = divmod(rest, crops)
         record = source[video]
-        clip, length = read_clip(record, stream, steps, stack, crop, (window + 0.5) / windows)
+        place = (window + 0.5) / windows
+        chosen = None if crops == 1 else number
+        clip, length = read_clip(record, stream, steps, stack, crop, place, ten_crop=chosen)
         return {
             "clips": clip,
             "lengths": np.int32(length),
@@ -216,4 +233,4 @@ def eval_loader(
             "video": np.int32(video),
         }
 
-    return eval_batches(len(source) * windows, read, batch_size=batch_size, shard=shard)
+    return eval_batches(len(source) * windows * crops, read, batch_size=batch_size, shard=shard)

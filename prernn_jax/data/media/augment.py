@@ -74,6 +74,22 @@ def centre_view(height: int, width: int, size: int) -> View:
     return View((height - side) // 2, (width - side) // 2, side, side, flip=False)
 
 
+CROPS = 10
+"""Number of `ten_views`."""
+
+
+def ten_views(height: int, width: int, size: int) -> tuple[View, ...]:
+    """The ten crops of testing: four corners and the centre, and all five mirrored.
+
+    They are as large as `centre_view`.
+    """
+    centre = centre_view(height, width, size)
+    down, across = height - centre.height, width - centre.width
+    corners = [centre._replace(top=top, left=left) for top in (0, down) for left in (0, across)]
+    straight = (*corners, centre)
+    return (*straight, *(view._replace(flip=True) for view in straight))
+
+
 def apply_view(picture: NDArray[np.uint8], view: View, size: int) -> NDArray[np.uint8]:
     """Cuts a view out of a picture (H, W) or (H, W, C) and brings it to (size, size[, C]).
 

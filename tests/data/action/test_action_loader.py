@@ -16,6 +16,7 @@ from prernn_jax.data.action.loader import (
 )
 from prernn_jax.data.drawn.actions import EmbeddedConfig
 from prernn_jax.data.media.augment import Augmentation
+from prernn_jax.data.media.flow import flip_flow_x
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.errors import InputError
 
@@ -160,3 +161,23 @@ def test_windows_are_rows_of_one_video(source):
     batch = next(iter(loader))
     np.testing.assert_array_equal(batch["video"], [0, 0])
     assert np.any(batch["clips"][0] != batch["clips"][1])
+
+
+@pytest.mark.parametrize("stream", ["spatial", "temporal"])
+def test_ten_crops_are_rows_of_one_video(source, stream):
+    def rows(crops):
+        loader = eval_loader(
+            source, stream=stream, batch_size=20, steps=3, stack=2, crop=28, windows=2, crops=crops
+        )
+        return next(iter(loader))
+
+    ten, one = rows(10), rows(1)
+    np.testing.assert_array_equal(ten["video"], [0] * 20)
+    clips = ten["clips"]
+    np.testing.assert_array_equal(clips[4], one["clips"][0])  # the centre, in each window
+    np.testing.assert_array_equal(clips[14], one["clips"][1])
+    if stream == "spatial":
+        np.testing.assert_array_equal(clips[5:10], clips[:5, :, :, ::-1])
+    else:  # y is mirrored, x has the other sign too
+        np.testing.assert_array_equal(clips[5:10, ..., 1::2], clips[:5, :, :, ::-1, 1::2])
+        assert np.all(clips[5:10, ..., 0::2] == flip_flow_x(clips[:5, :, :, ::-1, 0::2]))

@@ -14,6 +14,7 @@ from prernn_jax.data.media.augment import (
     apply_view,
     centre_view,
     draw_view,
+    ten_views,
 )
 from prernn_jax.errors import InputError
 
@@ -77,6 +78,14 @@ def test_the_middle_is_not_resized_where_it_fits():
     assert centre_view(256, 340, 224) == View(16, 58, 224, 224, False)
     assert centre_view(64, 64, 64) == View(0, 0, 64, 64, False)
     assert centre_view(256, 340, 64) == View(0, 42, 256, 256, False)
+
+
+def test_ten_views_are_corners_and_centre_and_their_mirror_images():
+    views = ten_views(256, 340, 224)
+    assert {(v.top, v.left) for v in views} == {(0, 0), (0, 116), (32, 0), (32, 116), (16, 58)}
+    assert [v.flip for v in views] == [False] * 5 + [True] * 5
+    assert views[4] == centre_view(256, 340, 224)
+    assert [v._replace(flip=True) for v in views[:5]] == list(views[5:])
 
 
 def test_every_picture_of_a_clip_has_the_same_view():

@@ -17,32 +17,39 @@ def file(tmp_path):
     return write(tmp_path / "f.npz")
 
 
-@pytest.mark.parametrize("other", [False, True])
-def test_a_draw_keeps_groups_and_sets_apart(file, other):
+@pytest.mark.parametrize("frames", ["same_videos", "other_classes", "other_videos"])
+def test_a_draw_keeps_groups_and_sets_apart(file, frames):
     data = read_video_features(file)
-    draw = draw_videos(data, 3, 2, other)
+    count = 1 if frames == "other_videos" else 2
+    draw = draw_videos(data, 3, count, frames)
     labels = data.labels
     used = set(draw.classes.tolist())
-    assert len(used) == (2 if other else 4)
+    assert len(used) == (2 if frames == "other_classes" else 4)
     for numbers in (draw.train, draw.validation):
-        assert np.bincount(labels[numbers], minlength=4)[list(used)].tolist() == [2] * len(used)
+        assert np.bincount(labels[numbers], minlength=4)[list(used)].tolist() == [count] * len(used)
         assert not data.test[numbers].any()
     groups = [set(data.groups[n].tolist()) for n in (draw.train, draw.validation, draw.test)]
     assert len(groups[0]) == len(draw.train)
     assert len(set.union(*groups)) == sum(map(len, groups))
     assert data.test[draw.test].all()
     assert set(labels[draw.test].tolist()) == used
-    if other:
+    assert not data.test[draw.frames].any()
+    if frames == "other_classes":
         assert not used & set(labels[draw.frames].tolist())
+    elif frames == "other_videos":
+        assert set(labels[draw.frames].tolist()) == used
+        assert not set.union(*groups) & set(data.groups[draw.frames].tolist())
     else:
         assert set(draw.frames.tolist()) == set(draw.train.tolist())
-    again = draw_videos(data, 3, 2, other)
+    again = draw_videos(data, 3, count, frames)
     assert all(np.array_equal(a, b) for a, b in zip(draw, again, strict=True))
 
 
 def test_too_many_videos_are_refused(file):
     with pytest.raises(InputError, match=r"has 4 groups .*--videos=3 needs 6"):
-        draw_videos(read_video_features(file), 0, 3, False)
+        draw_videos(read_video_features(file), 0, 3, "same_videos")
+    with pytest.raises(InputError, match=r"--videos=2 needs 5: .* and one for fc7"):
+        draw_videos(read_video_features(file), 0, 2, "other_videos")
 
 
 def test_every_sequence_comes_before_any_comes_again():

@@ -82,8 +82,7 @@ def test_every_structure_has_a_column_and_a_configuration_that_a_run_can_have(ta
                 check_run(job.config)
                 assert job.config.embedded.seed == job.config.seed == seed
                 names.add(job.folder)
-    streams = 1 if table != 3 else 2
-    assert len(names) == 2 * streams * len(found.structures)
+    assert len(names) == 2 * len(found.structures)
 
 
 def test_what_two_tables_share_is_one_run():
