@@ -17,7 +17,8 @@ from ..engine.log import say
 from ..face.config import FacePretraining
 from ..run.config import RENAMED
 from . import feature_table, split_table
-from .grid import Grid, Structure, grid
+from .feature_settings import TABLE
+from .grid import Grid, Structure, grid, only
 from .jobs import Config, Done, Job, own_cores, run_all, stage_one
 from .outcome import result_of, validation_of
 from .report import judged_anew, write_table
@@ -71,7 +72,7 @@ def run(config: TablesConfig) -> dict[str, Any]:
     embedded = config.data == "embedded"
     processes = config.jobs or (len(own_cores()) if embedded else 1)
     width = FacePretraining().hidden if embedded else 4096
-    places = grid(config.table, width, config.quick, small=embedded)
+    places = only(grid(config.table, width, config.quick, small=embedded), config.cells)
     if embedded:
         shared = [replace(base, weights=stage_one(base)) for base in shared]
     seeds = config.training_seeds
@@ -86,7 +87,9 @@ def run(config: TablesConfig) -> dict[str, Any]:
     # ------------------------------------------------------------------------- the grid itself
     # Seeds outermost: a grid that is broken off has whole tables of fewer seeds.
     planned = {
-        (seed, structure): jobs(shared, structure, seed, chosen[structure])
+        (seed, structure): jobs(
+            shared, structure, seed, chosen[structure], same_data=config.same_data
+        )
         for seed in seeds
         for structure in places.structures
     }
@@ -109,7 +112,7 @@ def run(config: TablesConfig) -> dict[str, Any]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line."""
-    others: dict[str, Callable[..., None]] = {feature_table.TABLE: feature_table.main}
+    others: dict[str, Callable[..., None]] = {TABLE: feature_table.main}
     for data in split_table.DATA_SETS:
         others[data] = partial(split_table.main, data=data)
     for name, program in others.items():

@@ -8,9 +8,8 @@ validation groups of a seed of its own.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,6 @@ from flax import nnx
 
 from prernn_jax.command import parse
 from prernn_jax.data.video_features import VideoFeatures, read_video_features
-from prernn_jax.errors import InputError
 from prernn_jax.files.models import apply_surgery
 from prernn_jax.metrics import top1
 
@@ -31,86 +29,37 @@ from .claims import judge
 from .feature_runs import (
     Compiled,
     Draw,
-    Frames,
     Length,
     compiled,
     draw_videos,
     pretrained,
     structure_of,
 )
-from .grid import Structure, grid
+from .feature_settings import NAMES, SETTINGS, TITLES, FeatureTable, check, command_of
+from .grid import Structure, grid, only
+from .kept_values import KeptValues
 from .outcome import TOP1, device_of
 from .report import write_table
 from .settings import SEEDS, TUNING_SEED
 from .statistics import mean_sd
 
-TABLE = "features"
-NAMES: dict[Frames, str] = {
-    "other_classes": TABLE,
-    "other_videos": f"{TABLE}-videos",
-    "same_videos": f"{TABLE}-same",
-}
-"""Pre-training -> what the table's files are called."""
-TITLES: dict[Frames, str] = {
-    "other_classes": "Table 3 on real videos, fc7 from other classes",
-    "other_videos": "Table 3 on real videos, fc7 from other videos of the same classes",
-    "same_videos": "Table 3 on real videos, fc7 from the same few videos",
-}
 _CHUNK = 32  # test videos at a time
 
 
-@dataclass(frozen=True)
-class FeatureTable:
-    """Table 3 on features of real videos.
+class Value(NamedTuple):
+    """What came of a run.
 
     Attributes:
-        source: The npz file (docs/data.md, "Features of videos").
-        test_set: Name of the array in it that says which videos are for testing.
-        seeds: How many seeds draw classes, videos and weights.
-        pretraining: Whose frames fc7 learns: those of other classes, half of all; of other videos
-            of the same classes, from other groups; or of the few labelled videos themselves.
-        videos: Labelled videos a class, each of a group of its own.
-        steps: Time steps T, evenly placed.
-        units: Only the first so many features of the file; all when not given.
-        hidden: Units of fc7.
-        training_steps: Steps of SGD, with `batch_size` sequences each.
-        batch_size: Sequences a step.
-        frame_steps: Steps of fc7's pre-training, with 64 frames each.
-        rates: Learning rates to choose from.
-        quick: A few structures only, to see the program work.
-        out: Where `tablefeatures.json`, `.md` and `.png` are written; with other pre-training the
-            name says which.
+        top1: Accuracy of the videos.
+        nll: Mean negative log likelihood.
+        parameters: Of the network, all that are trained.
+        hidden: Hidden size of a traditional network.
     """
 
-    source: Path
-    test_set: str | None = None
-    seeds: int = 10
-    pretraining: Frames = "other_classes"
-    videos: int = 1
-    steps: int = 9
-    units: int | None = None
-    hidden: int = 512
-    training_steps: int = 150
-    batch_size: int = 32
-    frame_steps: int = 300
-    rates: tuple[float, ...] = (0.01, 0.03, 0.1)
-    quick: bool = False
-    out: Path = Path("tables")
-
-
-def check(config: FeatureTable) -> None:
-    """Raises an InputError for what cannot be run."""
-    names = (
-        "videos", "steps", "units", "hidden", "training_steps", "batch_size", "frame_steps",
-    )  # fmt: skip
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name}={value}: expected 1 or more")
-    if not 1 <= config.seeds <= len(SEEDS):
-        raise InputError(f"--seeds={config.seeds}: expected 1 to {len(SEEDS)}")
-    if not config.rates or min(config.rates) <= 0:
-        raise InputError(f"--rates {config.rates}: expected one or more, all above 0")
+    top1: float
+    nll: float
+    parameters: int
+    hidden: int | None
 
 
 class Runs:
@@ -125,7 +74,8 @@ class Runs:
         self.config, self.data = config, data
         self._compiled: dict[str, Compiled] = {}
         self._seed: tuple[int, Draw, Any] | None = None
-        self.facts: dict[str, dict[str, Any]] = {}
+        about = {name: getattr(config, name) for name in SETTINGS} | {"data": config.source.name}
+        self._kept = KeptValues(config.workdir, about | {"videos of the file": len(data.labels)})
 
     def _trained(self, key: str, model: Any, x: Any, y: Any, order: Any, rate: float) -> Any:
         network, params = structure_of(model)
@@ -148,10 +98,12 @@ class Runs:
             self._seed = seed, draw, net
         return self._seed[1], self._seed[2]
 
-    def value(
-        self, structure: Structure, seed: int, rate: float, test: bool
-    ) -> tuple[float, float]:
-        """Top-1 and mean negative log likelihood of the test or the validation videos."""
+    def value(self, structure: Structure, seed: int, rate: float, test: bool) -> Value:
+        """What comes of a run on the test or the validation videos."""
+        name = f"{structure.key}, seed {seed}, rate {rate:g}, {'test' if test else 'validation'}"
+        return Value(*self._kept.get(name, lambda: self._value(structure, seed, rate, test)))
+
+    def _value(self, structure: Structure, seed: int, rate: float, test: bool) -> Value:
         draw, net = self._of_seed(seed)
         config = replace(ActionConfig(), **{**structure.changes, "seed": seed})
         surgery = surgery_call(config, Backbone(net, ""), len(draw.classes))
@@ -160,7 +112,6 @@ class Runs:
         order = Length(self.config.training_steps, self.config.batch_size).order(len(x), seed)
         done, params = self._trained(structure.key, model, x, y, order, rate)
         size = sum(value.size for value in jax.tree.leaves(params))
-        self.facts[structure.key] = {"parameters": size, "hidden": surgery.get("hidden")}
         shown = draw.test if test else draw.validation
         scores = []
         for start in range(0, len(shown), _CHUNK):
@@ -170,7 +121,7 @@ class Runs:
         found = np.concatenate(scores)
         labels = np.searchsorted(draw.classes, self.data.labels[shown])
         nll = -np.log(np.maximum(found[np.arange(len(found)), labels], 1e-9)).mean()
-        return top1(found, labels), float(nll)
+        return Value(top1(found, labels), float(nll), size, surgery.get("hidden"))
 
     def _videos(self, draw: Draw, numbers: Any) -> tuple[Any, Any]:
         labels = np.searchsorted(draw.classes, self.data.labels[numbers]).astype(np.int32)
@@ -186,58 +137,53 @@ def run(config: FeatureTable) -> dict[str, Any]:
         data = data._replace(
             features=data.features[..., : config.units], scale=data.scale[: config.units]
         )
-    places = grid(3, config.hidden, config.quick, small=True)
+    places = only(grid(3, config.hidden, config.quick, small=True), config.cells)
     runs = Runs(config, data)
     seeds = list(SEEDS[: config.seeds])
     tuning: dict[str, dict[str, float]] = {}
     for structure in places.structures:
-        losses = {r: runs.value(structure, TUNING_SEED, r, test=False)[1] for r in config.rates}
+        losses = {r: runs.value(structure, TUNING_SEED, r, test=False).nll for r in config.rates}
         tuning[structure.key] = {f"{rate:g}": loss for rate, loss in losses.items()}
         say(f"rates of {structure.key}: {tuning[structure.key]}")
     chosen = {key: float(min(found, key=found.__getitem__)) for key, found in tuning.items()}
-    values: dict[str, dict[str, float]] = {structure.key: {} for structure in places.structures}
+    found: dict[str, dict[int, Value]] = {structure.key: {} for structure in places.structures}
     for seed in seeds:
         for structure in places.structures:
-            found, _ = runs.value(structure, seed, chosen[structure.key], test=True)
-            values[structure.key][str(seed)] = found
-            say(f"seed {seed}, {structure.key}: {100 * found:.1f}")
+            value = runs.value(structure, seed, chosen[structure.key], test=True)
+            found[structure.key][seed] = value
+            say(f"seed {seed}, {structure.key}: {100 * value.top1:.1f}")
     cells = []
     for structure in places.structures:
-        mean, sd = mean_sd(list(values[structure.key].values()))
+        of_seeds = found[structure.key]
+        mean, sd = mean_sd([value.top1 for value in of_seeds.values()])
         cells.append(
             {
                 "row": structure.row,
                 "column": structure.column,
                 "structure": dict(structure.changes),
                 "paper": None,
-                "values": values[structure.key],
+                "values": {str(seed): value.top1 for seed, value in of_seeds.items()},
                 "failed": [],
                 "mean": mean,
                 "sd": sd,
                 "rate": chosen[structure.key],
-                **runs.facts[structure.key],
+                "parameters": of_seeds[seeds[0]].parameters,
+                "hidden": of_seeds[seeds[0]].hidden,
             }
         )
-    flags = [f"--{n}={v}" for n, v in vars(config).items() if v != getattr(FeatureTable(Path()), n)]
-    command = ["prernn tables --table=features --source=FILE", *flags]
+    command = command_of(config)
     result = {
         "table": NAMES[config.pretraining],
         "title": TITLES[config.pretraining],
         "data": config.source.name,
         "quick": config.quick,
         "metric": TOP1,
-        "command": " ".join(part for part in command if not part.startswith(("--source", "--out"))),
+        "command": command,
         "date": time.strftime("%Y-%m-%d"),
         "device": device_of([{"device": jax.devices()[0].device_kind}]),
         "seconds": round(time.perf_counter() - began, 1),
         "seeds": {"classes, videos and weights": seeds, "training": seeds, "tuning": [TUNING_SEED]},
-        "settings": {
-            name: getattr(config, name)
-            for name in (
-                "pretraining", "videos", "steps", "units", "hidden", "training_steps",
-                "batch_size", "frame_steps",
-            )
-        },
+        "settings": {name: getattr(config, name) for name in SETTINGS},
         "rates": {
             "tried": list(config.rates),
             "how": "of each structure the rate with the lowest validation loss, on a draw of its "

@@ -7,9 +7,10 @@ those have the same row, column and changes in both, so their runs are done once
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-CELLS = ("vrnn", "lstm", "gru")
+Cell = Literal["vrnn", "lstm", "gru"]
+CELLS: tuple[Cell, ...] = ("vrnn", "lstm", "gru")
 PLAIN = "gru-plain"
 CONTROL = "control"
 ROWS = {
@@ -89,6 +90,12 @@ def grid(table: int, width: int, quick: bool = False, small: bool = False) -> Gr
         {key: label for key, label in whole.columns.items() if key in columns},
         [s for s in whole.structures if s.row in rows and s.column in columns],
     )
+
+
+def only(whole: Grid, cells: Sequence[Cell]) -> Grid:
+    """The rows of these cells, and the control."""
+    wanted = {CONTROL, *cells, *([PLAIN] if "gru" in cells else [])}
+    return Grid(whole.columns, [s for s in whole.structures if s.row in wanted])
 
 
 def _table1(width: int) -> Grid:

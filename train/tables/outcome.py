@@ -8,7 +8,7 @@ from typing import Any
 
 from ..fuse import fused_top1
 from .claims import judge
-from .grid import Grid, Structure
+from .grid import CELLS, Grid, Structure
 from .jobs import Config, Done, Job, own_cores
 from .paper import paper_value
 from .settings import RATES, STREAM_WEIGHTS, TUNING_SEED, TablesConfig
@@ -137,7 +137,7 @@ def result_of(
     seeds = {"training": config.training_seeds}
     if first.data == "embedded":
         seeds |= {
-            "data": config.training_seeds,
+            "data": [first.embedded.seed] if config.same_data else config.training_seeds,
             "pretraining": [first.pretraining.seed],
             "pretraining data": [first.embedded.seed],
         }
@@ -197,6 +197,10 @@ def command_of(config: TablesConfig) -> str:
         flags.append(f"--seeds={config.seeds}")
     if config.tune is not None:
         flags.append("--tune" if config.tune else "--no-tune")
+    if config.cells != CELLS:
+        flags.append(" ".join(["--cells", *config.cells]))
+    if config.same_data:
+        flags.append("--same_data")
     if config.quick:
         flags.append("--quick")
     return " ".join(["prernn tables", *flags])

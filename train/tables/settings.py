@@ -11,7 +11,7 @@ from prernn_jax.inference import Precision
 from ..action.config import ActionConfig, action_preset
 from ..engine.optim import Schedule
 from ..face.config import FaceConfig, face_preset
-from .grid import Structure
+from .grid import CELLS, Cell, Structure
 from .jobs import Config, Job
 
 Data = Literal["embedded", "300vw", "ucf101", "hmdb51"]
@@ -38,6 +38,9 @@ class TablesConfig:
         jobs: Runs at a time; by default one a core on embedded data and one on real data.
         tune: Choose each structure's learning rate on validation data, from the same few; by
             default only on the embedded faces. Without it all runs have the same rate.
+        cells: Only the rows of these cells; a table can be made row by row.
+        same_data: Embedded data: all seeds train and test on the same drawn data. That is faster,
+            and an interval then says nothing of other data of this kind.
         quick: A few structures, one seed and a short training, to see the program work.
         epochs: Real data: passes over the training set, in place of the preset's.
         batch_size: Real data: sequences a step, in place of the preset's.
@@ -57,6 +60,8 @@ class TablesConfig:
     seeds: int = 5
     jobs: int | None = None
     tune: bool | None = None
+    cells: tuple[Cell, ...] = CELLS
+    same_data: bool = False
     quick: bool = False
     epochs: int | None = None
     batch_size: int | None = None
@@ -97,6 +102,8 @@ def check(config: TablesConfig) -> None:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise InputError(f"--{name}={value}: expected 1 or more")
+    if not config.cells:
+        raise InputError("--cells: name one or more")
     if config.data == "embedded":
         given = [
             f"--{name}"
@@ -118,6 +125,8 @@ def check(config: TablesConfig) -> None:
             f"--tune: {config.data} has no validation set, and rates are never chosen on the test "
             "set; leave it out"
         )
+    if config.same_data:
+        raise InputError(f"--same_data: {config.data} is the same for all seeds; leave it out")
     if config.quick:
         raise InputError("--quick is a small miniature; it belongs to --data=embedded")
 
@@ -174,7 +183,12 @@ def _small_actions(quick: bool) -> dict[str, Any]:
 
 
 def jobs(
-    bases: Sequence[Config], structure: Structure, seed: int, rate: float | None, purpose: str = ""
+    bases: Sequence[Config],
+    structure: Structure,
+    seed: int,
+    rate: float | None,
+    purpose: str = "",
+    same_data: bool = False,
 ) -> list[Job]:
     """The runs that give one value of a structure: one, or one a stream.
 
@@ -184,14 +198,15 @@ def jobs(
         seed: The seed of the training and of the embedded data.
         rate: First learning rate; that of the base when None.
         purpose: What the folder's name begins with.
+        same_data: The embedded data keep the base's own seed.
     """
     made = []
     for base in bases:
         schedule = base.schedule if rate is None else replace(base.schedule, base=rate)
         changes = dict(structure.changes) | {"seed": seed, "schedule": schedule}
-        if base.data == "embedded":
+        if base.data == "embedded" and not same_data:
             changes["embedded"] = replace(base.embedded, seed=seed)
-        before = [purpose] if purpose else []
+        before = [word for word in (purpose, "same" if same_data else "") if word]
         stream = [] if base.application == "face" else [base.stream]
         parts = [*before, *stream, structure.key, f"rate{schedule.base:g}", f"seed{seed}"]
         made.append(Job(replace(base, **changes, name="-".join(parts))))

@@ -112,7 +112,10 @@ def test_table_2_where_the_random_layer_helps():
 def test_table_3_with_the_papers_figures():
     outcome = result(3, lambda row, column, paper: paper or 0.9, noise=0.0002)
     lines = [line for line in outcome["claims"] if line["row"] != "gru-plain"]
-    assert {(line["verdict"], line["paper"]) for line in lines} == {("holds", "holds")}
+    assert {line["paper"] for line in lines} == {"holds"}
+    # In the paper SIH with random weights is one point behind for GRU: as much as counts as none.
+    undecided = {(line["claim"], line["row"]) for line in lines if line["verdict"] != "holds"}
+    assert undecided == {("4", "gru")}
     assert len(lines) == 3 + 3 + 3 + 2  # SIH's GRU, random: .918 against .928, within 3 points
     plain = [line["paper"] for line in outcome["claims"] if line["row"] == "gru-plain"]
     assert plain == [None] * 3
