@@ -23,12 +23,14 @@ from prernn_jax.files.backbones import flat_parameters, save_parameters
 from prernn_jax.files.models import apply_surgery, load
 from prernn_jax.metrics import sequence_scores, top1
 from prernn_jax.predict.predictor import Predictor
+from train.controls import POOLINGS
+from train.controls import main as controls_main
 from train.engine.devices import make_mesh, set_up, split
 from train.engine.optim import reduction, sgd
 from train.gesture.__main__ import main
 from train.gesture.application import SPORTS1M
 from train.gesture.config import GestureConfig, gesture_preset, paper
-from train.gesture.task import gesture_test_batches
+from train.gesture.task import fixed_gestures, gesture_test_batches
 from train.run.backbone import Backbone
 from train.run.classification import classification_task
 from train.run.scores import read_scores
@@ -95,6 +97,29 @@ def test_the_saved_model_gives_the_same_result(place):
     outputs, _ = model(clips)
     scores = sequence_scores(outputs, jnp.asarray(batch["lengths"]))
     assert top1(scores, batch["labels"]) == read(place, "first")["video_top1"]
+
+
+def test_the_training_set_without_chance(place):
+    data = embedded_gestures(place / "data", EmbeddedGesturesConfig(**SIZES))
+    fixed = fixed_gestures(data, GestureConfig(views=2), 1)
+    assert len(fixed) == 2 * SIZES["train"]
+    middle = gesture_test_batches(
+        data, "train", GestureConfig(), 1, steps=6, stride=1, batch_size=SIZES["train"]
+    )
+    (batch,) = middle
+    for video in (0, 7):
+        np.testing.assert_array_equal(fixed[2 * video]["clips"], batch["clips"][video])
+        one, again = fixed[2 * video + 1], fixed[2 * video + 1]
+        np.testing.assert_array_equal(one["clips"], again["clips"])
+        assert np.any(one["clips"] != batch["clips"][video])
+        assert one["video"] == video
+
+
+def test_the_controls_of_gestures(place):
+    controls_main(["gesture", *flags(place)])
+    file = place / "runs" / "controls-embedded-depth.json"
+    found = json.loads(file.read_text(encoding="utf-8"))["controls"]
+    assert [one["name"] for one in found] == list(POOLINGS)  # depth has no flow
 
 
 def test_the_copied_file_says_of_raw_frames_what_the_program_tested(place, tmp_path):

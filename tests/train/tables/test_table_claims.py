@@ -116,7 +116,7 @@ def test_table_3_with_the_papers_figures():
     # In the paper SIH with random weights is one point behind for GRU: as much as counts as none.
     undecided = {(line["claim"], line["row"]) for line in lines if line["verdict"] != "holds"}
     assert undecided == {("4", "gru")}
-    assert len(lines) == 3 + 3 + 3 + 2  # SIH's GRU, random: .918 against .928, within 3 points
+    assert len(lines) == 3 + 3 + 3 + 2
     plain = [line["paper"] for line in outcome["claims"] if line["row"] == "gru-plain"]
     assert plain == [None] * 3
 
@@ -135,11 +135,11 @@ def test_equality_of_losses(share, verdict, sign):
 
 
 @pytest.mark.parametrize(
-    ("points", "verdict"), [(-1, "holds"), (2.9, "undecided"), (-8, "does not hold")]
+    ("points", "verdict"), [(-0.3, "holds"), (0.9, "undecided"), (-8, "does not hold")]
 )
 def test_equality_of_accuracies(points, verdict):
     pre = dict.fromkeys(SEEDS, 0.9)
     sih = {seed: 0.9 + points / 100 + 0.002 * (-1) ** seed for seed in SEEDS}
     outcome = judge(3, TOP1, [place("gru", "pre", pre), place("gru", "sih", sih)])
     assert [line["verdict"] for line in outcome["claims"]] == [verdict]
-    assert outcome["differences"][0]["margin"] == pytest.approx(0.03)
+    assert outcome["differences"][0]["margin"] == pytest.approx(0.01)
