@@ -37,7 +37,7 @@ class FeatureTable:
         steps: Time steps T, evenly placed.
         units: Only the first so many features of the file; all when not given.
         hidden: Units of fc7.
-        training_steps: Of SGD, with `batch_size` sequences each.
+        training_steps: Steps of SGD, with `batch_size` sequences each.
         batch_size: Sequences a step.
         frame_steps: Steps of fc7's pre-training, with 64 frames each.
         rates: Learning rates to choose from.

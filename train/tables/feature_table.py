@@ -152,7 +152,7 @@ def run(config: FeatureTable) -> dict[str, Any]:
             value = runs.value(structure, seed, chosen[structure.key], test=True)
             found[structure.key][seed] = value
             say(f"seed {seed}, {structure.key}: {100 * value.top1:.1f}")
-    cells = []
+    cells: list[dict[str, Any]] = []
     for structure in places.structures:
         of_seeds = found[structure.key]
         mean, sd = mean_sd([value.top1 for value in of_seeds.values()])

@@ -179,7 +179,8 @@ def _small_actions(quick: bool) -> dict[str, Any]:
     clips = ActionConfig().embedded
     if quick:
         clips = replace(clips, train=48, validation=40, test=80, static_train=256)
-    return {"epochs": 4 if quick else 10, "checkpoint_every": 10, "embedded": clips}
+    # Eight: on the tuning run the traditional GRU is no better after the eighth than after the seventh.
+    return {"epochs": 4 if quick else 8, "checkpoint_every": 8, "embedded": clips}
 
 
 def jobs(

@@ -16,7 +16,7 @@ from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json, write_text
 from prernn_jax.inference import Precision
 
-from ..action.config import ActionConfig, action_preset
+from ..action.config import action_preset
 from ..engine.log import say
 from ..fuse import fused_top1
 from ..run.config import RENAMED
@@ -84,19 +84,17 @@ def plan(config: SplitTable, data: str) -> Planned:
     given = {n: getattr(config, n) for n in names if getattr(config, n) is not None}
     same = ("source", "weights", "cell", "crops", "devices", "precision", "seed", "cache_dir")
     given |= {name: getattr(config, name) for name in same}
-    planned = {}
+    planned: dict[tuple[str, int, str], Job] = {}
     for model in config.models:
         for split in SPLITS:
             for stream in STREAMS:
-                base: ActionConfig = action_preset({"data": data, "stream": stream})
+                base = action_preset({"data": data, "stream": stream})
+                changes = {**given, "data": data, "model": model, "split": split}
                 name = f"{model}-{config.cell}-split{split}-{stream}-crops{config.crops}"
                 planned[model, split, stream] = Job(
                     replace(
                         base,
-                        **given,
-                        data=data,
-                        model=model,
-                        split=split,
+                        **changes,
                         film=0,
                         workdir=config.workdir / data,
                         name=f"{name}-seed{config.seed}",
