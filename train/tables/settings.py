@@ -179,7 +179,7 @@ def _small_actions(quick: bool) -> dict[str, Any]:
     clips = ActionConfig().embedded
     if quick:
         clips = replace(clips, train=48, validation=40, test=80, static_train=256)
-    # Eight: on the tuning run the traditional GRU is no better after the eighth than after the seventh.
+    # Where the traditional GRU stops improving: docs/tables/README.md, Table 3.
     return {"epochs": 4 if quick else 8, "checkpoint_every": 8, "embedded": clips}
 
 
