@@ -24,7 +24,7 @@ _METRICS = {
 }
 _DRAWN = "Apache-2.0, as the package: it was trained from nothing on data that the package draws."
 _UNKNOWN = (
-    "It started from the weights {weights} and was trained on {data}: their licences decide what "
+    "It started from {weights} and was trained on {data}: their licences decide what "
     "may be done with it. Put the result here and into `license` above."
 )
 
@@ -97,12 +97,28 @@ def card(model: Path, files: Mapping[str, str]) -> str:
         _DRAWN
         if drawn
         else _UNKNOWN.format(
-            weights=config.get("weights") or "that are not known",
-            data=config.get("data") or "data that are not known",
+            weights=_start(config),
+            data=_source(config),
         ),
         "",
     ]
     return "\n".join(lines)
+
+
+def _start(config: Mapping[str, Any]) -> str:
+    """The network that a run started from."""
+    if not config:
+        return "weights that are not known"
+    if config.get("weights"):
+        return f"the weights {config['weights']}"
+    return "a network that was trained on data that the package draws"
+
+
+def _source(config: Mapping[str, Any]) -> str:
+    """The data that a run was trained on."""
+    if config.get("data") == "folder":
+        return f"a person's own videos, `{config.get('source')}`"
+    return f"`{config['data']}`" if config.get("data") else "data that are not known"
 
 
 def _beside(model: Path, name: str) -> dict[str, Any]:
@@ -118,9 +134,11 @@ def _data(
 ) -> list[str]:
     lines = ["## Data and results", ""]
     if config:
-        data = config.get("data")
-        drawn = ", which the package draws; it knows nothing of real videos" * (data == "embedded")
-        lines.append(f"Trained and tested on `{data}`{drawn}. Its settings stand in `config.json`.")
+        drawn = config.get("data") == "embedded"
+        why = ", which the package draws; it knows nothing of real videos" * drawn
+        lines.append(
+            f"Trained and tested on {_source(config)}{why}. Its settings stand in `config.json`."
+        )
     else:
         lines.append("There is no `config.json` beside the model that would say it.")
     rows = [
@@ -140,11 +158,15 @@ def _preprocessing(metadata: Mapping[str, str], inference: Inference | None) -> 
     if inference is not None:
         side, first = inference.size, inference.short_side
         resized = f"Frames are brought to a shorter side of {first} pixels. " if first else ""
-        lines.append(f"{resized}The network takes the middle square at {side}x{side} pixels,")
+        square = "the middle square"
+        if inference.application == "face" and inference.box == "face":
+            square = f"a square around the face, {inference.enlarge:g} times its landmarks' box,"
+        lines.append(f"{resized}The network takes {square} at {side}x{side} pixels,")
         kind = {
             "action": f"{inference.steps} steps spread over the video",
             "gesture": f"{inference.steps} clips of {inference.clip_length} frames",
-            "face": f"every frame, in sequences of {inference.steps}",
+            "face": f"every frame, in sequences of {inference.steps}; its outputs are x and y of "
+            f"{inference.points} landmarks in this square, -0.5 to 0.5",
         }[inference.application]
         if inference.pictures == "flow":
             kind += f", each of {inference.stack} fields of optical flow ({inference.flow})"

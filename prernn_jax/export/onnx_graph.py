@@ -23,7 +23,7 @@ def require_onnx() -> Any:
         import onnx
     except ImportError:
         raise InputError(
-            "--format=onnx needs the package onnx: pip install 'prernn-jax[onnx]'"
+            "writing ONNX needs the package onnx: pip install 'prernn-jax[onnx]'"
         ) from None
     return onnx
 

@@ -50,7 +50,10 @@ def test_a_run_on_own_landmarks(place):
     model = load(run / "model.safetensors")
     assert (model.inference.points, model.inference.box) == (5, "face")
     assert (run / "split.csv").read_text().splitlines()[0] == "path,split,group"
-    assert "mean error in parts of the distance of two landmarks" in (run / "README.md").read_text()
+    card = (run / "README.md").read_text()
+    assert "mean error in parts of the distance of two landmarks" in card
+    assert "a square around the face" in card
+    assert "x and y of 5 landmarks" in card
     with Image.open(run / "film.gif") as film:
         assert film.n_frames == 7
 
