@@ -10,7 +10,7 @@ from weights_port import torch_networks
 
 TINY_VGG = {"num_outputs": 8, "width": 2, "hidden": 16, "image_size": 64}
 TINY_C3D = {"num_outputs": 8, "width": 2, "hidden": 16, "clip_length": 16, "image_size": 112}
-TINY_RESNET = {"num_outputs": 8, "width": 2}
+TINY_RESNET = {"num_outputs": 8, "width": 2, "stem_width": 16}
 
 
 def alive(network, seed=0):
@@ -40,14 +40,33 @@ def c3d(**arguments):
 
 
 def resnet50(**arguments):
-    return alive(torch_networks.build_resnet(**{**TINY_RESNET, **arguments}))
-
-
-def for_raw_colours(network, variance=3300.0):
-    """Changes a ResNet's first batch-norm to what it stores of colours from 0 to 255."""
-    network.bn1.running_var.mul_(variance)
-    network.bn1.running_mean.mul_(variance**0.5)
+    """With the statistics of pictures in the first batch-norm: raw ones where it is Caffe's."""
+    network = alive(torch_networks.build_resnet(**{**TINY_RESNET, **arguments}))
+    if network.conv1.in_channels == 3:
+        seen(network.conv1, network.bn1, RAW if arguments.get("variant") == "caffe" else 1.0)
     return network
+
+
+RAW = 58.0  # standard deviation of colours from 0 to 255
+
+
+def pictures(count=4, size=96, seed=5):
+    """Noise with a photograph's spectrum, in three like channels of variance 1: (N, 3, H, W)."""
+    generator = torch.Generator().manual_seed(seed)
+    along = torch.fft.fftfreq(size)
+    frequency = torch.hypot(along[:, None], torch.fft.rfftfreq(size)).clamp(min=1 / size)
+    white = torch.randn(count, 4, size, size, generator=generator)
+    noise = torch.fft.irfft2(torch.fft.rfft2(white) / frequency, s=(size, size))
+    noise = noise / noise.std((2, 3), keepdim=True)  # (N, 4, H, W)
+    return noise[:, :1] * 0.95 + noise[:, 1:] * 0.3
+
+
+def seen(conv, norm, deviation=1.0):
+    """Sets a first batch-norm to what it stores of pictures of this standard deviation."""
+    with torch.no_grad():
+        outputs = conv(pictures() * deviation)
+    norm.running_mean.copy_(outputs.mean((0, 2, 3)))
+    norm.running_var.copy_(outputs.var((0, 2, 3)))
 
 
 def arrays_of(network):

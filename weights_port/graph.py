@@ -52,6 +52,8 @@ class Block(NamedTuple):
 
 
 Step = Unit | Pool | Block
+_TO_FIRST = ((0, 3, 1, 2), (0, 4, 1, 2, 3))  # N, (L,) H, W, C -> N, C, (L,) H, W
+_TO_LAST = ((0, 2, 3, 1), (0, 2, 3, 4, 1))
 
 
 def steps(nodes: Sequence[Node]) -> list[Step]:
@@ -78,7 +80,8 @@ class _Walk:
             raise NotFound("its graph has no convolution")
         if first.inputs and first.inputs[0] in written:
             data = next(node for node in nodes if first.inputs[0] in node.outputs)
-            if data.inputs:
+            images = data.attributes.get("perm") in _TO_FIRST and data.inputs[0] not in written
+            if data.inputs and not images:
                 raise NotFound(f"{data.name} comes before the first convolution")
         self.first = first
 
@@ -137,31 +140,38 @@ class _Walk:
 
 def _grouped(line: Sequence[Node]) -> Iterator[Step]:
     """Units and poolings of a chain of layers; a batch-norm belongs to the layer before it."""
-    place = 0
+    place, last = 0, False  # whether the channels have become the last axis
     while place < len(line):
         node = line[place]
         place += 1
-        if node.kind == "pool":
+        if node.attributes.get("type") == "Transpose":
+            last = node.attributes.get("perm") in _TO_LAST
+            if not last and node.attributes.get("perm") not in _TO_FIRST:
+                raise NotFound(f"{node.name} changes the order of the axes")
+        elif last and node.kind == "conv":
+            raise NotFound(f"{node.name} has its channels in the last axis")
+        elif node.kind == "pool":
             yield Pool(dict(node.attributes))
         elif node.kind in ("conv", "dense"):
             after = []
             while place < len(line) and line[place].kind in ("batch_norm", "scale"):
                 after.append(line[place])
                 place += 1
-            yield _unit(node, after)
+            yield _unit(node, after, channels_last=last)
+            last = False
         elif node.kind in ("batch_norm", "scale"):
             raise NotFound(f"{node.name} follows no convolution")
         elif node.kind == "concat" or (node.kind == "other" and node.arrays):
             raise NotFound(f"{node.name} is a layer ({node.attributes['type']}) of another kind")
 
 
-def _unit(node: Node, after: Sequence[Node]) -> Unit:
+def _unit(node: Node, after: Sequence[Node], *, channels_last: bool) -> Unit:
     if node.attributes.get("group", 1) != 1 or set(node.attributes.get("dilation", ())) - {1}:
         raise NotFound(f"{node.name} is a grouped or dilated convolution")
     if not 1 <= len(node.arrays) <= 2:
         raise NotFound(f"{node.name} has {len(node.arrays)} arrays, expected a kernel and a bias")
     kernel, bias = (*node.arrays, "")[:2]
-    attributes = dict(node.attributes)
+    attributes = dict(node.attributes) | {"channels_last": channels_last}
     norm: dict[str, Move] = {}
     for layer in after:
         if layer.kind == "scale":

@@ -4,9 +4,11 @@ Keys do not say it, and a wrong answer gives other numbers without an error. Two
 tell colours from 0 to 1 divided by their deviation (torchvision: a variance of about 1) from raw
 colours from 0 to 255 (Caffe: a variance of about 58^2):
 
-- A batch-norm after the first convolution has stored the variance of that convolution's outputs.
-  Divided by the sum of the squared weights of each output, it is the variance of the inputs, up to
-  a factor that depends on how smooth images and kernels are. Its median over the outputs is used.
+- A batch-norm after the first convolution has stored the variance of each of that convolution's
+  outputs. Photographs look much alike to such small kernels, so a few of them predict these
+  variances: smooth kernels get hundreds of times those of fine ones. Statistics of a trained
+  network follow the prediction for the right range. Where they do not follow it, they say nothing:
+  random weights with made-up statistics, for example.
 - Without a batch-norm, the network is run on a few pictures. The logits of a trained classifier
   differ between pictures by a few units, because the loss is a softmax of them. The wrong range
   makes that about 58 times more or less.
@@ -15,6 +17,7 @@ Neither tells RGB from BGR: what images and first kernels have in common (bright
 yellow, green against magenta) is the same when red and blue are exchanged.
 """
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -25,10 +28,14 @@ from flax import nnx
 
 from prernn_jax.files import architectures, backbones
 from prernn_jax.files.safetensors import Outgoing
+from prernn_jax.preprocess import Preprocessing
 from weights_port.tables.architecture import BGR, RGB
 
-# A variance of inputs below the first is that of normalised colours, above the second of raw ones.
-_NORMALISED, _RAW = 20.0, 100.0
+_RANGES: dict[Literal[1, 255], Preprocessing] = {1: RGB, 255: BGR}
+_FOLLOWS = 4.0  # standard errors by which a correlation must differ from none
+_NEAR = (1 / 3, 3.0)  # stored variances over those that the photograph gives
+# The same where only scales are stored. A batch-norm gives out a variance of 0.02 to 1, rarely 30.
+_NEAR_FOLDED = (1 / 30, 100.0)
 _DEAD = 1e-6  # share of the largest kernel's energy below which an output has died
 _USUAL = (0.5, 12.0)  # how far logits of a trained classifier differ between pictures
 _FAR = (0.2, 20.0)  # the other range must give less, or more
@@ -55,7 +62,7 @@ def measure(arrays: Mapping[str, Outgoing], metadata: Mapping[str, str], first: 
         first: Name of the first convolution's kernel, (..., C, F).
     """
     kernel = _whole(arrays[first])
-    if kernel.ndim != 4 or kernel.shape[-2] != 3:
+    if kernel.ndim != 4 or kernel.shape[-2] != 3 or max(kernel.shape[:2]) > 11:
         return Told(None, "its input is no single RGB image, so its range was not measured")
     norm = first.removesuffix("kernel").replace("conv", "bn")
     if norm + "var" in arrays:
@@ -77,25 +84,58 @@ def by_batch_norm(
         var: The stored variance, (F).
     """
     energy = np.square(kernel.astype(np.float64)).sum((0, 1, 2))  # (F)
-    alive = (energy > _DEAD * energy.max(initial=0)) & (var > 0)
-    if not alive.any():
-        return Told(None, "the first convolution's weights are all zero")
+    near, words = _NEAR, "the variances that the first batch-norm has stored"
     if not mean.any() and (var == var[0]).all():
         if (scale == 1).all() and not bias.any():
             return Told(None, "its batch-norms have seen no images yet")
-        # What the layer gives out has a variance of about one or less.
-        inputs = float(np.median(1 / np.maximum(energy * np.square(scale), 1e-30)[alive]))
-        reason = (
-            "its batch-norms hold no statistics, only scales and shifts, as Detectron's do "
-            f"(with first weights for inputs of a variance of {inputs:.3g})"
-        )
-        return Told(255 if inputs > _RAW else None, reason)
-    inputs = float(np.median((var / energy)[alive]))
+        var = 1 / np.maximum(np.square(scale.astype(np.float64)), 1e-30)
+        near, words = _NEAR_FOLDED, "the scales of the first batch-norm, which has no statistics,"
+    alive = (energy > _DEAD * energy.max(initial=0)) & (var > 0)
+    expected = {largest: _variances(kernel, largest) for largest in _RANGES}
+    alive &= (expected[1] > 0) & (expected[255] > 0)
+    count = int(alive.sum())
+    if count <= 3:
+        return Told(None, f"its first convolution has {count} outputs, too few to measure")
+    found = {}
+    for largest, variances in expected.items():
+        found[largest] = float(np.median(var[alive] / variances[alive]))
+    stored, seen = (np.log(v[alive] / energy[alive]) for v in (var, expected[1]))
+    correlation = _correlation(stored, seen)
     reason = (
-        f"the first batch-norm's statistics show inputs of a variance of about {inputs:.3g}: "
-        f"below {_NORMALISED:g} from normalised colours, above {_RAW:g} from raw ones"
+        f"{words} are {found[1]:.4g} times what a photograph gives in normalised colours and "
+        f"{found[255]:.4g} times what it gives in raw ones, with a correlation of "
+        f"{correlation:.2f} over {count} outputs"
     )
-    return Told(1 if inputs < _NORMALISED else 255 if inputs > _RAW else None, reason)
+    if np.arctanh(min(correlation, 1 - 1e-9)) * np.sqrt(count - 3) < _FOLLOWS:
+        return Told(None, f"{reason}: too little to be those of photographs")
+    for largest, ratio in found.items():
+        if near[0] <= ratio <= near[1]:
+            return Told(largest, reason)
+    return Told(None, reason)
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's, 0 where one of the two does not vary."""
+    deviations = float(one.std() * other.std())
+    if not deviations:
+        return 0.0
+    return float(((one - one.mean()) * (other - other.mean())).mean()) / deviations
+
+
+def _variances(kernel: np.ndarray, largest: Literal[1, 255]) -> np.ndarray:
+    """The variance of each output (F) of a first convolution (H, W, C, F) on the photograph."""
+    flat = kernel.astype(np.float64).transpose(2, 0, 1, 3).reshape(-1, kernel.shape[-1])
+    covariance = _covariance(kernel.shape[0], kernel.shape[1], largest)
+    return np.einsum("if,ij,jf->f", flat, covariance, flat)
+
+
+@functools.cache
+def _covariance(height: int, width: int, largest: Literal[1, 255]) -> np.ndarray:
+    """Of patches of the photograph as a network of that range sees it, (C*H*W, C*H*W)."""
+    pictures = np.asarray(_RANGES[largest].normalise(_pictures(224)))  # (6, 224, 224, C)
+    views = np.lib.stride_tricks.sliding_window_view(pictures, (height, width), (1, 2))
+    patches = views[:, ::8, ::8].reshape(-1, 3 * height * width)
+    return np.cov(patches.astype(np.float64), rowvar=False)
 
 
 def by_logits(arrays: Mapping[str, Outgoing], metadata: Mapping[str, str]) -> Told:
@@ -107,7 +147,7 @@ def by_logits(arrays: Mapping[str, Outgoing], metadata: Mapping[str, str]) -> To
     graph, state = nnx.split(model)
     run = jax.jit(lambda state, x: nnx.merge(graph, state)(x))
     found: dict[int, float] = {}
-    for largest, preprocessing in ((1, RGB), (255, BGR)):
+    for largest, preprocessing in _RANGES.items():
         inputs = preprocessing.normalise(pictures)
         # One picture at a time: a network at full size needs the memory.
         logits = np.concatenate([np.asarray(run(state, x[None]), np.float64) for x in inputs])

@@ -115,12 +115,12 @@ def _blocks(source: Source, units: list[Unit]) -> list[Step]:
     if len(dense) > 1 or units[len(convolutions) :] != dense or not convolutions:
         raise NotFound("it has several matrices, or one between its convolutions")
     found = [_shape(source, unit) for unit in convolutions]
-    width = found[0][0]
+    width = min((outputs for outputs, _, _ in found[1:]), default=1)
     counts = [found.count((width * 2**s, width * 2**s, 3)) for s in range(4)]
     ways: dict[str, list[Step]] = {}
     for kind, expansion in (("bottleneck", 4), ("basic", 1)):
         for first in (True, False):
-            sides = _expected(width, found[0][1], counts, kind, expansion, first=first)
+            sides = _expected(found[0], width, counts, kind, expansion, first=first)
             if [shape for _, shape in sides] == found:
                 ways[kind + str(first)] = _collected(convolutions, [part for part, _ in sides])
     if len(ways) != 1:
@@ -131,11 +131,17 @@ def _blocks(source: Source, units: list[Unit]) -> list[Step]:
 
 
 def _expected(
-    width: int, inputs: int, counts: Sequence[int], kind: str, expansion: int, *, first: bool
+    stem: tuple[int, int, int],
+    width: int,
+    counts: Sequence[int],
+    kind: str,
+    expansion: int,
+    *,
+    first: bool,
 ) -> list[tuple[str, tuple[int, int, int]]]:
     """What each convolution is (stem, first, main or shortcut) and its shape, in order."""
-    result = [("stem", (width, inputs, 7))]
-    inputs = width
+    result = [("stem", (*stem[:2], 7))]
+    inputs = stem[0]
     for stage, count in enumerate(counts):
         middle = width * 2**stage
         outputs = expansion * middle

@@ -152,11 +152,11 @@ def _state(
             array = array / np.float32(factor) if factor else array * np.float32(0)
         for bias in partners:  # of the convolution before a batch-norm
             array = array.reshape(-1) - bias.reshape(-1)
-        key = keys[move.target].source
+        key, back = keys[move.target].source, TRANSFORMS[keys[move.target].transform].undo
         if move.transform == "kept":  # TensorFlow's axes
-            array = np.asarray(
-                TRANSFORMS[keys[move.target].transform].undo(array, Context(channels))
-            )
+            array = np.asarray(back(array, Context(channels)))
+        elif move.transform == "dense" and keys[move.target].transform == "flatten":
+            array = np.asarray(back(array.T, Context(channels)))  # TensorFlow's order of inputs
         state[key].copy_(torch.from_numpy(array).reshape(state[key].shape))
     return state
 

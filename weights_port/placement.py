@@ -91,11 +91,12 @@ def _chain(found: Sequence[Step], groups: int) -> tuple[list[list[Unit]], list[U
 
 
 def _dense(units: Sequence[Unit]) -> list[Move]:
-    return [
-        move
-        for name, unit in zip(("fc6", "fc7", "fc8"), units, strict=False)
-        for move in _layer(unit, name, "flatten" if name == "fc6" else "dense")
-    ]
+    """The dense layers; the first one's inputs are in the order C, (L,) H, W, or in ours."""
+    moves: list[Move] = []
+    for name, unit in zip(("fc6", "fc7", "fc8"), units, strict=False):
+        flat = name == "fc6" and not unit.attributes.get("channels_last")
+        moves += _layer(unit, name, "flatten" if flat else "dense")
+    return moves
 
 
 def _ceil(pools: Sequence[Pool]) -> str | None:

@@ -222,6 +222,7 @@ def build_resnet(
     pool: str | None = None,
     stem_bias: bool | None = None,
     epsilon: float = 1e-5,
+    stem_width: int | None = None,
 ) -> TorchResNet:
     """ResNet in evaluation mode; the arguments are those of `prernn_jax`'s ResNet."""
     caffe = variant == "caffe"
@@ -234,6 +235,7 @@ def build_resnet(
         first_strides=caffe if place is None else place == "first",
         ceil=caffe if pool is None else pool == "end",
         stem_bias=caffe if stem_bias is None else stem_bias,
+        stem_width=width if stem_width is None else stem_width,
     )
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -72,14 +72,15 @@ class TorchResNet(nn.Module):
         first_strides: bool,
         ceil: bool,
         stem_bias: bool,
+        stem_width: int,
     ) -> None:
         super().__init__()
         self.our_names: dict[str, str] = {}
-        self.conv1 = nn.Conv2d(in_channels, width, 7, 2, padding=3, bias=stem_bias)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(in_channels, stem_width, 7, 2, padding=3, bias=stem_bias)
+        self.bn1 = nn.BatchNorm2d(stem_width)
         self.maxpool = nn.MaxPool2d(3, 2, padding=0 if ceil else 1, ceil_mode=ceil)
         make: Any = TorchBasicBlock if block == "basic" else TorchBottleneck
-        inputs = width
+        inputs = stem_width
         self.stages = [f"layer{k}" for k in range(1, len(stage_sizes) + 1)]
         for index, (name, count) in enumerate(zip(self.stages, stage_sizes, strict=True)):
             blocks = []
@@ -95,7 +96,7 @@ class TorchResNet(nn.Module):
         return [block for name in self.stages for block in getattr(self, name)]
 
     def stem(self, x: torch.Tensor) -> torch.Tensor:
-        """Images (N, C, H, W) -> the first block's input (N, width, H/4, W/4)."""
+        """Images (N, C, H, W) -> the first block's input (N, stem_width, H/4, W/4)."""
         return self.maxpool(functional.relu(self.bn1(self.conv1(x))))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

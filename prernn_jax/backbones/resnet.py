@@ -140,8 +140,8 @@ class ResNet(nnx.Module):
         stage_sizes: Blocks in each stage: (3, 4, 6, 3) is ResNet50, and with basic blocks
             ResNet34; (3, 4, 23, 3) ResNet101; (3, 8, 36, 3) ResNet152; basic (2, 2, 2, 2)
             ResNet18.
-        width: Channels of the stem and of the first stage's 3x3 convolutions; doubles from stage
-            to stage. 64 is ResNet50, 32 its half-width variant.
+        width: Channels of the first stage's 3x3 convolutions; doubles from stage to stage. 64 is
+            ResNet50, 32 its half-width variant.
         num_outputs: Classes K.
         in_channels: Channels of the input: 3 for RGB, 2L for a stack of L flow fields.
         variant: `torchvision`: stride in the 3x3, max-pool padded by 1 on both sides. `caffe`
@@ -154,6 +154,7 @@ class ResNet(nnx.Module):
         stem_bias: Whether conv1 has a bias; None: as `variant` says.
         epsilon: Constant added to the variance in the batch-norms: 1e-5 in PyTorch and
             Caffe, 1.001e-5 or 1e-3 in Keras.
+        stem_width: Channels of the first convolution; None: as many as `width`.
         rngs: Source of the initial weights; seed 0 when None.
 
     Raises:
@@ -174,6 +175,7 @@ class ResNet(nnx.Module):
         pool: Pool | None = None,
         stem_bias: bool | None = None,
         epsilon: float = 1e-5,
+        stem_width: int | None = None,
         *,
         rngs: nnx.Rngs | None = None,
     ) -> None:
@@ -182,7 +184,7 @@ class ResNet(nnx.Module):
         caffe = variant == "caffe"
         # As given: a backbone is saved by its constructor's arguments.
         self.block, self.place, self.pool = block, place, pool
-        self.stem_bias, self.epsilon = stem_bias, epsilon
+        self.stem_bias, self.epsilon, self.stem_width = stem_bias, epsilon, stem_width
         place = place or ("first" if caffe else "second")
         pool = pool or ("end" if caffe else "both")
         for name, value, able in (
@@ -196,14 +198,14 @@ class ResNet(nnx.Module):
         rngs = nnx.Rngs(0) if rngs is None else rngs
         self.width, self.variant = width, variant
         self.stage_sizes = tuple(stage_sizes)
+        inputs = width if stem_width is None else stem_width
         self.conv1 = _Conv(
-            in_channels, width, (7, 7), 2, padding=3,
+            in_channels, inputs, (7, 7), 2, padding=3,
             use_bias=caffe if stem_bias is None else stem_bias,
             kernel_init=_he_normal, rngs=rngs,
         )  # fmt: skip
-        self.bn1 = BatchNorm(width, epsilon=epsilon)
+        self.bn1 = BatchNorm(inputs, epsilon=epsilon)
         make = Bottleneck if block == "bottleneck" else BasicBlock
-        inputs = width
         for number, size in enumerate(self.stage_sizes, start=1):
             features = width * 2 ** (number - 1)
             blocks = []
@@ -243,8 +245,8 @@ class ResNet(nnx.Module):
         Returns:
             The last convolution's input (N, h, w, D) and the last block's shortcut (N, h, w, F).
         """
-        x = nnx.relu(self.bn1(self.conv1(x)))  # (N, H/2, W/2, width)
-        x = max_pool(x, (3, 3), (2, 2), (self.padding, self.padding))  # (N, H/4, W/4, width)
+        x = nnx.relu(self.bn1(self.conv1(x)))  # (N, H/2, W/2, stem)
+        x = max_pool(x, (3, 3), (2, 2), (self.padding, self.padding))  # (N, H/4, W/4, stem)
         blocks = [
             block
             for number in range(1, len(self.stage_sizes) + 1)

@@ -75,7 +75,7 @@ _DETECTRON2 = [
 )
 def test_detectrons_weights_under_names_that_torchvisions_have_too(tmp_path, layout, rules):
     """The statistics of the first batch-norm tell them apart."""
-    network = files.for_raw_colours(files.resnet50(variant="caffe", pool="both", stem_bias=False))
+    network = files.resnet50(variant="caffe", pool="both", stem_bias=False)
     plain = network.state_dict()
     plan, out, source = check_same_bits(tmp_path, "resnet50", plain, renamed(plain, *rules))
     assert plan.layout.name == layout

@@ -85,7 +85,7 @@ def test_the_commands_of_the_page(folder, capsys):
     } <= {path.name for path in folder.iterdir()}  # fmt: skip
     flow, metadata = read_parameters("resnet50-flow.safetensors")
     rgb, _ = read_parameters("resnet50.safetensors")
-    assert flow["conv1.kernel"].shape == (7, 7, 20, 2)
+    assert flow["conv1.kernel"].shape == (7, 7, 20, files.TINY_RESNET["stem_width"])
     mean = rgb["conv1.kernel"].mean(2, keepdims=True)
     np.testing.assert_allclose(flow["conv1.kernel"], np.repeat(mean, 20, 2), atol=1e-7)
     assert '"channels": "flow"' in metadata["preprocessing"]

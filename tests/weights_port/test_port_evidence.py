@@ -20,10 +20,15 @@ from weights_port.tables.architecture import BGR, RGB
 RANGES = {1: RGB, 255: BGR}
 
 
-def _caffe_style(variance=3300.0):
+def _caffe_style():
     """mmdetection's backbones: torchvision's keys, Caffe's stride, no conv1.bias."""
-    network = files.resnet50(variant="caffe", pool="both", stem_bias=False)
-    return files.for_raw_colours(network, variance)
+    return files.resnet50(variant="caffe", pool="both", stem_bias=False)
+
+
+def _vgg_with_batch_norm():
+    network = files.vgg16(batch_norm=True, width=16)
+    files.seen(network.features[0], network.features[1])
+    return network
 
 
 def _save(network, path):
@@ -38,7 +43,7 @@ def test_a_caffe_style_resnet_is_known_by_its_statistics(tmp_path):
     _, plan = convert(path, "resnet50", tmp_path / "out")
     assert plan.layout.name == "caffe-in-torch"
     note = next(note for note in plan.notes if "because" in note)
-    assert "inputs of a variance of about" in note
+    assert "raw ones, with a correlation of 0.9" in note
     assert "--layout torchvision if" in note
     x = np.random.default_rng(0).normal(size=(1, 63, 63, 3)).astype(np.float32)
     with torch.no_grad():
@@ -49,14 +54,16 @@ def test_a_caffe_style_resnet_is_known_by_its_statistics(tmp_path):
 
 def test_torchvisions_are_known_by_theirs(tmp_path):
     for arch, network in [("resnet50", files.resnet50()), ("vgg16", files.vgg16()),
-                          ("vgg16_bn", files.vgg16(batch_norm=True))]:  # fmt: skip
+                          ("vgg16_bn", _vgg_with_batch_norm())]:  # fmt: skip
         _, plan = convert(_save(network, tmp_path / arch), arch, tmp_path / f"{arch}.out")
         assert plan.layout.name == "torchvision"
         assert any("because" in note and "caffe-in-torch if" in note for note in plan.notes)
 
 
 def test_weights_between_the_two_are_asked_for(tmp_path, capsys):
-    path = _save(_caffe_style(variance=90.0), tmp_path / "x.pth")
+    network = _caffe_style()
+    files.seen(network.conv1, network.bn1, deviation=9.0)
+    path = _save(network, tmp_path / "x.pth")
     arguments = ["convert", str(path), "--arch", "resnet50", "--out", str(tmp_path / "out")]
     with pytest.raises(InputError) as caught:
         main(arguments)
@@ -65,7 +72,7 @@ def test_weights_between_the_two_are_asked_for(tmp_path, capsys):
         "--layout torchvision: RGB from 0 to 1",
         "--layout caffe-in-torch: BGR from 0 to 255",
         "stride in the first convolution",
-        "inputs of a variance of about",
+        "times what a photograph gives in normalised colours",
         "--place, --pool, --channels, --range",
     ]:
         assert words in text
@@ -80,13 +87,17 @@ def test_weights_between_the_two_are_asked_for(tmp_path, capsys):
     assert (model.preprocess.channels, model.preprocess.mean[0]) == ("rgb", 123.68)
 
 
-def test_an_untrained_network_is_asked_for(tmp_path):
-    network = files.resnet50()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.reset_parameters()
-    with pytest.raises(InputError, match="have seen no images yet"):
+@pytest.mark.parametrize("made_up", [False, True])
+def test_a_network_that_has_seen_no_pictures_is_asked_for(tmp_path, made_up):
+    """Statistics of mean 0 and variance 1, or at random near them: both say nothing."""
+    network = _caffe_style()
+    if made_up:
+        files.alive(network)
+    else:
+        network.bn1.reset_running_stats()
+        network.bn1.reset_parameters()
+    message = "too little to be those of photographs" if made_up else "have seen no images yet"
+    with pytest.raises(InputError, match=rf"{message}(.*\n)*.*--layout torchvision: RGB"):
         convert(_save(network, tmp_path / "x.pth"), "resnet50", tmp_path / "out")
 
 
@@ -149,15 +160,19 @@ def test_the_statistics_of_real_pictures(scale):
     print(told.reason)
 
 
-def test_folded_batch_norms_are_detectrons():
-    rng = np.random.default_rng(0)
-    kernel = rng.normal(0, 1e-3, (7, 7, 3, 8))
-    scale, bias, zero = rng.uniform(0.5, 2, 8), rng.normal(size=8), np.zeros(8)
-    told = input_range.by_batch_norm(kernel, scale, bias, zero, np.full(8, 1 - 1e-5))
-    assert told.scale == 255
-    assert "only scales and shifts" in told.reason
-    told = input_range.by_batch_norm(kernel * 300, scale, bias, zero, np.ones(8))
-    assert told.scale is None
+@pytest.mark.parametrize("scale", RANGES)
+def test_batch_norms_without_statistics_are_known_by_their_scales(scale):
+    """Detectron's: the statistics have gone into the scale and the shift."""
+    variant = "caffe" if scale == 255 else "torchvision"
+    network = files.resnet50(variant=variant, stem_width=64)
+    norm, rng = network.bn1, np.random.default_rng(0)
+    gamma = rng.uniform(0.2, 0.5, len(norm.running_var))
+    folded = gamma / norm.running_var.numpy() ** 0.5
+    kernel = network.conv1.weight.detach().permute(2, 3, 1, 0).numpy()
+    shift, none = rng.normal(size=folded.shape), np.zeros(folded.shape)
+    told = input_range.by_batch_norm(kernel, folded, shift, none, none + 1 - 1e-5)
+    assert told.scale == scale, told.reason
+    assert "which has no statistics" in told.reason
 
 
 @pytest.fixture

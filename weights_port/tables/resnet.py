@@ -256,13 +256,17 @@ def infer(shapes: Shapes, layout: Layout) -> dict[str, Any]:
         if name.startswith("layer"):
             stage, block = name.removeprefix("layer").split(".")[:2]
             blocks[int(stage)] = max(blocks.get(int(stage), 0), int(block) + 1)
+    stem = axis(shapes, "conv1.kernel", 0, 64)
+    width = axis(shapes, "layer1.0.conv1.kernel", 0, stem)
     result: dict[str, Any] = {
         "stage_sizes": [blocks.get(stage, 1) for stage in range(1, max(blocks, default=4) + 1)],
-        "width": axis(shapes, "conv1.kernel", 0, 64),
+        "width": width,
         "num_outputs": axis(shapes, "fc.kernel", -2, 1000),
         "in_channels": axis(shapes, "conv1.kernel", 1, 3),
         **layout.arguments,
     }
+    if stem != width:
+        result["stem_width"] = stem
     if blocks and not any(name.endswith("conv3.kernel") for name in shapes):
         result["block"] = "basic"
     if layout.variant == "caffe" and "conv1.bias" not in shapes and "stem_bias" not in result:
