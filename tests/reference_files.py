@@ -11,6 +11,7 @@ from weights_port import torch_networks
 TINY_VGG = {"num_outputs": 8, "width": 2, "hidden": 16, "image_size": 64}
 TINY_C3D = {"num_outputs": 8, "width": 2, "hidden": 16, "clip_length": 16, "image_size": 112}
 TINY_RESNET = {"num_outputs": 8, "width": 2, "stem_width": 16}
+SHORT = (2, 1, 2, 1)  # stages of a ResNet for --arch resnet, where the depth is not the question
 
 
 def alive(network, seed=0):
@@ -163,7 +164,7 @@ def caffe_c3d(network, suffix="-1"):
     return layers
 
 
-def caffe_resnet50(network, factor=0.5, sizes=(3, 4, 6, 3)):
+def caffe_resnet50(network, factor=0.5):
     """Layers of KaimingHe's ResNets, statistics multiplied by `factor`, which stands beside.
 
     His stages are a, b, c where they are short, and a, b1, b2 where one of them is long.
@@ -177,7 +178,8 @@ def caffe_resnet50(network, factor=0.5, sizes=(3, 4, 6, 3)):
 
     layers["conv1"] = ("Convolution", [state["conv1.weight"], state["conv1.bias"]])
     norm("bn1", "_conv1")
-    for stage, blocks in enumerate(sizes, start=1):
+    for stage, name in enumerate(network.stages, start=1):
+        blocks = len(getattr(network, name))
         for block in range(blocks):
             letter = "abcdef"[block] if blocks < 7 else f"b{block}" if block else "a"
             base, name = f"layer{stage}.{block}", f"{stage + 1}{letter}_branch"

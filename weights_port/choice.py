@@ -13,6 +13,7 @@ from weights_port.formats.source import Source
 from weights_port.mapping import Assignment, Layout
 from weights_port.tables.architecture import Architecture
 from weights_port.tables.elsewhere import elsewhere
+from weights_port.tables.resnet import padding
 
 _WHOLE = 10  # arrays that make a network and not a part of one
 
@@ -143,30 +144,31 @@ def _choices(
     ]
 
 
-def facts(layout: Layout, architecture: Architecture) -> dict[str, Any]:
-    """What a layout says on the points that a user can say too."""
+def facts(choice: Choice, architecture: Architecture) -> dict[str, Any]:
+    """What a choice says on the points that a user can say too."""
+    layout, pre = choice.layout, choice.layout.preprocessing
     caffe = layout.variant == "caffe"
-    pre = layout.preprocessing
     found: dict[str, Any] = {
-        "pool": layout.arguments.get("pool", "end" if caffe else "both"),
+        "pool": "end" if caffe else "both",
         "channels": pre.channels,
         "scale": 1 if pre.scale != 1.0 else 255,
         "mean": pre.mean,
         "std": pre.std,
     }
     if architecture.backbone == "resnet":
+        found["pool"] = padding(layout, {move.target for move in choice.assignment.moves})
         found["place"] = layout.arguments.get("place", "first" if caffe else "second")
     return found
 
 
 def _agrees(choice: Choice, architecture: Architecture, wishes: Wishes) -> bool:
-    said = facts(choice.layout, architecture)
+    said = facts(choice, architecture)
     return all(getattr(wishes, name) in (None, value) for name, value in said.items())
 
 
-def meaning(layout: Layout, architecture: Architecture) -> str:
-    """A layout's network and input in words."""
-    said = facts(layout, architecture)
+def meaning(choice: Choice, architecture: Architecture) -> str:
+    """A choice's network and input in words."""
+    said = facts(choice, architecture)
     words = [f"{said['channels'].upper()} from 0 to {said['scale']} less {said['mean']}"]
     if said["std"] != (1.0,):
         words[0] += f", divided by {said['std']}"

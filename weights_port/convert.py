@@ -2,11 +2,13 @@
 
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
 import itertools
 import json
 import re
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,7 +181,7 @@ def make_plan(
         witnesses = Witnesses(
             digest, lambda: measure(tried.outgoing, tried.metadata, architecture.first)
         )
-        choice = decide(source, architecture, tied, witnesses)
+        choice = decide(source, architecture, tied, witnesses, wishes)
     elif wishes.layout == "auto":
         _check_siblings(source, architecture, wishes)
         found, reason = by_structure(source, architecture, wishes)
@@ -197,7 +199,9 @@ def make_plan(
     if other:
         plan.notes.append(f"converted to float32 from {', '.join(sorted(other))}")
     if plan.fresh:
-        plan.notes.append(f"not in the file, start afresh: {', '.join(plan.fresh)}")
+        shown = ", ".join(plan.fresh[:8])
+        rest = f" and {len(plan.fresh) - 8} more" if len(plan.fresh) > 8 else ""
+        plan.notes.append(f"not in the file, start afresh: {shown}{rest}")
     return plan
 
 
@@ -249,7 +253,10 @@ def _plan(source: Source, architecture: Architecture, choice: Choice, wishes: Wi
         "arguments": json.dumps(arguments),
         "variant": variant,
     }
-    wanted = backbones.flat_shapes(architectures.build(metadata, where=str(source.path)))
+    try:
+        wanted = _shapes(**metadata)
+    except InputError as error:
+        raise InputError(f"{source.path}: {error}") from error
     channels = architecture.channels * arguments["width"]
     outgoing = transformed(source, assignment, wanted, channels)
     fresh = mapping.check_complete(assignment, wanted, table)
@@ -265,6 +272,13 @@ def _plan(source: Source, architecture: Architecture, choice: Choice, wishes: Wi
     return Plan(
         architecture, table, assignment, outgoing, fresh, choice.prefix, metadata, preprocessing
     )
+
+
+@functools.lru_cache(maxsize=16)
+def _shapes(architecture: str, arguments: str, variant: str) -> Mapping[str, tuple[int, ...]]:
+    """The parameters of a network; several tables are tried for one file, mostly with the same."""
+    metadata = {"architecture": architecture, "arguments": arguments, "variant": variant}
+    return types.MappingProxyType(backbones.flat_shapes(architectures.build(metadata)))
 
 
 def _hint(source: Source, architecture: Architecture, choice: Choice, reason: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from prernn_jax.errors import InputError
-from weights_port.choice import Choice, facts, meaning
+from weights_port.choice import Choice, Wishes, facts, meaning
 from weights_port.formats.source import Source
 from weights_port.input_range import Told
 from weights_port.tables.architecture import Architecture
@@ -28,6 +28,7 @@ def decide(
     architecture: Architecture,
     tied: list[Choice],
     witnesses: Witnesses,
+    wishes: Wishes,
 ) -> Choice:
     """The one of equally good tables that the file's evidence names.
 
@@ -36,9 +37,10 @@ def decide(
         architecture: The network.
         tied: The tables, none of which the user's words rule out.
         witnesses: What is known of the file besides its keys.
+        wishes: What the user says of the weights.
 
     Raises:
-        InputError: Nothing names one of them.
+        InputError: Nothing names one of them, or nothing says how its max-pool is padded.
     """
     if len(tied) == 1:
         return tied[0]
@@ -47,15 +49,17 @@ def decide(
         for choice in tied:
             if choice.layout.digests and digest.startswith(choice.layout.digests):
                 return _named(tied, choice, "its SHA-256 is that of a published file")
-    ranges = {facts(choice.layout, architecture)["scale"] for choice in tied}
+    ranges = {facts(choice, architecture)["scale"] for choice in tied}
     reason = "nothing in the file says which one its weights were trained with"
     if len(ranges) > 1:
         told = witnesses.range()
-        able = [c for c in tied if facts(c.layout, architecture)["scale"] == told.scale]
+        able = [c for c in tied if facts(c, architecture)["scale"] == told.scale]
         if len(able) == 1:
+            if wishes.pool is None:
+                _check_padding(source, able[0])
             return _named(tied, able[0], told.reason)
         reason += f" ({told.reason})"
-    lines = [f"  --layout {c.layout.name}: {meaning(c.layout, architecture)}" for c in tied]
+    lines = [f"  --layout {c.layout.name}: {meaning(c, architecture)}" for c in tied]
     flags = "--channels, --range, --input_mean and --input_std"
     if architecture.backbone == "resnet":
         flags = f"--place, --pool, {flags}"
@@ -65,6 +69,25 @@ def decide(
         + "\n".join(lines)
         + f"\n  ({flags} set single points)"
     )
+
+
+def _check_padding(source: Source, choice: Choice) -> None:
+    """Checks that it is known how the max-pool of Caffe's weights in PyTorch is padded.
+
+    Caffe's own ResNet-50 has a bias in conv1, so one without is Detectron's. Its deeper ones have
+    none, as Detectron's have none.
+
+    Raises:
+        InputError: It is not known.
+    """
+    given = {move.target for move in choice.assignment.moves}
+    deep = "layer3.6.conv1.kernel" in given
+    if choice.layout.name == "caffe-in-torch" and deep and "conv1.bias" not in given:
+        raise InputError(
+            f"{source.path} holds weights of Caffe, and nothing in it says how the max-pool is "
+            "padded; a wrong padding gives other numbers without an error. Give --pool both for "
+            "networks of Detectron and mmdetection, --pool end for Caffe's own"
+        )
 
 
 def _named(tied: list[Choice], chosen: Choice, reason: str) -> Choice:

@@ -1,7 +1,9 @@
 """Layouts that keys cannot tell apart: evidence decides, or the user is asked."""
 
 import hashlib
+import json
 
+import jax
 import numpy as np
 import pytest
 import reference_files as files
@@ -22,7 +24,8 @@ RANGES = {1: RGB, 255: BGR}
 
 def _caffe_style():
     """mmdetection's backbones: torchvision's keys, Caffe's stride, no conv1.bias."""
-    return files.resnet50(variant="caffe", pool="both", stem_bias=False)
+    arguments = {"variant": "caffe", "pool": "both", "stem_bias": False}
+    return files.resnet50(**arguments, stage_sizes=files.SHORT)
 
 
 def _vgg_with_batch_norm():
@@ -40,7 +43,7 @@ def test_a_caffe_style_resnet_is_known_by_its_statistics(tmp_path):
     network = _caffe_style()
     path = _save(network, tmp_path / "x.pth")
     assert any("num_batches_tracked" in key for key in network.state_dict())
-    _, plan = convert(path, "resnet50", tmp_path / "out")
+    _, plan = convert(path, "resnet", tmp_path / "out")
     assert plan.layout.name == "caffe-in-torch"
     note = next(note for note in plan.notes if "because" in note)
     assert "raw ones, with a correlation of 0.9" in note
@@ -48,7 +51,7 @@ def test_a_caffe_style_resnet_is_known_by_its_statistics(tmp_path):
     x = np.random.default_rng(0).normal(size=(1, 63, 63, 3)).astype(np.float32)
     with torch.no_grad():
         wanted = network(torch.from_numpy(x.transpose(0, 3, 1, 2))).numpy()
-    found = np.asarray(load_pretrained(tmp_path / "out")(x))
+    found = np.asarray(jax.jit(load_pretrained(tmp_path / "out"))(x))
     assert np.linalg.norm(found - wanted) < 1e-5 * np.linalg.norm(wanted)
 
 
@@ -60,18 +63,33 @@ def test_torchvisions_are_known_by_theirs(tmp_path):
         assert any("because" in note and "caffe-in-torch if" in note for note in plan.notes)
 
 
+def test_a_deep_resnet_of_caffe_is_asked_for_its_padding(tmp_path):
+    """Caffe's own ResNet-101 has no conv1.bias either; only the keys' number decides here."""
+    network = files.resnet50(
+        variant="caffe", pool="end", stem_bias=False, stage_sizes=(1, 1, 7, 1), width=1
+    )
+    path = _save(network, tmp_path / "x.pth")
+    with pytest.raises(InputError, match="--pool both for networks of Detectron.*--pool end for"):
+        convert(path, "resnet", tmp_path / "out")
+    for pool in ("both", "end"):
+        wishes = Wishes(pool=pool)
+        _, plan = convert(path, "resnet", tmp_path / "out", wishes=wishes, overwrite=True)
+        assert plan.layout.name == "caffe-in-torch"
+        assert json.loads(plan.metadata["arguments"])["pool"] == pool
+
+
 def test_weights_between_the_two_are_asked_for(tmp_path, capsys):
     network = _caffe_style()
     files.seen(network.conv1, network.bn1, deviation=9.0)
     path = _save(network, tmp_path / "x.pth")
-    arguments = ["convert", str(path), "--arch", "resnet50", "--out", str(tmp_path / "out")]
+    arguments = ["convert", str(path), "--arch", "resnet", "--out", str(tmp_path / "out")]
     with pytest.raises(InputError) as caught:
         main(arguments)
     text = str(caught.value)
     for words in [
         "--layout torchvision: RGB from 0 to 1",
         "--layout caffe-in-torch: BGR from 0 to 255",
-        "stride in the first convolution",
+        "stride in the first convolution of a block; max-pool padded on both sides",
         "times what a photograph gives in normalised colours",
         "--place, --pool, --channels, --range",
     ]:
@@ -81,7 +99,7 @@ def test_weights_between_the_two_are_asked_for(tmp_path, capsys):
     assert "layout caffe-in-torch" in capsys.readouterr().out
     # What the user says overrides the layout.
     wishes = Wishes("caffe-in-torch", pool="end", channels="rgb")
-    convert(path, "resnet50", tmp_path / "out", wishes=wishes, overwrite=True)
+    convert(path, "resnet", tmp_path / "out", wishes=wishes, overwrite=True)
     model = load_pretrained(tmp_path / "out")
     assert model.padding == (0, 1)
     assert (model.preprocess.channels, model.preprocess.mean[0]) == ("rgb", 123.68)
@@ -98,7 +116,7 @@ def test_a_network_that_has_seen_no_pictures_is_asked_for(tmp_path, made_up):
         network.bn1.reset_parameters()
     message = "too little to be those of photographs" if made_up else "have seen no images yet"
     with pytest.raises(InputError, match=rf"{message}(.*\n)*.*--layout torchvision: RGB"):
-        convert(_save(network, tmp_path / "x.pth"), "resnet50", tmp_path / "out")
+        convert(_save(network, tmp_path / "x.pth"), "resnet", tmp_path / "out")
 
 
 def test_a_vgg_without_its_classifier_is_asked_for(tmp_path):
@@ -119,12 +137,11 @@ def test_the_two_inputs_of_c3d_are_asked_for(tmp_path):
 @pytest.mark.parametrize("layout", ["torchvision", "caffe-in-torch"])
 def test_a_published_file_is_known_by_its_digest(tmp_path, monkeypatch, layout):
     """Whatever its statistics say."""
-    network = files.resnet50(variant="caffe", pool="both", stem_bias=False)
-    path = _save(network, tmp_path / "x.pth")
+    path = _save(_caffe_style(), tmp_path / "x.pth")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    table = ARCHITECTURES["resnet50"].layout(layout)
+    table = ARCHITECTURES["resnet"].layout(layout)
     monkeypatch.setattr(type(table), "digests", property(lambda t: (digest,) * (t is table)))
-    _, plan = convert(path, "resnet50", tmp_path / "out")
+    _, plan = convert(path, "resnet", tmp_path / "out")
     assert plan.layout.name == layout
     assert any("its SHA-256 is that of a published file" in note for note in plan.notes)
 

@@ -102,12 +102,13 @@ def _keras_2015(arrays):
     ("layout", "names", "epsilon"),
     [("keras", dict, 1.001e-5), ("keras-2015", _keras_2015, 1e-3)],
 )
-def test_keras_names_of_resnet50(tmp_path, layout, names, epsilon, bias):
-    plain = files.resnet50(variant="caffe", pool="both", stem_bias=False).state_dict()
+def test_keras_names_of_a_resnet(tmp_path, layout, names, epsilon, bias):
+    detectron = {"variant": "caffe", "pool": "both", "stem_bias": False}
+    plain = files.resnet50(**detectron, stage_sizes=files.SHORT).state_dict()
     torch.save(plain, tmp_path / "plain.pth")
     write_safely(tmp_path / "keras", names(_keras_resnet(plain, bias)), {})
-    expected, _, _ = converted(tmp_path / "plain.pth", "resnet50", wishes=Wishes("caffe-in-torch"))
-    found, plan, out = converted(tmp_path / "keras", "resnet50")
+    expected, _, _ = converted(tmp_path / "plain.pth", "resnet", wishes=Wishes("caffe-in-torch"))
+    found, plan, out = converted(tmp_path / "keras", "resnet")
     assert (plan.layout.name, found.keys()) == (layout, expected.keys())
     assert json.loads(plan.metadata["arguments"])["epsilon"] == epsilon
     for name, array in expected.items():
@@ -116,7 +117,7 @@ def test_keras_names_of_resnet50(tmp_path, layout, names, epsilon, bias):
     verdict, source = verify_arrays(out, tmp_path / "keras")
     assert verdict.faults == []
     if bias:
-        check_layers(out, source, (1, 64, 64, 3))
+        check_layers(out, source, (1, 63, 63, 3))
 
 
 def test_keras_names_of_c3d(tmp_path):

@@ -77,7 +77,11 @@ def _channels_last(graph):
     ("arch", "arguments", "images"),
     [
         ("resnet18", {"block": "basic", "stage_sizes": (2, 2, 2, 2)}, _channels_first),
-        ("resnet50", {"variant": "caffe", "pool": "both", "stem_bias": False}, _channels_last),
+        (
+            "resnet",
+            {"variant": "caffe", "pool": "both", "stem_bias": False, "stage_sizes": files.SHORT},
+            _channels_last,
+        ),
     ],
 )
 def test_a_folded_resnet_computes_the_same(tmp_path, arch, arguments, images):

@@ -91,8 +91,8 @@ def _reason(error: Exception) -> str:
 
 def _damaged(path: Path, reason: str) -> str:
     return (
-        f"{path} looks like a PyTorch file but cannot be read ({reason}): truncated, damaged "
-        "or no state dict; download it again"
+        f"{path} looks like a PyTorch file but cannot be read ({reason}): truncated or damaged; "
+        "take a whole copy, or save it again in PyTorch (torch.save(model.state_dict(), FILE))"
     )
 
 

@@ -1,5 +1,6 @@
 """Tables of ResNet-18, 34, 50, 101 and 152 under every name they go by."""
 
+from collections.abc import Container
 from typing import Any
 
 from weights_port.mapping import Layout, Rows
@@ -269,11 +270,26 @@ def infer(shapes: Shapes, layout: Layout) -> dict[str, Any]:
         result["stem_width"] = stem
     if blocks and not any(name.endswith("conv3.kernel") for name in shapes):
         result["block"] = "basic"
-    if layout.variant == "caffe" and "conv1.bias" not in shapes and "stem_bias" not in result:
-        result["stem_bias"] = False
-        if layout.family == "torch":  # mmdetection's and Detectron's networks, not Caffe's
-            result["pool"] = "both"
+    if layout.variant == "caffe" and "conv1.bias" not in shapes:
+        result |= {"stem_bias": False, "pool": padding(layout, shapes)}
+        if result["pool"] == "end":
+            del result["pool"]  # as the variant says
     return result
+
+
+def padding(layout: Layout, given: Container[str]) -> str:
+    """Where the max-pool is padded: on `both` sides or at the `end`.
+
+    Args:
+        layout: The table.
+        given: The parameters that the file has. Caffe's weights without `conv1.bias` under
+            torchvision's keys are Detectron's or mmdetection's, which pad on both sides.
+    """
+    if "pool" in layout.arguments:
+        return str(layout.arguments["pool"])
+    if layout.variant != "caffe":
+        return "both"
+    return "both" if layout.name == "caffe-in-torch" and "conv1.bias" not in given else "end"
 
 
 def _resnet(name: str, block: str, sizes: tuple[int, ...]) -> Architecture:
