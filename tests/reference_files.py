@@ -178,11 +178,11 @@ def caffe_resnet50(network, factor=0.5):
 
     layers["conv1"] = ("Convolution", [state["conv1.weight"], state["conv1.bias"]])
     norm("bn1", "_conv1")
-    for stage, name in enumerate(network.stages, start=1):
-        blocks = len(getattr(network, name))
+    for stage, at in enumerate(network.stages, start=1):
+        blocks = len(getattr(network, at))
         for block in range(blocks):
             letter = "abcdef"[block] if blocks < 7 else f"b{block}" if block else "a"
-            base, name = f"layer{stage}.{block}", f"{stage + 1}{letter}_branch"
+            base, name = f"{at}.{block}", f"{stage + 1}{letter}_branch"
             for part in (1, 2, 3):
                 branch = f"{name}2{'abc'[part - 1]}"
                 layers[f"res{branch}"] = ("Convolution", [state[f"{base}.conv{part}.weight"]])

@@ -69,7 +69,7 @@ def test_a_deep_resnet_of_caffe_is_asked_for_its_padding(tmp_path):
         variant="caffe", pool="end", stem_bias=False, stage_sizes=(1, 1, 7, 1), width=1
     )
     path = _save(network, tmp_path / "x.pth")
-    with pytest.raises(InputError, match="--pool both for networks of Detectron.*--pool end for"):
+    with pytest.raises(InputError, match=r"--pool both for networks of Detectron.*--pool end for"):
         convert(path, "resnet", tmp_path / "out")
     for pool in ("both", "end"):
         wishes = Wishes(pool=pool)

@@ -43,7 +43,7 @@ def test_full_size(tmp_path, case):
     else:
         original.write_bytes(files.caffemodel(LAYERS[arch](network), form[0], dialect=form[1]))
     # Random weights say nothing of the colours that they were trained on.
-    layout = {"c3d torch": "c3d-pytorch", "vgg16 torch": "torchvision"}.get(case, "auto")
+    layout = {"c3d": "c3d-pytorch"}.get(arch, "torchvision") if form is None else "auto"
     convert(original, arch, out, wishes=Wishes(layout))
     verdict, source = verify_arrays(out, original)
     assert verdict.faults == []
