@@ -2,8 +2,10 @@
 
 import re
 
+import jax
 import numpy as np
 import torch
+from flax import nnx
 
 from prernn_jax.files.backbones import load_pretrained, read_parameters
 from weights_port.choice import Wishes
@@ -72,6 +74,12 @@ def assert_same(found, expected):
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         assert array.tobytes() == found[name].tobytes(), name
+
+
+def logits_of(out, x):
+    """The logits (N, K) of a converted file; its weights are no constants of the program."""
+    graph, state = nnx.split(load_pretrained(out))
+    return np.asarray(jax.jit(lambda state, x: nnx.merge(graph, state)(x))(state, x))
 
 
 def check_layers(out, source, shape):

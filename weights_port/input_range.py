@@ -32,7 +32,7 @@ from prernn_jax.preprocess import Preprocessing
 from weights_port.tables.architecture import BGR, RGB
 
 _RANGES: dict[Literal[1, 255], Preprocessing] = {1: RGB, 255: BGR}
-_FOLLOWS = 4.0  # standard errors by which a correlation must differ from none
+_FOLLOWS = 4.0  # standard errors by which the correlation must lie above none
 _NEAR = (1 / 3, 3.0)  # stored variances over those that the photograph gives
 # The same where only scales are stored. A batch-norm gives out a variance of 0.02 to 1, rarely 30.
 _NEAR_FOLDED = (1 / 30, 100.0)
@@ -89,7 +89,8 @@ def by_batch_norm(
         if (scale == 1).all() and not bias.any():
             return Told(None, "its batch-norms have seen no images yet")
         var = 1 / np.maximum(np.square(scale.astype(np.float64)), 1e-30)
-        near, words = _NEAR_FOLDED, "the scales of the first batch-norm, which has no statistics,"
+        near = _NEAR_FOLDED
+        words = "the variances that the first batch-norm, without statistics, has in its scales"
     alive = (energy > _DEAD * energy.max(initial=0)) & (var > 0)
     expected = {largest: _variances(kernel, largest) for largest in _RANGES}
     alive &= (expected[1] > 0) & (expected[255] > 0)
@@ -106,7 +107,8 @@ def by_batch_norm(
         f"{found[255]:.4g} times what it gives in raw ones, with a correlation of "
         f"{correlation:.2f} over {count} outputs"
     )
-    if np.arctanh(min(correlation, 1 - 1e-9)) * np.sqrt(count - 3) < _FOLLOWS:
+    # Fisher's: the deviation of this is one where nothing is correlated.
+    if np.arctanh(np.clip(correlation, -0.999999, 0.999999)) * np.sqrt(count - 3) < _FOLLOWS:
         return Told(None, f"{reason}: too little to be those of photographs")
     for largest, ratio in found.items():
         if near[0] <= ratio <= near[1]:

@@ -58,8 +58,19 @@ def _run(folder, name, settings):
     models.save(folder / "model.safetensors", model)
 
 
-@pytest.mark.parametrize("settings", RUNS, ids=lambda s: "-".join(map(str, s.values())))
-@pytest.mark.parametrize("name", NETWORKS)
+# Every kind with a convolution and with matrices that become recurrent. The other two networks
+# differ from those in the first layer, and in clips in place of images.
+KINDS = {"spatial": RUNS, "face": RUNS, "depth": [*RUNS[::2], RUNS[-1]], "temporal": RUNS[:1]}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        pytest.param(name, settings, id=f"{name}-{'-'.join(map(str, settings.values()))}")
+        for name, kinds in KINDS.items()
+        for settings in kinds
+    ],
+)
 def test_a_run_of_each_kind(tmp_path, name, settings):
     _run(tmp_path, name, settings)
     assert_exported_alike(tmp_path, tmp_path / "x.pth")

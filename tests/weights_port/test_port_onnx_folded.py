@@ -1,17 +1,16 @@
 """ONNX files of converters that fold batch-norms or turn axes: arrays under numbers."""
 
-import jax
 import numpy as np
 import other_formats as made
 import pytest
 import reference_files as files
 import torch
 from onnx import helper
-from renamed_files import check_layers
+from renamed_files import check_layers, logits_of
 from torch.nn.utils import fuse_conv_bn_eval
 
 from prernn_jax.errors import InputError
-from prernn_jax.files.backbones import load_pretrained, read_parameters
+from prernn_jax.files.backbones import read_parameters
 from weights_port.choice import Wishes
 from weights_port.convert import convert
 from weights_port.verify import verify_arrays
@@ -103,7 +102,7 @@ def test_a_folded_resnet_computes_the_same(tmp_path, arch, arguments, images):
     x = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype(np.float32)
     with torch.no_grad():
         wanted = network(torch.from_numpy(x.transpose(0, 3, 1, 2))).numpy()
-    found = np.asarray(jax.jit(load_pretrained(out))(x))
+    found = logits_of(out, x)
     assert np.linalg.norm(found - wanted) < 1e-5 * np.linalg.norm(wanted)
 
 
