@@ -271,9 +271,9 @@ def infer(shapes: Shapes, layout: Layout) -> dict[str, Any]:
     if blocks and not any(name.endswith("conv3.kernel") for name in shapes):
         result["block"] = "basic"
     if layout.variant == "caffe" and "conv1.bias" not in shapes:
-        result |= {"stem_bias": False, "pool": padding(layout, shapes)}
-        if result["pool"] == "end":
-            del result["pool"]  # as the variant says
+        result["stem_bias"] = False
+        if padding(layout, shapes) == "both":
+            result["pool"] = "both"
     return result
 
 
@@ -287,9 +287,8 @@ def padding(layout: Layout, given: Container[str]) -> str:
     """
     if "pool" in layout.arguments:
         return str(layout.arguments["pool"])
-    if layout.variant != "caffe":
-        return "both"
-    return "both" if layout.name == "caffe-in-torch" and "conv1.bias" not in given else "end"
+    detectron = layout.name == "caffe-in-torch" and "conv1.bias" not in given
+    return "both" if detectron or layout.variant != "caffe" else "end"
 
 
 def _resnet(name: str, block: str, sizes: tuple[int, ...]) -> Architecture:
