@@ -21,8 +21,9 @@ from .engine.devices import make_mesh, set_up
 from .engine.log import say
 from .engine.step import Batch
 from .run.config import RENAMED, check_run
+from .run.feature_batches import cache_of, cached_set
 from .run.stage_two import surgery_call
-from .run.trunk import cache_of, cached_set, features_of, trunk_parameters
+from .run.trunk import features_of, trunk_parameters
 
 CLASSES_OF_CLIPS = ("action", "gesture")
 """The applications whose trunk can be frozen; the first is meant where none is named."""

@@ -1,18 +1,16 @@
 """The face program in two processes leaves, bit for bit, what it leaves in one."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
+import two_processes
 from short_run import in_folder
+from two_processes import lines_of
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
+in_one, in_two = (partial(run, "face") for run in (two_processes.in_one, two_processes.in_two))
 SIZES = {"train": 16, "validation": 4, "test": 6, "static_train": 64, "static_validation": 16}
 SHORT = [f"--embedded.{name}={size}" for name, size in (SIZES | {"size": 24, "frames": 7}).items()]
 SHORT += ["--pretraining.epochs=1", "--pretraining.batch_size=16", "--size=24", "--steps=4"]
@@ -25,56 +23,6 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hosts")
     in_one(*in_folder(SHORT, folder, "--name=one"))
     return folder
-
-
-def in_one(*flags):
-    """Runs the program in one process with two devices."""
-    subprocess.run(
-        [sys.executable, "-m", "train.face", *flags],
-        cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
-        check=True,
-        timeout=600,
-    )
-
-
-def in_two(*flags, second=()):
-    """Runs the program in two processes; `second` are further flags of the second.
-
-    Returns:
-        Their exit statuses, and what each has said on stdout and on stderr.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    running = [
-        subprocess.Popen(
-            [
-                sys.executable, "-m", "train.face", *flags, f"--coordinator=127.0.0.1:{port}",
-                "--num_processes=2", f"--process_id={number}", *more,
-            ],
-            cwd=ROOT,
-            env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number, more in enumerate([(), second])
-    ]  # fmt: skip
-    try:
-        texts = [process.communicate(timeout=500) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    return [process.returncode for process in running], texts
-
-
-def lines_of(run):
-    """The lines of the log without what depends on the clock."""
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [
-        {k: v for k, v in x.items() if k not in ("sequences_per_s", "data_wait_s")} for x in lines
-    ]
 
 
 def test_both_stages_the_test_and_the_figures(place):

@@ -11,7 +11,12 @@ from prernn_jax.errors import InputError
 from prernn_jax.files.safetensors import read
 from train.action.__main__ import main
 from train.features import main as features_main
-from train.run.trunk import Cache, FixedSet, batches_per_epoch, computed_with_each_batch
+from train.run.feature_batches import (
+    Cache,
+    FixedSet,
+    batches_per_epoch,
+    computed_with_each_batch,
+)
 
 pytestmark = pytest.mark.slow
 

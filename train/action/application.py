@@ -159,7 +159,7 @@ def work(config: ActionConfig, data: ActionData, backbone: Backbone) -> Work:
         curves=["loss", "clip_top1"],
         inference=inference(config, data),
         fixed=fixed_samples(data, config),
-        cache=features_cache(config),
+        cache=features_cache(data, config),
     )
 
 

@@ -13,10 +13,11 @@ from prernn_jax.data.action.loader import (
     eval_loader,
     train_loader,
 )
+from prernn_jax.data.prepared.clip_files import ClipFiles
 from prernn_jax.data.prepared.folder import data_folder
 
 from ..engine.processes import shard
-from ..run.trunk import Cache, FixedSet
+from ..run.feature_batches import Cache, FixedSet
 from .config import ActionConfig
 
 
@@ -84,11 +85,16 @@ def fixed_samples(data: ActionData, config: ActionConfig) -> FixedSet:
     return FixedSet(len(source) * config.views, read)
 
 
-def features_cache(config: ActionConfig) -> Cache:
-    """Where the features of a run's trunk lie, and what of its settings decides them."""
+def features_cache(data: ActionData, config: ActionConfig) -> Cache:
+    """Where the features of a run's trunk lie, and what of its data and settings decides them."""
     names = ("data", "stream", "split", "flow", "steps", "stack", "crop", "windows", "views")
     about = {name: getattr(config, name) for name in (*names, "precision")}
     if config.crops > 1:
         about["crops"] = config.crops
     about |= {"source": str(config.source), "embedded": config.embedded.key}
+    about["clips"] = {
+        name: source.digest()
+        for name, source in data.splits.items()
+        if isinstance(source, ClipFiles)
+    }
     return Cache(data_folder(config.cache_dir) / "features", about)

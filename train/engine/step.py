@@ -143,8 +143,8 @@ def make_train_step(
 
     Gradients, metrics and batch statistics are averaged over the axis, so every device ends
     with the same state. Parameters, their gradients and the loss are float32; `precision` is
-    that of the activations and products between. With `features`, the batch holds what the
-    network's frozen trunk has made of the clips (`features`, see `train.run.trunk`) in their place.
+    that of the activations and products between. With `features`, the batch holds in place of the
+    clips what the network's frozen trunk has made of them (see `train.run.feature_batches`).
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:

@@ -217,10 +217,6 @@ def check_run(config: RunConfig) -> None:
             "--parallel=pmap is for the devices of one process; several processes train together "
             "with --parallel=shard_map, which gives the same results"
         )
-    if config.trunk != "trained" and processes.count() > 1:
-        raise InputError(
-            f"--trunk={config.trunk} is for one process; several train with --trunk=trained"
-        )
     if not 0 <= config.dropout < 1:
         raise InputError(f"--dropout={config.dropout}: expected 0 or more and less than 1")
     converted = config.model in ("pre", "pre_sih")

@@ -28,16 +28,16 @@ from ..engine.step import Batch, Task, TrainState
 from .backbone import Backbone
 from .calibration import calibrate
 from .config import RunConfig
-from .figures import learning_curves, parameter_table
-from .folder import RunFolder
-from .trunk import (
+from .feature_batches import (
     Cache,
     FeatureLoader,
     FixedSet,
     batches_of_features,
     batches_per_epoch,
-    trunk_parameters,
 )
+from .figures import learning_curves, parameter_table
+from .folder import RunFolder
+from .trunk import trunk_parameters
 
 
 def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[str, Any]:

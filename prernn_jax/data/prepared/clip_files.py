@@ -5,6 +5,8 @@ flow was wanted. At its end a JSON record says how they were made.
 """
 
 import functools
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from prernn_jax.data.prepared.folder import prepared_path, read_facts, refuse_to
 from prernn_jax.data.prepared.listed_files import ListedFiles
 from prernn_jax.data.prepared.lists import Listed, Listing
 from prernn_jax.data.prepared.record_file import RecordFile, closing_record, record_writer
-from prernn_jax.data.prepared.sources import fingerprint
+from prernn_jax.data.prepared.sources import fingerprint, read_index, stated
 from prernn_jax.data.records import Record, encode_picture
 from prernn_jax.errors import InputError
 
@@ -122,6 +124,15 @@ class ClipFiles:
 
     def __len__(self) -> int:
         return len(self._listed)
+
+    def digest(self) -> str:
+        """Tells these clips from others: their names, classes and frames, and their sources."""
+        known = read_index(self._folder)
+        clips = []
+        for item in self._listed:
+            made_from = known.get(item.name) or stated(prepared_path(self._folder, item)) or {}
+            clips.append((item.name, item.label, item.start, item.stop, made_from.get("content")))
+        return hashlib.sha256(json.dumps(clips).encode()).hexdigest()[:16]
 
     def __getitem__(self, index: int) -> Record:
         item = self._listed[index]

@@ -89,7 +89,7 @@ def compare(
         if not path.is_file():
             result.todo.append(item)
             continue
-        made_from = known.get(item.name) or _stated(path)
+        made_from = known.get(item.name) or stated(path)
         try:
             now = _same(made_from, files_of(item)) if made_from else None
         except InputError:  # preparing it again says what is wrong
@@ -101,7 +101,8 @@ def compare(
     return result
 
 
-def _stated(path: Path) -> Fingerprint | None:
+def stated(path: Path) -> Fingerprint | None:
+    """Returns what a prepared file itself says of its source; None where it says nothing."""
     try:
         source = RecordFile(path).facts.get("source")
     except InputError:  # damaged

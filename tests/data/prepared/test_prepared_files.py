@@ -94,12 +94,15 @@ def test_what_has_changed_is_prepared_again_and_nothing_else(tmp_path):
     assert first_frames(tmp_path / "data", items) == [0, 3]
     folder = tmp_path / "data" / "small" / "none-48px-q95"
     before = prepared_path(folder, items[0]).stat().st_mtime_ns
+    clips = ClipFiles(folder, items, Recipe("none", 48))
+    digest = clips.digest()  # of what is computed from them, such as features
+    (folder / "sources.json").unlink()  # as after a kill: the prepared files say it themselves
+    assert clips.digest() == digest
     write_video(items[1].video, numbered_pictures(40)[30:])
-    for index in (folder / "sources.json", None):
-        if index is not None:
-            index.unlink()  # as after a kill: the prepared files say it themselves
+    for _ in range(2):
         assert first_frames(tmp_path / "data", items) == [0, 30]
         assert prepared_path(folder, items[0]).stat().st_mtime_ns == before
+        assert clips.digest() != digest
 
 
 def test_a_source_that_moved_or_was_copied_is_not_prepared_again(tmp_path, monkeypatch):
