@@ -17,6 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
+from prernn_jax import remote
 from prernn_jax.errors import InputError, RunStopped
 from prernn_jax.processes import keep_freed_memory
 
@@ -52,9 +53,13 @@ def parse(
         renamed: Former names of flags and what they are called now; they still work.
 
     Returns:
-        The configuration. `--help`, `--help-all` and unknown flags end the program.
+        The configuration. Remote places are replaced by their mirrors (`prernn_jax.remote`).
+        `--help`, `--help-all` and unknown flags end the program.
+
+    Raises:
+        InputError: A remote place cannot be reached, or is to be written by a flag that cannot.
     """
-    argv = [_renamed(word, renamed) for word in argv]
+    argv = _mirrored([_renamed(word, renamed) for word in argv])
     defaults: dict[str, Any] = {}
     if preset is not None:
         early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -77,6 +82,27 @@ def parse(
         **defaults,
     )
     return result
+
+
+_MADE = ("cache_dir", "workdir")
+"""Flags of folders that a program makes and writes."""
+
+
+def _mirrored(argv: Sequence[str]) -> list[str]:
+    """The arguments with local mirrors in place of remote places."""
+    found, flag = [], ""
+    for word in argv:
+        flag = word.partition("=")[0] if word.startswith("--") else flag
+        before, sign, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        if remote.is_remote(value):
+            name = flag.removeprefix("--").replace("-", "_").rpartition(".")[2]
+            if name == "out":
+                raise InputError(
+                    f"{flag}={value}: this is written on a local disk only; copy it from there"
+                )
+            value = str((remote.mirror if name in _MADE else remote.fetch)(value))
+        found.append(before + sign + value)
+    return found
 
 
 def _renamed(word: str, renamed: Mapping[str, str]) -> str:

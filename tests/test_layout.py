@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("prernn_jax", "train", "weights_port")
 LEVELS = {  # what may import what: only lower numbers, or the same room
-    "prernn_jax.errors": 0, "prernn_jax.processes": 0, "prernn_jax.json_values": 1,
+    "prernn_jax.errors": 0, "prernn_jax.processes": 0, "prernn_jax.files.atomic": 0,
+    "prernn_jax.json_values": 1, "prernn_jax.remote": 1,
     "prernn_jax.command": 2,  # it finds its sub-commands by entry points and imports none
     "prernn_jax.module_path": 2, "prernn_jax.cpu": 2, "prernn_jax.preprocess": 2,
     "prernn_jax.layers": 3, "prernn_jax.backbones": 4, "prernn_jax": 5, "prernn_jax.files": 6,

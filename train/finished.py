@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from prernn_jax import remote
 from prernn_jax.errors import InputError
 from prernn_jax.files.models import load
 from prernn_jax.json_values import typed
@@ -91,7 +92,12 @@ def held_out_batches(run: FinishedRun, split: HeldOut, batch_size: int) -> Itera
     Raises:
         InputError: There are no such data, or no such set of them.
     """
-    config = replace(run.config, batch_size=batch_size)
+    places = {
+        name: remote.local(place)
+        for name in ("source", "cache_dir")
+        if (place := getattr(run.config, name)) is not None
+    }
+    config = replace(run.config, batch_size=batch_size, **places)
     application = application_of(config)
     application.check(config)
     data = application.open_data(config)

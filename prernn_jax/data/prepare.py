@@ -5,6 +5,7 @@ prernn prepare ucf101 --source DIR
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,13 +17,15 @@ from prernn_jax.data.face import vw300
 from prernn_jax.data.face.files import FaceRecipe, frame_report
 from prernn_jax.data.gesture import nvgesture
 from prernn_jax.data.gesture.datasets import SHORT_SIDE, Modality, gesture_recipe
+from prernn_jax.data.prepared.beam import Runner, prepare_by_beam
 from prernn_jax.data.prepared.clip_files import Flow, Recipe
-from prernn_jax.data.prepared.folder import RENAMED
+from prernn_jax.data.prepared.folder import RENAMED, Way
 from prernn_jax.data.prepared.listed_files import ListedFiles
 from prernn_jax.data.prepared.report import make_report, print_lines, print_report
 from prernn_jax.data.prepared.shards import Shard, merge_shards, prepare_shard, read_shard
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
+from prernn_jax.remote import publish
 
 DESCRIPTION = (
     "Decodes the videos of a data set once, computes their flow, and reports what is missing. "
@@ -51,6 +54,9 @@ class Preparation:
         shard: i/N with i from 0 to N - 1: prepare one of N parts of the videos. All parts may run
             at the same time on machines with one file system, such as a SLURM array.
         merge: N: after all N shards, check that all are there, and report.
+        runner: Prepare by a pipeline of Apache Beam: in processes of this machine (direct), or on a
+            cluster whose workers see --source and --cache_dir.
+        beam_options: Further options of Beam, in one text: "--flink_master=HOST:PORT".
     """
 
     dataset: tyro.conf.Positional[Literal["ucf101", "hmdb51", "300vw", "nvgesture"]]
@@ -67,6 +73,8 @@ class Preparation:
     all_names: bool = False
     shard: str | None = None
     merge: int | None = None
+    runner: Runner | None = None
+    beam_options: str = ""
 
 
 def open_clips(config: Preparation) -> ListedFiles:
@@ -109,12 +117,16 @@ def prepare(config: Preparation) -> bool:
             raise InputError(f"--{name} {value}: expected 1 or more")
     if config.shard is not None and config.merge is not None:
         raise InputError("--shard prepares a part, --merge comes after all parts: give one of them")
+    if config.runner is not None and (config.shard is not None or config.merge is not None):
+        raise InputError("--runner shares the videos out itself: leave --shard and --merge out")
+    if config.beam_options and config.runner is None:
+        raise InputError("--beam_options belongs to --runner")
     clips = open_clips(config)
     if config.shard is not None:
         return _prepare_part(clips, config, read_shard(config.shard))
     faults: dict[str, str] = {}
     if config.merge is None:
-        clips.prepare(config.workers, faults)
+        clips.prepare(config.workers, faults, _way(config))
     else:
         faults = merge_shards(clips, config.merge)
     notes: dict[str, str] = {}
@@ -129,6 +141,7 @@ def prepare(config: Preparation) -> bool:
             clips.leave_out(faults)
         clips.folder.mkdir(parents=True, exist_ok=True)
         write_json(clips.folder / "report.json", found)
+    publish(clips.folder)
     classes = f", {len(clips.listing.classes)} classes" if clips.listing.classes else ""
     print(f"{config.dataset}{classes}: {clips.folder}")
     print_report(found, config.all_names)
@@ -136,8 +149,15 @@ def prepare(config: Preparation) -> bool:
     return not faults or config.allow_missing
 
 
+def _way(config: Preparation) -> Way | None:
+    if config.runner is None:
+        return None
+    return partial(prepare_by_beam, runner=config.runner, options=config.beam_options)
+
+
 def _prepare_part(clips: ListedFiles, config: Preparation, shard: Shard) -> bool:
     faults = prepare_shard(clips, shard, config.workers)
+    publish(clips.folder)
     print(f"{config.dataset}, shard {shard.number}/{shard.total}: {clips.folder}")
     print_lines([f"{name}: {why}" for name, why in faults.items()], config.all_names)
     print(f"  after all shards: prernn prepare with --merge {shard.total}")

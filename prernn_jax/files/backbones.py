@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from prernn_jax import remote
 from prernn_jax.backbones.head import constructor_arguments
 from prernn_jax.errors import InputError
 from prernn_jax.files import safetensors
@@ -67,11 +68,14 @@ def read_parameters(
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays by flat name (read-only views of the mapped file) and metadata.
 
+    Args:
+        path: Of the file; gs://, s3:// and the like are copied to the cache first.
+
     Raises:
         InputError: The file is missing, truncated, an HTML page, in another format, or not as it
             was written.
     """
-    return safetensors.read(path)
+    return safetensors.read(remote.local(path))
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -80,7 +84,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     Raises:
         InputError: As for `read_parameters`.
     """
-    return safetensors.read(path, check_digest=False)[1]
+    return safetensors.read(remote.local(path), check_digest=False)[1]
 
 
 def flat_parameters(model: nnx.Module) -> dict[str, jax.Array]:

@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_text
+from prernn_jax.remote import publish
 
 from . import processes
 from .devices import replicate
@@ -104,6 +105,10 @@ class Checkpoints:
         for old in self.folder.glob("*.sha256"):
             if not (self.folder / old.stem).is_dir():
                 old.unlink(missing_ok=True)
+        try:
+            publish(self.folder.parent)
+        except InputError as error:
+            say(f"the checkpoint of step {step} stays on this machine for now: {error}")
 
     def _digest_file(self, step: int) -> Path:
         return self.folder / f"{step}.sha256"

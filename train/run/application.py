@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from prernn_jax.command import parse
 from prernn_jax.export.model_card import write_card
+from prernn_jax.remote import publish, refresh
 
 from ..engine.devices import make_mesh
 from ..engine.log import say
@@ -84,6 +85,7 @@ def run(application: Application, config: Any) -> dict[str, Any]:
     check_run(config)
     application.check(config)
     name = run_name(config, *application.kind(config))
+    refresh(config.workdir / name)
     with RunFolder(config.workdir / name, settings_of(config), resume=config.resume) as folder:
         data = first_before_others(lambda: application.open_data(config))
         say(f"data: {config.data}, {_sizes(data.splits)}")
@@ -94,6 +96,8 @@ def run(application: Application, config: Any) -> dict[str, Any]:
         def report() -> dict[str, Any]:
             summary = application.report(folder, name, config, data, outcome, began)
             write_card(folder.path / "model.safetensors")
+            publish(config.workdir)
+            publish(config.cache_dir)
             return summary
 
         return from_first(report)

@@ -10,6 +10,7 @@ import tyro
 
 from prernn_jax.errors import InputError
 from prernn_jax.inference import Precision
+from prernn_jax.remote import shown
 
 from ..engine import processes
 from ..engine.devices import Parallel, make_mesh
@@ -158,7 +159,7 @@ class RunConfig:
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
     """A configuration as JSON values, with the name of its application, for the run's folder."""
-    settings: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(config), default=shown))
     return {"application": config.application, **settings}
 
 

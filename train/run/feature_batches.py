@@ -17,6 +17,7 @@ import numpy as np
 from prernn_jax.data.batches import TrainLoader, eval_batches, train_batches
 from prernn_jax.data.feature_files import FeatureSet, read_features, write_features
 from prernn_jax.errors import InputError
+from prernn_jax.remote import refresh
 
 from ..engine import processes
 from ..engine.devices import Training
@@ -174,6 +175,7 @@ def cached_set(
         features: Computes them.
     """
     path = cache.folder / f"{name}.npz"
+    refresh(path)
     # Processes with disks of their own: one may have the file that another lacks.
     if processes.gather(np.array(path.is_file())).all():
         return read_features(path, cache.about)

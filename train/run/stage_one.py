@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from prernn_jax.data.batches import TrainLoader
 from prernn_jax.errors import InputError
 from prernn_jax.files.models import apply_surgery, save
+from prernn_jax.remote import publish, refresh
 
 from ..engine import processes
 from ..engine.devices import set_up
@@ -42,6 +43,7 @@ def kept_backbone(
     }
     key = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
     path = config.workdir / "pretrained" / f"{name}-{key}.safetensors"
+    refresh(path)
     found = _read_sound(path) if processes.is_first() else None
     if processes.from_first(lambda: found is not None):
         say(f"stage one: using {path}")
@@ -51,6 +53,7 @@ def kept_backbone(
     def write() -> None:
         make_folder(path.parent)
         save(path, backbone.model, overwrite=True)
+        publish(path)
 
     processes.from_first(write)
     say(f"stage one: written to {path}")

@@ -28,6 +28,7 @@ from prernn_jax.data.prepared.progress import with_progress
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
 from prernn_jax.processes import end_with_the_parent, let_an_interrupt_in
+from prernn_jax.remote import cache_folder, refresh
 
 RENAMED = {"data_dir": "cache_dir"}
 """Former names of flags of the commands on data, which are accepted for one version."""
@@ -43,7 +44,7 @@ def data_folder(cache_dir: Path | None = None) -> Path:
 
     That is the given folder, else $PRERNN_DATA_DIR, else ~/.cache/prernn_jax.
     """
-    return Path(cache_dir or os.environ.get("PRERNN_DATA_DIR") or _default_folder()).expanduser()
+    return Path(cache_dir).expanduser() if cache_dir else cache_folder()
 
 
 def _default_folder() -> Path:
@@ -78,7 +79,9 @@ def prepare_once(
     """
     with _quiet():
         builder = make()
-    final = Path(builder.data_path)
+        final = Path(builder.data_path)
+        if not builder.info.splits and refresh(final):
+            builder = make()
     if builder.info.splits and (final / "dataset_info.json").is_file():
         return builder
     with writable(root, what):
@@ -170,6 +173,8 @@ def _quiet() -> Iterator[None]:
 
 Write = Callable[[Listed, Path], None]
 """Makes the prepared file of a sample. It can be sent to another process."""
+Way = Callable[[Path, Sequence[Listed], Write, int | None], Iterator[tuple[Listed, str | None]]]
+"""Makes several: `prepare_by_processes`, or `prepare_by_beam` of `beam.py`."""
 
 
 def prepared_path(folder: Path, item: Listed) -> Path:
@@ -220,6 +225,7 @@ def prepare_files(
     facts: Mapping[str, Any],
     workers: int | None = None,
     faults: dict[str, str] | None = None,
+    by: Way | None = None,
 ) -> None:
     """Prepares the samples that are not prepared yet, several at a time.
 
@@ -230,6 +236,7 @@ def prepare_files(
         facts: How files are made; the same for all files of a folder.
         workers: Number of processes; by default one for each core.
         faults: Receives the samples that cannot be made (name -> why).
+        by: What makes them; by default processes of this machine.
 
     Raises:
         InputError: A sample cannot be made and `faults` is not given (finished ones stay); the
@@ -243,7 +250,7 @@ def prepare_files(
     if read_facts(folder) != facts:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / RECIPE, facts)
-    outcomes = _outcomes(folder, todo, write, workers)
+    outcomes = (by or prepare_by_processes)(folder, todo, write, workers)
     done = len(listed) - len(todo)
     what = f"preparing {folder.parent.name}"
     for item, fault in with_progress(outcomes, len(listed), what, before=done):
@@ -253,19 +260,24 @@ def prepare_files(
             faults[item.name] = fault
 
 
-def _outcomes(
+def prepare_by_processes(
     folder: Path, todo: Sequence[Listed], write: Write, workers: int | None
 ) -> Iterator[tuple[Listed, str | None]]:
+    """Makes prepared files in processes of this machine.
+
+    Yields:
+        Each sample as it is done, and what is wrong with it or None.
+    """
     processes = min(workers or os.cpu_count() or 1, len(todo))
     if processes == 1:
         for item in todo:
-            yield item, _attempt(write, item, folder)
+            yield item, attempt(write, item, folder)
         return
     # Forking is unsafe, since JAX has started threads.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, context, end_with_the_parent)
     try:
-        jobs = {pool.submit(_attempt, write, item, folder): item for item in todo}
+        jobs = {pool.submit(attempt, write, item, folder): item for item in todo}
         for job in as_completed(jobs):
             yield jobs.pop(job), job.result()
     except BrokenProcessPool as error:
@@ -278,7 +290,8 @@ def _outcomes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _attempt(write: Write, item: Listed, folder: Path) -> str | None:
+def attempt(write: Write, item: Listed, folder: Path) -> str | None:
+    """Makes a prepared file; returns what is wrong with the sample, or None."""
     try:
         with one_thread():
             write(item, prepared_path(folder, item))

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from prernn_jax.data.prepared.folder import (
     RECIPE,
+    Way,
     data_folder,
     is_locked,
     locked,
@@ -30,6 +31,7 @@ from prernn_jax.data.prepared.sources import (
 )
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_json
+from prernn_jax.remote import refresh
 
 LEFT_OUT = "left_out.json"
 
@@ -90,6 +92,7 @@ class ListedFiles:
         self.name, self.recipe = name, recipe
         self.root = data_folder(cache_dir)
         self.folder = self.root / name / recipe.key
+        refresh(self.folder)
         parts = {part: items[:limit] for part, items in listing.parts.items()}
         self.listing = Listing(listing.classes, parts, listing.official)
         every = [item for items in parts.values() for item in items]
@@ -158,13 +161,19 @@ class ListedFiles:
                     found.setdefault(item.name, item.fault)
         return found
 
-    def prepare(self, workers: int | None = None, faults: dict[str, str] | None = None) -> None:
+    def prepare(
+        self,
+        workers: int | None = None,
+        faults: dict[str, str] | None = None,
+        by: Way | None = None,
+    ) -> None:
         """Prepares the videos that are not prepared yet.
 
         Args:
             workers: Number of processes; None for one on each core.
             faults: Receives the videos that are missing or cannot be read (name -> why); the
                 others are prepared.
+            by: What makes the files; by default processes of this machine.
 
         Raises:
             InputError: A video is missing or cannot be read and `faults` is not given; nothing can
@@ -196,7 +205,7 @@ class ListedFiles:
                 )
             self.begin(every)
             make, facts = self.recipe.write, self.recipe.facts
-            prepare_files(self.folder, every, make, facts, workers, faults)
+            prepare_files(self.folder, every, make, facts, workers, faults, by)
             self.write_index(every)
 
     @contextmanager
