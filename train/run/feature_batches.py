@@ -170,7 +170,7 @@ def cached_set(
 
     Args:
         cache: Where they are kept.
-        name: Of the set.
+        name: Name of the set.
         batches: Of the set; where there are several processes the rows of this one.
         features: Computes them.
     """
