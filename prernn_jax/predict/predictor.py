@@ -141,7 +141,7 @@ class Predictor:
             name=record["name"],
             frames=len(record["frames"]),
             classes=self.inference.classes,
-            scores=video_scores(scores, np.zeros(len(scores), int))[1][0],
+            scores=video_scores(_finite(scores, record["name"]), np.zeros(len(scores), int))[1][0],
             windows=tuple(rows[:n] for rows, n in zip(over_time, lengths, strict=True)),
             places=tuple(places),
         )
@@ -174,7 +174,7 @@ class Predictor:
             padding = np.zeros((steps - len(part), *part.shape[1:]), np.uint8)
             sequences.append((np.concatenate([part, padding]), len(part)))
         (outputs,) = self._in_batches(sequences)  # (W, T, 2 P)
-        outputs = outputs.reshape(-1, outputs.shape[-1])[: len(pictures)]
+        outputs = _finite(outputs.reshape(-1, outputs.shape[-1])[: len(pictures)], video.name)
         return VideoLandmarks(video.name, len(pictures), in_pixels(outputs, edges), edges)
 
     def _followed(self, video: VideoInput, first: NDArray[np.float32] | None) -> VideoLandmarks:
@@ -188,7 +188,7 @@ class Predictor:
             if box is None:
                 box = middle_square(*picture.shape[:2])
             seen, where = shown(picture, box, self.inference)
-            points = in_pixels(np.asarray(stream(seen[None]))[0], where)
+            points = in_pixels(_finite(np.asarray(stream(seen[None]))[0], video.name), where)
             landmarks.append(points)
             edges.append(where)
             lost = is_lost(points, *picture.shape[:2])
@@ -196,3 +196,17 @@ class Predictor:
         if not landmarks:
             raise InputError(f"the video {video.name} has no frames")
         return VideoLandmarks(video.name, len(edges), np.stack(landmarks), np.stack(edges))
+
+
+def _finite(outputs: NDArray[Any], video: str) -> NDArray[Any]:
+    """The outputs; a NaN among them would be sorted as a class, and be a landmark of nowhere.
+
+    Raises:
+        InputError: One is NaN or infinite.
+    """
+    if not np.isfinite(outputs).all():
+        raise InputError(
+            f"the model says NaN or infinity of {video}: its weights or its precision do not suit "
+            "this video; take another model, or train it with --precision=float32"
+        )
+    return outputs

@@ -81,6 +81,15 @@ def test_file_pictures_and_array_give_the_same(tmp_path, video, frames, more):
     assert [step["frame"] for step in written["windows"][0]] == expected.places[0].tolist()
 
 
+@pytest.mark.parametrize("make", [action_model, lambda: face_model("face")])
+def test_a_model_that_says_nan_names_no_class_and_no_place(frames, make):
+    model = make()
+    layer = model.backbone.conv1
+    layer.kernel.set_value(layer.kernel[...] * np.float32(np.nan))
+    with pytest.raises(InputError, match="says NaN or infinity of"):
+        Predictor(model)(frames)
+
+
 def test_landmarks_stand_in_the_pixels_of_the_video(frames):
     """What is found in a part of the picture does not move when the whole picture is given."""
     model = face_model("picture")

@@ -6,6 +6,7 @@ videos. Every seed draws classes, videos and weights. Rates are chosen for each 
 validation groups of a seed of its own.
 """
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -121,6 +122,8 @@ class Runs:
         found = np.concatenate(scores)
         labels = np.searchsorted(draw.classes, self.data.labels[shown])
         nll = -np.log(np.maximum(found[np.arange(len(found)), labels], 1e-9)).mean()
+        if not np.isfinite(nll):
+            nll = math.inf  # a rate that diverges must not be chosen: a NaN is not lower
         return Value(top1(found, labels), float(nll), size, surgery.get("hidden"))
 
     def _videos(self, draw: Draw, numbers: Any) -> tuple[Any, Any]:
@@ -145,6 +148,8 @@ def run(config: FeatureTable) -> dict[str, Any]:
         losses = {r: runs.value(structure, TUNING_SEED, r, test=False).nll for r in config.rates}
         tuning[structure.key] = {f"{rate:g}": loss for rate, loss in losses.items()}
         say(f"rates of {structure.key}: {tuning[structure.key]}")
+        if not np.isfinite(list(losses.values())).any():
+            raise InputError(f"{structure.key} diverges with every rate; give smaller --rates")
     chosen = {key: float(min(found, key=found.__getitem__)) for key, found in tuning.items()}
     found: dict[str, dict[int, Value]] = {structure.key: {} for structure in places.structures}
     for seed in seeds:

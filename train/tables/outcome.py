@@ -60,7 +60,8 @@ def validation_of(done: Sequence[tuple[Job, Done]]) -> float:
         math.inf if outcome.summary is None else outcome.summary["validation"]["loss"]
         for _, outcome in done
     ]
-    return float(sum(losses))
+    total = float(sum(losses))
+    return math.inf if math.isnan(total) else total  # a NaN is not lower than anything
 
 
 def cell_of(table: int, structure: Structure, found: Runs) -> dict[str, Any]:

@@ -89,4 +89,5 @@ def read_listing(source: Path, split: int) -> Listing:
 
 
 def _lists(source: Path) -> Path:
-    return existing_folder(existing_folder(source, LAYOUT) / "testTrainMulti_7030_splits", LAYOUT)
+    lists = existing_folder(source, LAYOUT) / "testTrainMulti_7030_splits"
+    return existing_folder(lists, LAYOUT, archive=True)

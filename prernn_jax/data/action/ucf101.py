@@ -107,4 +107,5 @@ def _read_list(
 
 
 def _lists(source: Path) -> Path:
-    return existing_folder(existing_folder(source, LAYOUT) / "ucfTrainTestlist", LAYOUT)
+    lists = existing_folder(source, LAYOUT) / "ucfTrainTestlist"
+    return existing_folder(lists, LAYOUT, archive=True)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -133,7 +133,7 @@ def read_boxes(path: Path) -> GivenBoxes:
     if not path.is_file():
         raise InputError(f"there is no file of face boxes {path}")
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(read_text(path), object_pairs_hook=_each_once)
     except (json.JSONDecodeError, RecursionError, ValueError) as error:
         raise InputError(f"{path} is no JSON: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
@@ -147,6 +147,16 @@ def read_boxes(path: Path) -> GivenBoxes:
     }
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of two entries of one name or one number JSON would keep the last."""
+    found = dict(pairs)
+    names = [name.lstrip("0") or name for name, _ in pairs]
+    if len(set(names)) < len(pairs):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{shortened(twice)!r} stands in it twice")
+    return found
+
+
 def _frame(number: str, path: Path, video: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", number):
         raise InputError(
@@ -157,9 +167,11 @@ def _frame(number: str, path: Path, video: str) -> int:
 
 
 def _box(box: object, where: str) -> NDArray[np.float32]:
+    numbers = box if isinstance(box, list) and all(type(x) in (int, float) for x in box) else []
     try:
-        values = np.array(box, np.float32)
-    except (TypeError, ValueError, OverflowError):
+        with np.errstate(over="ignore"):
+            values = np.array(numbers, np.float32)
+    except OverflowError:  # an integer of hundreds of digits
         values = np.zeros(0, np.float32)
     if values.shape != (4,) or not np.isfinite(values).all() or not np.all(values[:2] < values[2:]):
         raise InputError(f"{where}: {shortened(repr(box))} is no box; expected x0, y0, x1, y1")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from prernn_jax.data.media.stream_ends import STREAMS
+
 _SLACK = 0.05  # part of the data that may follow the last packet: indices and padding
 _TABLES = {"mov", "mp4", "m4a", "3gp", "3g2", "mj2"}
 """Formats whose index is a complete table of samples, by libavformat's names."""
@@ -48,6 +50,10 @@ def why_truncated(path: Path, formats: str, samples: int, read: Reading) -> str 
         return None
     data: tuple[int, int] | None = None
     with path.open("rb") as file:
+        for name, end_of in STREAMS.items():
+            if name in names:
+                end = end_of(file, size)
+                data = None if end is None else (0, end)
         if "avi" in names:
             parts = list(_movi(file, size))
             data = (parts[0][0], parts[-1][1]) if parts else None

@@ -1,8 +1,8 @@
 """Which files of a folder are data: videos, numbered pictures, landmark files.
 
 Downloads hold other files too: hidden ones, the `._name` twin that macOS puts beside every file on
-foreign disks, and the folder `__MACOSX` that it puts into archives. No listing of this package
-shows them.
+foreign disks, the folder `__MACOSX` that it puts into archives, and what Windows and network disks
+keep for themselves. No listing of this package shows them.
 """
 
 import re
@@ -18,6 +18,10 @@ VIDEOS = (
 """Endings of video files, in lower case. Where a video has several files, the first one counts."""
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Endings of picture files, in lower case."""
+_OF_THE_SYSTEM = (
+    *("@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"),
+    *("thumbs.db", "desktop.ini"),
+)
 _LONGEST = 9  # most digits of a frame's number
 
 
@@ -36,7 +40,11 @@ def visible(folder: Path) -> list[Path]:
         paths = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    return [path for path in paths if not path.name.startswith((".", "__MACOSX"))]
+    return [
+        path
+        for path in paths
+        if not path.name.startswith((".", "__MACOSX")) and path.name.lower() not in _OF_THE_SYSTEM
+    ]
 
 
 def visible_below(folder: Path) -> Iterator[Path]:

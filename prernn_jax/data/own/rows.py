@@ -126,6 +126,8 @@ def _of_list(path: Path, root: Path | None, part: str | None) -> Iterator[Row]:
         where = f"{path} line {line}"
         given = read_part(values["split"], where) if values.get("split") else part
         start, stop = (_frame(values.get(name), where, name) for name in ("start", "end"))
+        if stop is not None and stop <= (start or 0):
+            raise InputError(f"{where}: the frames from {start or 0} to before {stop} are none")
         video = place_below(values["path"], root or path.parent, where)
         cut = "" if start is None and stop is None else f"-{start or 0}-{stop or 'end'}"
         stem = as_name("_".join([*video.parts[-2:-1], without_ending(video.name)]) + cut)

@@ -5,6 +5,7 @@ import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -45,12 +46,33 @@ def split_rows(rows: Sequence[Sample], seed: int) -> dict[str, list[Sample]]:
 
     Raises:
         InputError: Some rows say their part and some do not, a part is missing, there is one class
-            only, or a class has one group only.
+            only, a class has one group only, or frames of a video are in two parts.
     """
     classes = sorted({row.label for row in rows}, key=_by_number)
     if len(classes) < 2:
         raise InputError(f"there is only the class {classes[0]!r}; a classifier needs two or more")
-    return divide(rows, seed)
+    parts = divide(rows, seed)
+    _refuse_leaks(parts)
+    return parts
+
+
+def _refuse_leaks(parts: Mapping[str, Sequence[Row]]) -> None:
+    """Raises an InputError where a frame is in two parts, under whatever name and label."""
+    seen: dict[Path, list[tuple[str, Row]]] = {}
+    for part, rows in parts.items():
+        for row in rows:
+            others = seen.setdefault(row.video.resolve(), [])  # a link is the video that it names
+            for before, other in others:
+                apart = (row.stop is not None and row.stop <= other.start) or (
+                    other.stop is not None and other.stop <= row.start
+                )
+                if before != part and not apart:
+                    raise InputError(
+                        f"{row.where or row.video}: {row.video.name} is in {part}, and frames of "
+                        f"it are in {before} too ({other.where or other.video}): the test would "
+                        "show what was trained on; remove one of them"
+                    )
+            others.append((part, row))
 
 
 def divide(rows: Sequence[Sample], seed: int) -> dict[str, list[Sample]]:

@@ -142,6 +142,14 @@ def test_an_archive_in_a_folder_of_its_own_is_explained(layout):
         read_listing(layout.parent, 1)
 
 
+def test_lists_in_a_folder_of_their_own_are_explained(layout):
+    shutil.move(layout / "ucfTrainTestlist", layout / "inner")
+    (layout / "ucfTrainTestlist").mkdir()
+    shutil.move(layout / "inner", layout / "ucfTrainTestlist" / "ucfTrainTestlist")
+    with pytest.raises(InputError, match=r"one folder too deep; move what is in .*/ucfTrainTestl"):
+        read_listing(layout, 1)
+
+
 @pytest.mark.parametrize("ending", ["AVI", "mp4", "webm", "mkv", "mov"])
 def test_videos_of_another_ending_are_found(layout, ending):
     for name in (EYES, PITCH, LATER):

@@ -169,6 +169,11 @@ def test_boxes_from_a_file(layout, tmp_path):
         ('{"114": {"1": [5, 2, 3, 4]}}', "is no box"),
         ('{"114": {"1": [1, 2, NaN, 4]}}', "is no box"),
         ('{"114": {"1": "wide"}}', "is no box"),
+        ('{"114": {"1": [true, 2, 3, 4]}}', "is no box"),
+        ('{"114": {"1": ["1", "2", "3", "4"]}}', "is no box"),
+        ('{"114": {"1": [1, 2, 3, 1e39]}}', "is no box"),
+        ('{"114": {"1": [1, 2, 3, 4], "01": [5, 6, 7, 8]}}', "'1' stands in it twice"),
+        ('{"114": {"1": [1, 2, 3, 4]}, "114": {}}', "'114' stands in it twice"),
     ],
 )
 def test_faulty_files_of_boxes_are_explained(tmp_path, content, message):

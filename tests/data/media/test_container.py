@@ -22,11 +22,11 @@ def moving(count):
     return [np.roll(ground, k, axis=1) for k in range(count)]
 
 
-def write_timed(path, times, codec, b_frames=0, gop=12):
+def write_timed(path, times, codec, b_frames=0, gop=12, pixels="yuv420p"):
     """A video whose picture k is shown at times[k] / 25 s."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
         stream.codec_context.max_b_frames, stream.codec_context.gop_size = b_frames, gop
         stream.time_base = stream.codec_context.time_base = Fraction(1, 25)
         for time, picture in zip(times, moving(len(times)), strict=True):
@@ -86,6 +86,21 @@ def test_a_truncated_file_is_found_in_every_container(tmp_path, ending, kept):
     path.write_bytes(data[: int(kept * len(data))])
     with pytest.raises(InputError, match=r"truncated"):
         count(path)
+
+
+WITHOUT_INDEX = {"mpg": "mpeg2video", "ts": "mpeg2video", "flv": "flv", "wmv": "wmv2", "gif": "gif"}
+
+
+@pytest.mark.parametrize("ending", WITHOUT_INDEX)
+def test_formats_without_an_index_are_whole_or_found_truncated(tmp_path, ending):
+    pixels = "rgb8" if ending == "gif" else "yuv420p"
+    path = write_timed(tmp_path / f"a.{ending}", range(40), WITHOUT_INDEX[ending], pixels=pixels)
+    assert count(path) == 40
+    data = path.read_bytes()
+    for kept in (0.4, 0.6, 0.8):
+        path.write_bytes(data[: int(kept * len(data)) | 1])
+        with pytest.raises(InputError, match="truncated"):
+            count(path)
 
 
 def test_a_file_whose_rest_was_never_written_is_found(tmp_path):

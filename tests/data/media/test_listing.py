@@ -25,6 +25,7 @@ def touch(*paths):
 
 def test_hidden_files_and_the_twins_of_macos_are_never_listed(tmp_path):
     touch(tmp_path / "a/b.avi", tmp_path / "a/._b.avi", tmp_path / ".git/c.avi")
+    touch(tmp_path / "@eaDir/d.avi", tmp_path / "a/Thumbs.db", tmp_path / "$RECYCLE.BIN/e.avi")
     touch(tmp_path / "._000001.pts", tmp_path / "000001.pts", tmp_path / ".DS_Store")
     assert [p.name for p in visible_below(tmp_path)] == ["000001.pts", "b.avi"]
     assert list(videos_by_class(tmp_path)) == ["a/b"]

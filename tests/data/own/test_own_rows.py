@@ -119,6 +119,7 @@ def test_a_missing_file_is_a_fault_that_names_its_line(tmp_path):
         ([], "path,label\n1.mp4\n", "line 2 has 1 values; the header has 2"),
         ([], "path,label\n1.mp4,\n", "line 2 has no path or no label"),
         ([], "path,label,start,end\n1.mp4,a,x,2\n", "start is 'x'; expected the number"),
+        ([], "path,label,start,end\n1.mp4,a,5,5\n", "the frames from 5 to before 5 are none"),
         ([], "1.mp4\n", "line 1 is '1.mp4'; expected a path and a label"),
         ([], "path,label,split\n1.mp4,a,train\n2.mp4,b,\n", "has no split, and others have one"),
     ],
@@ -130,6 +131,26 @@ def test_bad_input(tmp_path, files, text, message):
         source.write_text(text)
     with pytest.raises(InputError, match=message):
         split_rows(read_rows(source), 1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1.mp4,a,test,,",
+        "./1.mp4,a,test,,",
+        "1.mp4,b,test,,",
+        "link.mp4,a,test,,",
+        "1.mp4,a,val,3,9",
+    ],
+)
+def test_frames_in_two_parts_are_refused(tmp_path, line):
+    """Also under another name or label, or as a part of the video."""
+    make(tmp_path, "1.mp4", "2.mp4", "3.mp4")
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "1.mp4")
+    head = "path,label,split,start,end\n1.mp4,a,train,0,6\n2.mp4,b,train,,\n3.mp4,b,test,,\n"
+    (tmp_path / "list.csv").write_text(head + line + "\n")
+    with pytest.raises(InputError, match=r"is in .*, and frames of it are in .* too"):
+        split_rows(read_rows(tmp_path / "list.csv"), 1)
 
 
 def test_there_is_no_such_source(tmp_path):

@@ -64,7 +64,7 @@ def test_a_small_table(file, tmp_path):
         [
             "--table=features", f"--source={file}", "--quick", "--seeds=2", "--hidden=8",
             "--steps=3", "--training_steps=40", "--batch_size=8", "--frame_steps=40",
-            "--rates", "0.03", f"--out={tmp_path / 'out'}",
+            "--rates", "1e38", "0.03", f"--out={tmp_path / 'out'}",
         ]
     )  # fmt: skip
     result = json.loads((tmp_path / "out" / "tablefeatures.json").read_text(encoding="utf-8"))
@@ -72,6 +72,7 @@ def test_a_small_table(file, tmp_path):
     assert set(cells) == {("gru", "pre"), ("gru", "pre-random"), ("gru", "matched")}
     for cell in cells.values():
         assert len(cell["values"]) == 2
+        assert cell["rate"] == 0.03  # the other gives NaN, which is not lower than anything
         assert cell["mean"] > 0.6  # two classes that one feature each tells apart
     assert cells["gru", "matched"]["hidden"] > 0
     assert "traditional" in (tmp_path / "out" / "tablefeatures.md").read_text(encoding="utf-8")
