@@ -160,7 +160,7 @@ def work(config: GestureConfig, data: GestureData, backbone: Backbone) -> Work:
         curves=["loss", "clip_top1"],
         inference=inference(config, data, channels),
         fixed=fixed_gestures(data, config, channels),
-        cache=features_cache(config),
+        cache=features_cache(data, config),
     )
 
 

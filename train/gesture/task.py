@@ -8,11 +8,12 @@ import numpy as np
 from prernn_jax.data.batches import Batch, EvalLoader, TrainLoader, eval_batches, train_batches
 from prernn_jax.data.gesture.datasets import GestureData
 from prernn_jax.data.gesture.sampling import read_clips
+from prernn_jax.data.prepared.clip_files import digests_of
 from prernn_jax.data.prepared.folder import data_folder
 from prernn_jax.data.records import Record
 
 from ..engine.processes import shard
-from ..run.trunk import Cache, FixedSet
+from ..run.feature_batches import Cache, FixedSet
 from .config import GestureConfig
 
 
@@ -126,9 +127,10 @@ def fixed_gestures(data: GestureData, config: GestureConfig, channels: int) -> F
     return FixedSet(len(source) * config.views, sample)
 
 
-def features_cache(config: GestureConfig) -> Cache:
-    """Where the features of a run's trunk lie, and what of its settings decides them."""
+def features_cache(data: GestureData, config: GestureConfig) -> Cache:
+    """Where the features of a run's trunk lie, and what of its data and settings decides them."""
     names = ("data", "modality", "flow", "steps", "clip_length", "stride", "crop", "views", "lists")
     about = {name: getattr(config, name) for name in (*names, "precision")}
     about |= {"source": str(config.source), "embedded": config.embedded.key}
+    about["clips"] = digests_of(data.splits)
     return Cache(data_folder(config.cache_dir) / "features", about)
