@@ -13,7 +13,7 @@ from prernn_jax.data.action.loader import (
     eval_loader,
     train_loader,
 )
-from prernn_jax.data.prepared.clip_files import ClipFiles
+from prernn_jax.data.prepared.clip_files import digests_of
 from prernn_jax.data.prepared.folder import data_folder
 
 from ..engine.processes import shard
@@ -92,9 +92,5 @@ def features_cache(data: ActionData, config: ActionConfig) -> Cache:
     if config.crops > 1:
         about["crops"] = config.crops
     about |= {"source": str(config.source), "embedded": config.embedded.key}
-    about["clips"] = {
-        name: source.digest()
-        for name, source in data.splits.items()
-        if isinstance(source, ClipFiles)
-    }
+    about["clips"] = digests_of(data.splits)
     return Cache(data_folder(config.cache_dir) / "features", about)

@@ -19,6 +19,7 @@ from flax import nnx
 
 from prernn_jax.command import parse
 from prernn_jax.data.video_features import VideoFeatures, read_video_features
+from prernn_jax.errors import InputError
 from prernn_jax.files.models import apply_surgery
 from prernn_jax.metrics import top1
 

@@ -7,7 +7,7 @@ flow was wanted. At its end a JSON record says how they were made.
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -150,6 +150,14 @@ class ClipFiles:
             "spatial_label": item.label,
             "name": item.name,
         }
+
+
+def digests_of(splits: Mapping[str, Any]) -> dict[str, str]:
+    """Returns name of a split -> what tells its clips from others; of prepared clips only.
+
+    What is computed from the clips and kept, such as features, must say it.
+    """
+    return {name: clips.digest() for name, clips in splits.items() if isinstance(clips, ClipFiles)}
 
 
 def prepared_clips(
