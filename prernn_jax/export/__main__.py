@@ -19,6 +19,7 @@ from prernn_jax.predict.predictor import model_path, read_trained
 
 Format = Literal["onnx", "stablehlo", "torch"]
 _FORMS = {"onnx": "ONNX, opset 17", "stablehlo": "StableHLO of jax.export for cpu, cuda, tpu"}
+_TORCH = "a state dict for PyTorch and its metadata"
 _WHAT = {"step": "one step: frames and carry -> outputs and next carry", "sequence": "a sequence"}
 
 
@@ -63,12 +64,22 @@ def run(command: ExportCommand) -> list[Path]:
         raise InputError(f"--out={out} cannot be written: {error.strerror}") from None
     if command.format == "torch":
         dispatch(["port", "export", str(path), f"--out={out / 'model.pth'}", "--overwrite"])
-        files["model.pth"] = "a state dict for PyTorch and its metadata"
-    card = write_card(path, out, files)
+        files["model.pth"] = _TORCH
+    card = write_card(path, out, {**_earlier(out), **files})
     for name in files:
         print(f"{out / name}  ({(out / name).stat().st_size / 1e6:.2f} MB)", flush=True)
     print(card, flush=True)
     return [*(out / name for name in files), card]
+
+
+def _earlier(out: Path) -> dict[str, str]:
+    """What earlier calls have written there, in another format."""
+    known = {
+        f"{kind}.{name}": f"{_WHAT[kind]} ({form})"
+        for name, form in _FORMS.items()
+        for kind in get_args(Kind)
+    } | {"model.pth": _TORCH}
+    return {name: what for name, what in known.items() if (out / name).is_file()}
 
 
 def main(argv: Sequence[str]) -> None:

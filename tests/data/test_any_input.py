@@ -172,6 +172,7 @@ READERS = {
 @example(data=DEEP)
 @example(data=LONG)
 @example(data=b"A/b.avi 1\nA/B.avi 1\n")
+@example(data=b'"\\n"')
 @example(data=b"path:. color:.:0:80 label:1\npath:./Video_data/../.. color:c:0:80 label:1")
 def test_any_bytes(place, reader, data):
     READERS[reader](place, data)

@@ -27,8 +27,15 @@ def inputs_of(script, folder):
     return [str(folder / "tiny.pth"), str(video)]
 
 
+def scripts():
+    """Each script; those that train or convert take half a minute and run at night."""
+    for path in sorted(EXAMPLES.glob("*.py")):
+        long = path.stem in ("own_folder", "real_weights")
+        yield pytest.param(path, id=path.stem, marks=pytest.mark.nightly if long else ())
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", list(scripts()))
 def test_it_runs(script, tmp_path, monkeypatch, capsys):
     if script.stem == "onnx_step":
         pytest.importorskip("onnxruntime")
@@ -61,9 +68,9 @@ def test_the_notebook_runs_and_says_what_it_shows(capsys):
 
 
 def test_they_are_short():
-    scripts = list(EXAMPLES.glob("*.py"))
-    assert len(scripts) >= 6
-    for script in scripts:
+    paths = list(EXAMPLES.glob("*.py"))
+    assert len(paths) >= 6
+    for script in paths:
         assert len(script.read_text(encoding="utf-8").splitlines()) < SHORTER_THAN
     cells = json.loads((EXAMPLES / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
     code = [line for cell in cells if cell["cell_type"] == "code" for line in cell["source"]]

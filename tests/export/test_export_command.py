@@ -37,6 +37,7 @@ def run(tmp_path_factory):
 
 
 def test_onnx(run, tmp_path, capsys):
+    (tmp_path / "step.stablehlo").write_bytes(b"")  # of an earlier call
     main([str(run), f"--out={tmp_path}"])
     session = runtime.InferenceSession(str(tmp_path / "step.onnx"))
     assert [(i.name, i.shape) for i in session.get_inputs()] == [
@@ -56,6 +57,10 @@ def test_onnx(run, tmp_path, capsys):
     for name in ("step.onnx", "sequence.onnx", "README.md"):
         assert name in said
         assert (tmp_path / name).is_file()
+    card_there = (tmp_path / "README.md").read_text()
+    assert "- `step.onnx`: one step" in card_there
+    assert "- `step.stablehlo`: one step" in card_there
+    assert "sequence.stablehlo" not in card_there
 
 
 def test_torch(run, tmp_path):

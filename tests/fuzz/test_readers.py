@@ -14,12 +14,15 @@ import hypothesis
 import numpy as np
 import pytest
 from random_model import random_model
+from small_faces import write_coco, write_csv, write_take
 
 import prernn_jax as pj
 from prernn_jax.data.action import hmdb51, ucf101
 from prernn_jax.data.face.records import read_boxes
 from prernn_jax.data.face.vw300 import read_pts
 from prernn_jax.data.gesture import nvgesture
+from prernn_jax.data.own.faces import read_face_rows
+from prernn_jax.data.own.landmark_file import read_landmarks
 from prernn_jax.data.prepared.record_file import RecordFile, closing_record, record_writer
 from prernn_jax.data.prepared.sources import read_index
 from prernn_jax.files import backbones, safetensors
@@ -152,6 +155,28 @@ def _pts_of(folder: Path) -> None:
     assert np.isfinite(found).all()
 
 
+def _own(folder: Path) -> None:
+    takes = {name: write_take(folder / name, frames=2) for name in "ab"}
+    write_csv(folder / "own.csv", takes)
+    write_coco(folder / "own.json", takes)
+
+
+def _own_of(table: str) -> Callable[[Path], Any]:
+    def read(folder: Path) -> None:
+        for row in read_face_rows(folder / table):
+            assert ".." not in Path(row.name).parts
+            assert not Path(row.name).is_absolute()
+            assert all(np.isfinite(points).all() for points in row.given.values())
+
+    return read
+
+
+def _menpo_of(folder: Path) -> None:
+    found = read_landmarks(folder / "m.json")
+    assert found.shape[1:] == (2,)
+    assert np.isfinite(found).all()
+
+
 READERS = {
     "model": Reader("m", _model, _loaded, checked=True),
     "safetensors": Reader("a", _arrays, lambda folder: safetensors.read(folder / "a")),
@@ -174,6 +199,12 @@ READERS = {
         lambda folder: _in_folder(nvgesture.read_listing(folder, "depth"), folder),
     ),
     "pts": Reader("p.pts", _pts, _pts_of),
+    "own csv": Reader("own.csv", _own, _own_of("own.csv")),
+    "own coco": Reader("own.json", _own, _own_of("own.json")),
+    "menpo": Reader(
+        "m.json", _text("m.json", '{"version": 2, "landmarks": {"points": [[1.5, 2], [30, 4e1]]}}'),
+        _menpo_of,
+    ),
     "boxes": Reader(
         "b.json", _text("b.json", '{"001": {"1": [10, 20, 110, 130], "2": [11, 20, 112, 130]}}'),
         lambda folder: read_boxes(folder / "b.json"),

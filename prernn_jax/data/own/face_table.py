@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 from prernn_jax.data.media.listing import is_video
 from prernn_jax.data.own.face_rows import FaceRow, face_row, number_pictures
 from prernn_jax.data.own.landmark_file import FARTHEST
-from prernn_jax.data.own.rows import absent, as_name, csv_lines, place_below, read_part
+from prernn_jax.data.own.rows import (
+    absent,
+    as_name,
+    csv_lines,
+    one_line,
+    place_below,
+    read_part,
+)
 from prernn_jax.data.prepared.lists import read_text, shortened
 from prernn_jax.errors import InputError
 
@@ -114,7 +121,7 @@ def faces_of_coco(path: Path, root: Path, part: str | None) -> Iterator[FaceRow]
         if not isinstance(image.get("file_name"), str):
             raise InputError(f"{path}: the image {shortened(image_id)} has no file_name")
         number_of_video = str(image.get("video_id", ""))
-        video = titles.get(number_of_video, number_of_video)
+        video = one_line(titles.get(number_of_video, number_of_video), where)
         points, fault = _keypoints(keypoints, count, where)
         file = place_below(image["file_name"], root, where)
         frames.append(_Frame(where, file, None, points, fault, video, part, ""))

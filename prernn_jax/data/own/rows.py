@@ -180,9 +180,23 @@ def csv_lines(path: Path) -> list[list[str]]:
         InputError: It is no CSV file.
     """
     try:
-        return list(csv.reader(io.StringIO(read_text(path), newline="")))
+        lines = list(csv.reader(io.StringIO(read_text(path), newline="")))
     except csv.Error as error:
         raise InputError(f"{path} is no CSV file: {error}") from None
+    for number, values in enumerate(lines, start=1):
+        one_line("".join(values), f"{path} line {number}")
+    return lines
+
+
+def one_line(text: str, where: str) -> str:
+    """Returns a name or path from a list.
+
+    Raises:
+        InputError: It holds a line break or another control character.
+    """
+    if any(ord(sign) < ord(" ") for sign in text.replace("\t", " ")):
+        raise InputError(f"{where}: {shortened(repr(text))} holds a line break; expected one line")
+    return text
 
 
 def read_part(text: str, where: str) -> str:
@@ -211,10 +225,10 @@ def refuse_one_name(rows: Iterable[Row]) -> None:
     """Raises an InputError where two samples have one name, or a name is none for a file."""
     seen: dict[str, Row] = {}
     for row in rows:
-        if len(row.name.encode(errors="replace")) > _LONGEST or "\0" in row.name:
+        if len(row.name.encode(errors="replace")) > _LONGEST:
             raise InputError(
-                f"{row.where or row.video}: the name {shortened(row.name)!r} is too long or cannot "
-                "be one of a file; give shorter names of videos and labels"
+                f"{row.where or row.video}: the name {shortened(row.name)!r} is too long for a "
+                "file; give shorter names of videos and labels"
             )
         other = seen.setdefault(row.name.lower(), row)
         if other is not row:
@@ -235,8 +249,8 @@ def place_below(text: str, root: Path, where: str) -> Path:
     Raises:
         InputError: No file can have such a name.
     """
-    path = Path(text)
-    if "\0" in text or any(len(part.encode(errors="replace")) > _LONGEST for part in path.parts):
+    path = Path(one_line(text, where))
+    if any(len(part.encode(errors="replace")) > _LONGEST for part in path.parts):
         raise InputError(f"{where}: {shortened(text)!r} is no path of a file")
     if path.is_absolute() and path.exists():
         return path
