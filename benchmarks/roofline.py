@@ -21,7 +21,7 @@ from flax import nnx
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.backbones.resnet import ResNet50
 from prernn_jax.backbones.vgg import VGG16
-from prernn_jax.inference import Precision
+from prernn_jax.precision import Precision
 from prernn_jax.preprocess import Preprocessing
 from prernn_jax.surgery import make_recurrent
 from train.engine.devices import make_mesh, parallel_train_step
@@ -30,7 +30,9 @@ from train.engine.step import Task, create_state, make_train_step, take_apart
 from train.face.task import OUTPUTS, face_task
 from train.run.classification import classification_task
 
-RATES = {"float32": 67e12, "bfloat16": 989e12}  # operations a second, dense, of one H100 SXM
+# Operations a second, dense, of one H100 SXM5: "NVIDIA H100 Tensor Core GPU Architecture", table of
+# peak rates (FP32 without tensor cores, TF32 and BF16 with them, without sparsity).
+RATES = {"float32": 66.9e12, "tf32": 494.7e12, "bfloat16": 989.4e12}
 BANDWIDTH = 3.35e12  # bytes a second
 
 

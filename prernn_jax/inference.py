@@ -9,16 +9,13 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
-
 from prernn_jax.errors import InputError
 from prernn_jax.json_values import typed
+from prernn_jax.precision import Precision
 
 VERSION = 1
 """The version of the text. A reader takes its own version and all before it."""
 
-Precision = Literal["float32", "bfloat16"]
 ApplicationName = Literal["action", "gesture", "face"]
 Pictures = Literal["frames", "flow"]
 _AT_LEAST_1 = (
@@ -126,10 +123,3 @@ class Inference:
             raise InputError(f"{where}: `inference` in the metadata lacks {', '.join(missing)}")
         found: Inference = typed(cls, fields, f"{where}: `inference` in the metadata")
         return found
-
-
-def cast(tree: Any, precision: Precision) -> Any:
-    """Float32 arrays to the type in which products are computed."""
-    if precision == "float32":
-        return tree
-    return jax.tree.map(lambda x: x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x, tree)

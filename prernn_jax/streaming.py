@@ -18,6 +18,7 @@ from prernn_jax.errors import InputError
 from prernn_jax.layers.cells import get_cell
 from prernn_jax.layers.recurrent import Recurrent
 from prernn_jax.layers.scan import groups_of
+from prernn_jax.precision import Precision, cast, products_in
 from prernn_jax.sequence import Carries
 
 
@@ -95,6 +96,7 @@ class Stream:
         streams: Number of streams B that run side by side.
         prepare: Applied to the frames inside the compiled step: `model.preprocess` for uint8 RGB
             frames. None hands them to the model as they are.
+        precision: Of the products, see `prernn_jax.precision`. The state is not in bfloat16.
 
     Raises:
         InputError: Fewer than one stream, or a batch-norm that would use the statistics of a frame.
@@ -105,6 +107,7 @@ class Stream:
         model: Any,
         streams: int = 1,
         prepare: Callable[[jax.Array], jax.Array] | None = None,
+        precision: Precision = "float32",
     ) -> None:
         for path, module in nnx.iter_modules(model):
             if getattr(module, "use_running_average", True) is False:
@@ -116,11 +119,12 @@ class Stream:
         self._prepare = prepare
         self._carry = init(model, streams)
         self._shape: tuple[int, ...] | None = None
-        graphdef, state = nnx.split(model)
+        graphdef, params, others = nnx.split(model, nnx.Param, ...)
         # Plain arrays pass through jit's fast path; a State is walked in Python at every call.
-        self._weights, treedef = jax.tree.flatten(state)
-        self._parts = [_cut(layer) for layer in model.recurrent_layers]
+        self._weights, treedef = jax.tree.flatten((cast(params, precision), others))
+        self._parts = [cast(_cut(layer), precision) for layer in model.recurrent_layers]
 
+        @products_in(precision)
         def run(
             weights: list[jax.Array],
             parts: list[list[jax.Array]],
@@ -129,12 +133,13 @@ class Stream:
             reset: jax.Array,
             present: jax.Array,
         ) -> tuple[jax.Array, Carries]:
-            merged = nnx.merge(graphdef, jax.tree.unflatten(treedef, weights))
+            merged = nnx.merge(graphdef, *jax.tree.unflatten(treedef, weights))
             for layer, cut in zip(merged.recurrent_layers, parts, strict=True):
                 if cut:
                     layer.recurrent_kernel.set_value(jnp.concatenate(cut))
             frames = frames if prepare is None else prepare(frames)
-            return step(merged, carry, frames, reset, present)
+            outputs, carry = step(merged, carry, cast(frames, precision), reset, present)
+            return outputs if precision != "bfloat16" else outputs.astype(jnp.float32), carry
 
         self._run = jit(run, donate_argnums=2)
         self._none = jnp.zeros((streams,), bool)

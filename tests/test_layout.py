@@ -1,6 +1,7 @@
 """The rules of the layout: imports only go down, no circles, no file above 300 lines."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ LEVELS = {  # what may import what: only lower numbers, or the same room
     "prernn_jax.json_values": 1, "prernn_jax.remote": 1,
     "prernn_jax.command": 2,  # it finds its sub-commands by entry points and imports none
     "prernn_jax.module_path": 2, "prernn_jax.cpu": 2, "prernn_jax.preprocess": 2,
+    "prernn_jax.precision": 2,
     "prernn_jax.layers": 3, "prernn_jax.backbones": 4, "prernn_jax": 5, "prernn_jax.files": 6,
     "prernn_jax.data": 7, "weights_port": 8, "prernn_jax.predict": 8,
     "prernn_jax.export": 9, "train": 10, "prernn_jax.page": 10, "prernn_jax.demo": 10,
@@ -104,6 +106,19 @@ def test_there_is_no_circle():
 def test_a_file_has_one_subject_and_at_most_300_lines(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 300
     assert file.stem not in ("utils", "util", "common", "base", "helpers", "misc")
+
+
+def test_what_is_compiled_says_its_precision():
+    """JAX would leave it to the device; `train/engine/step.py` says it for `devices.py`."""
+    compiling = {
+        module_of(file): "products_in(" in text or "default_matmul_precision(" in text
+        for file in files()
+        if re.search(r"^\s*@jit\b|\bjit\(", text := file.read_text(encoding="utf-8"), re.M)
+    }
+    assert {name for name, said in compiling.items() if not said} == {
+        "prernn_jax.cpu.xla", "train.engine.devices"
+    }  # fmt: skip
+    assert len(compiling) > 8
 
 
 @pytest.mark.parametrize("file", files(), ids=lambda file: str(file.relative_to(ROOT)))

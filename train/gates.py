@@ -24,9 +24,9 @@ from prernn_jax.cpu.xla import jit
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_text
 from prernn_jax.gates import layer_paths, model_gates
-from prernn_jax.inference import Precision, cast
 from prernn_jax.layers.cells import get_cell
 from prernn_jax.module_path import get_layer
+from prernn_jax.precision import Precision, cast, products_in
 from prernn_jax.sequence import SequenceModel
 
 from .engine.log import console, say
@@ -69,6 +69,7 @@ def make_counter(model: SequenceModel, precision: Precision) -> Callable[[Batch]
     graphdef, *states = nnx.split(model, nnx.Param, ...)
 
     @jit
+    @products_in(precision)
     def count(params: Any, others: Any, clips: Array, lengths: Array, mask: Array) -> Any:
         here = nnx.merge(graphdef, cast(params, precision), others)
         clips = cast(here.backbone.preprocess.normalise(clips), precision)

@@ -28,6 +28,7 @@ from flax import nnx
 
 from prernn_jax.files import architectures, backbones
 from prernn_jax.files.safetensors import Outgoing
+from prernn_jax.precision import products_in
 from prernn_jax.preprocess import Preprocessing
 from weights_port.tables.architecture import BGR, RGB
 
@@ -147,7 +148,7 @@ def by_logits(arrays: Mapping[str, Outgoing], metadata: Mapping[str, str]) -> To
     size = int(model.image_size) if isinstance(model.image_size, int) else max(model.image_size)
     pictures = _pictures(size)
     graph, state = nnx.split(model)
-    run = jax.jit(lambda state, x: nnx.merge(graph, state)(x))
+    run = jax.jit(products_in("float32")(lambda state, x: nnx.merge(graph, state)(x)))
     found: dict[int, float] = {}
     for largest, preprocessing in _RANGES.items():
         inputs = preprocessing.normalise(pictures)

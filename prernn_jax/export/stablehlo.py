@@ -10,6 +10,7 @@ from flax import nnx
 from prernn_jax import streaming
 from prernn_jax.errors import InputError
 from prernn_jax.export.onnx_model import Kind
+from prernn_jax.precision import products_in
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -19,7 +20,7 @@ def to_stablehlo(model: Any, frame_shape: Sequence[int], kind: Kind) -> bytes:
 
     The function takes `frames` and each part of the carry, and returns the outputs and each part
     of the next carry: `jax.export.deserialize(data).call(frames, *carry)`. Frames are as for
-    `to_onnx`.
+    `to_onnx`. Products are in float32 on every device.
 
     Args:
         model: A sequence model, for evaluation.
@@ -41,6 +42,7 @@ def to_stablehlo(model: Any, frame_shape: Sequence[int], kind: Kind) -> bytes:
     treedef = jax.tree.structure(streaming.init(model, 1))
     preprocess = getattr(model.network_of_frames, "preprocess", None)
 
+    @products_in("float32")
     def run(frames: Any, *parts: Any) -> Any:
         here = nnx.merge(graphdef, state)
         x = frames if preprocess is None else preprocess.normalise(frames)

@@ -13,8 +13,9 @@ from prernn_jax.cpu.xla import jit
 from prernn_jax.data.records import Record
 from prernn_jax.errors import InputError
 from prernn_jax.files.models import load
-from prernn_jax.inference import Inference, cast
+from prernn_jax.inference import Inference
 from prernn_jax.metrics import sequence_scores, video_scores
+from prernn_jax.precision import cast, products_in
 from prernn_jax.predict.face_input import (
     around_face,
     checked_boxes,
@@ -96,6 +97,7 @@ class Predictor:
         preprocess = self.model.preprocess
         graphdef, *states = nnx.split(self.model, nnx.Param, ...)
 
+        @products_in(found.precision)
         def run(params: Any, others: Any, clips: Any, lengths: Any) -> Any:
             here = nnx.merge(graphdef, cast(params, found.precision), others)
             x = cast(preprocess.normalise(clips), found.precision)
@@ -182,7 +184,11 @@ class Predictor:
 
         Where these are lost it is that of the first frame again.
         """
-        stream = Stream(self.model, prepare=self.model.preprocess.normalise)
+        stream = Stream(
+            self.model,
+            prepare=self.model.preprocess.normalise,
+            precision=self.inference.precision,
+        )
         landmarks, edges, box = [], [], first
         for picture in video.frames():
             if box is None:

@@ -1,5 +1,7 @@
 """StableHLO files, read again, against the model: any batch, any length, three platforms."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -31,6 +33,9 @@ def test_it_equals_the_model(name, arguments):
     whole = jax.export.deserialize(bytearray(to_stablehlo(model, shape, "sequence")))
     one = jax.export.deserialize(bytearray(to_stablehlo(model, shape, "step")))
     assert set(whole.platforms) == {"cpu", "cuda", "tpu"}
+    products = re.findall(r"stablehlo\.(?:dot_general|convolution)\b.*", whole.mlir_module())
+    assert products
+    assert all(line.count("HIGHEST") == 2 for line in products)  # float32 on a GPU too
     rng = np.random.default_rng(0)
     for batch, steps in ((1, 2), (3, 4)):
         frames = rng.integers(0, 256, (batch, steps, *shape)).astype(np.float32)

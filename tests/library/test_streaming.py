@@ -166,6 +166,18 @@ def test_a_float64_model_streams_in_float64():
         np.testing.assert_allclose(got, whole, rtol=1e-12, atol=1e-13)
 
 
+def test_a_stream_in_another_precision(model):
+    x = _x()
+    whole, _ = model(x)
+    expected, same, half = (
+        np.stack([stream(x[:, t]) for t in range(T)], axis=1)
+        for stream in (Stream(model, B, precision=p) for p in ("float32", "tf32", "bfloat16"))
+    )
+    np.testing.assert_array_equal(same, expected)  # a CPU has no TF32
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - whole).max() < 2e-2 * np.abs(whole).max()
+
+
 def test_bad_input(model):
     with pytest.raises(InputError, match="0 streams; give 1 or more"):
         Stream(model, 0)

@@ -10,8 +10,8 @@ import optax
 from flax import nnx
 from jax import Array
 
-from prernn_jax.inference import Precision, cast
 from prernn_jax.layers.batch_norm import BatchNorm
+from prernn_jax.precision import Precision, cast, products_in
 
 Arrays = dict[str, Array]
 AXIS = "data"  # the axis of devices over which a batch is split
@@ -147,6 +147,7 @@ def make_train_step(
     clips what the network's frozen trunk has made of them (see `train.run.feature_batches`).
     """
 
+    @products_in(precision)
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.rng, state.step)
         key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
@@ -190,6 +191,7 @@ def make_eval_step(
     For `features` see `make_train_step`.
     """
 
+    @products_in(precision)
     def eval_step(state: TrainState, batch: Batch) -> Metrics:
         everything = cast({**state.params, **state.frozen}, precision)
         model = network.model(everything, state.batch_stats, train=False)

@@ -9,6 +9,7 @@ from flax import nnx
 from prernn_jax.cpu.xla import jit
 from prernn_jax.data.batches import TrainLoader
 from prernn_jax.layers.recurrent_conv import RecurrentConv
+from prernn_jax.precision import products_in
 from prernn_jax.sequence import SequenceModel, fold
 
 from ..engine.processes import rows_of_all
@@ -17,6 +18,7 @@ from ..engine.step import Batch, Task
 BATCHES = 4
 
 
+@products_in("float32")
 def calibrate(model: SequenceModel, task: Task, loader: TrainLoader) -> None:
     """Sets the statistics of a random recurrent convolution, in place, from a few batches.
 

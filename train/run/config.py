@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import tyro
 
 from prernn_jax.errors import InputError
-from prernn_jax.inference import Precision
+from prernn_jax.precision import Precision
 from prernn_jax.remote import shown
 
 from ..engine import processes
@@ -82,7 +82,8 @@ class RunConfig:
         trunk: What comes before the first recurrent layer: `trained` together with it; `frozen`, on
             samples without chance; `cached`: the same, computed once and kept in --cache_dir.
         views: The views of a sample with a frozen trunk: the middle one and views - 1 drawn ones.
-        precision: Precision of activations and products; parameters and loss are float32.
+        precision: Precision of products: float32 on every device, TF32 (on an NVIDIA GPU), or
+            bfloat16, which activations are kept in too. Parameters and loss are float32.
         seed: Seed of new weights, of the order of samples and of augmentation.
         workdir: Folder for runs and for the CNN of stage one.
         name: Name of the run's folder in workdir; by default made from the settings.

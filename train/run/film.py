@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from prernn_jax.cpu.xla import jit
+from prernn_jax.precision import products_in
 from prernn_jax.predict.film import write_gif
 from prernn_jax.sequence import SequenceModel
 
@@ -35,6 +36,7 @@ def step_outputs(
     graphdef, state = nnx.split(model)
 
     @jit
+    @products_in("float32")
     def run(state: Any, clips: Any) -> Any:
         here = nnx.merge(graphdef, state)
         x = here.backbone.preprocess.normalise(clips)

@@ -16,9 +16,10 @@ import numpy as np
 from prernn_jax.cpu.xla import jit
 from prernn_jax.layers.lengths import valid_steps, without_padding
 from prernn_jax.layers.recurrent_conv import RecurrentConv
+from prernn_jax.precision import Precision, cast, products_in
 from prernn_jax.sequence import SequenceModel
 
-from ..engine.step import Batch, Network, Precision, Task, TrainState, cast
+from ..engine.step import Batch, Network, Task, TrainState
 
 
 def trunk_parameters(model: SequenceModel) -> str:
@@ -52,6 +53,7 @@ def features_of(
     arrays = {name: np.asarray(x) for name, x in {**state.params, **state.frozen}.items()}
     stats = {name: np.asarray(x) for name, x in state.batch_stats.items()}
 
+    @products_in(precision)
     def compute(arrays: Any, stats: Any, batch: Batch) -> Any:
         model = network.model(cast(arrays, precision), stats, train=False)
         clips = cast(task.prepare(batch), precision)  # (B, T, ...)

@@ -17,6 +17,7 @@ from prernn_jax.cpu.xla import jit
 from prernn_jax.data.video_features import VideoFeatures
 from prernn_jax.errors import InputError
 from prernn_jax.metrics import sequence_nll, sequence_scores
+from prernn_jax.precision import products_in
 
 from ..engine.step import Network, take_apart
 
@@ -132,6 +133,7 @@ def compiled(network: Network) -> Compiled:
         found: Array = network.model(params, {}, train=True)(x)[0]
         return found
 
+    @products_in("float32")
     def train(params: Any, x: Array, y: Array, order: Array, rate: Array) -> Any:
         def loss(params: Any, rows: Array) -> Array:
             found = outputs(params, x[rows])
@@ -149,6 +151,7 @@ def compiled(network: Network) -> Compiled:
         start = (params, _OPTIMIZER.init(params))
         return jax.lax.scan(step, start, (order, cosine))[0][0]
 
+    @products_in("float32")
     def predict(params: Any, x: Array) -> tuple[Array, Array]:
         found = outputs(params, x)
         lengths = jnp.full((x.shape[0],), x.shape[1], jnp.int32)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prernn_jax.errors import InputError
-from prernn_jax.inference import Precision
+from prernn_jax.precision import Precision
 
 from ..action.config import ActionConfig, action_preset
 from ..engine.optim import Schedule
