@@ -10,8 +10,8 @@ from prernn_jax import command
 from prernn_jax.errors import InputError
 
 COMMANDS = {
-    "train action", "train face", "train gesture", "tables", "fuse", "gates", "port", "prepare",
-    "check", "show", "budget", "predict", "export", "page", "demo",
+    "train action", "train face", "train gesture", "tables", "fuse", "gates", "memory", "port",
+    "prepare", "check", "show", "budget", "predict", "export", "page", "demo",
 }  # fmt: skip
 
 

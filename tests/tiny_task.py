@@ -50,9 +50,18 @@ def make_model(dropout=0.0):
     return model
 
 
-def start(model, *, batch_norm="train", precision="float32", freeze=(), rate=0.05):
-    network, everything, stats = take_apart(model, batch_norm=batch_norm)
+def start(
+    model,
+    *,
+    batch_norm="train",
+    precision="float32",
+    freeze=(),
+    rate=0.05,
+    remat="none",
+    accumulate=1,
+):
+    network, everything, stats = take_apart(model, batch_norm=batch_norm, remat=remat)
     params, frozen = split_frozen(everything, freeze)
     optimizer = SGD(Schedule(rate), clip_norm=None)
-    step = make_train_step(network, TASK, optimizer, precision)
+    step = make_train_step(network, TASK, optimizer, precision, accumulate=accumulate)
     return network, step, create_state(params, frozen, stats, optimizer, seed=0)

@@ -7,12 +7,13 @@ clips (N, L, H, W, C); its fully connected layers can become recurrent (`head`).
 from collections.abc import Sequence
 from functools import partial
 from string import ascii_lowercase
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 from flax import nnx
 
 from prernn_jax.backbones.fully_connected import FullyConnected
+from prernn_jax.backbones.remat import run_block
 from prernn_jax.cpu.conv import conv_general_dilated
 from prernn_jax.cpu.dense import dot_general
 from prernn_jax.cpu.pool import max_pool
@@ -130,9 +131,14 @@ class C3D(FullyConnected):
 
     def trunk(self, x: jax.Array) -> jax.Array:
         """Clips (N, L, H, W, C) -> the inputs of fc6 (N, D), flattened in L, H, W, C order."""
-        for stage, names in enumerate(self.stages, start=1):
-            for name in names:
-                x = nnx.relu(getattr(self, name)(x))
+
+        def block(stage: int, convs: Any, x: jax.Array) -> jax.Array:
+            for conv in convs:
+                x = nnx.relu(conv(x))
             window, padding = self.pooling(stage, x.shape[1:4])
-            x = max_pool(x, window, window, padding)  # (N, L/2, H/2, W/2, C)
+            return max_pool(x, window, window, padding)  # (N, L/2, H/2, W/2, C)
+
+        for stage, names in enumerate(self.stages, start=1):
+            convs = [getattr(self, name) for name in names]
+            x = run_block(self.remat, partial(block, stage), convs, x)
         return x.reshape(x.shape[0], -1)  # (N, D)

@@ -1,11 +1,12 @@
 """A network of VGG16's form for small pictures: few convolutions, then fc6, fc7 and fc8."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 from flax import nnx
 
 from prernn_jax.backbones.fully_connected import FullyConnected
+from prernn_jax.backbones.remat import run_block
 from prernn_jax.cpu.conv import conv_general_dilated
 
 _he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -62,6 +63,10 @@ class CompactVGG(FullyConnected):
 
     def trunk(self, x: jax.Array) -> jax.Array:
         """Images (N, H, W, C) -> the inputs of fc6 (N, D), flattened in H, W, C order."""
+
+        def block(conv: Any, x: jax.Array) -> jax.Array:
+            return nnx.relu(conv(x))  # (N, H/2, W/2, C')
+
         for name in self.convs:
-            x = nnx.relu(getattr(self, name)(x))  # (N, H/2, W/2, C')
+            x = run_block(self.remat, block, getattr(self, name), x)
         return x.reshape(x.shape[0], -1)  # (N, D)

@@ -4,6 +4,7 @@ import jax
 from flax import nnx
 
 from prernn_jax.backbones.head import HeadLayer
+from prernn_jax.backbones.remat import Remat
 
 
 class FullyConnected(nnx.Module):
@@ -16,6 +17,7 @@ class FullyConnected(nnx.Module):
     fc7: nnx.Linear
     fc8: nnx.Linear
     drop: nnx.Dropout
+    remat: Remat = "none"
 
     @property
     def num_outputs(self) -> int:

@@ -5,13 +5,14 @@ convolution can become recurrent (`head`).
 """
 
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from prernn_jax.backbones.head import HeadLayer
+from prernn_jax.backbones.remat import Remat, run_block, run_stage
 from prernn_jax.cpu.conv import conv_general_dilated
 from prernn_jax.cpu.pool import max_pool
 from prernn_jax.errors import InputError
@@ -127,7 +128,7 @@ def _shortcut(inputs: int, outputs: int, stride: int, epsilon: float, rngs: nnx.
     return nnx.List([projection, BatchNorm(outputs, epsilon=epsilon)])
 
 
-def _through(layers: nnx.List, x: jax.Array) -> jax.Array:
+def _through(layers: Any, x: jax.Array) -> jax.Array:
     for layer in layers:
         x = layer(x)
     return x
@@ -196,6 +197,7 @@ class ResNet(nnx.Module):
                 raise InputError(f"{name} is {value!r}; expected {able[0]!r} or {able[1]!r}")
         self.padding = (1, 1) if pool == "both" else (0, 1)
         rngs = nnx.Rngs(0) if rngs is None else rngs
+        self.remat: Remat = "none"
         self.width, self.variant = width, variant
         self.stage_sizes = tuple(stage_sizes)
         inputs = width if stem_width is None else stem_width
@@ -245,16 +247,25 @@ class ResNet(nnx.Module):
         Returns:
             The last convolution's input (N, h, w, D) and the last block's shortcut (N, h, w, F).
         """
-        x = nnx.relu(self.bn1(self.conv1(x)))  # (N, H/2, W/2, stem)
-        x = max_pool(x, (3, 3), (2, 2), (self.padding, self.padding))  # (N, H/4, W/4, stem)
-        blocks = [
-            block
-            for number in range(1, len(self.stage_sizes) + 1)
-            for block in getattr(self, f"layer{number}")
-        ]
-        for block in blocks[:-1]:
-            x = block(x)
-        return blocks[-1].before_last(x)
+
+        def stem(layers: Any, x: jax.Array) -> jax.Array:
+            x = nnx.relu(_through(layers, x))  # (N, H/2, W/2, stem)
+            return max_pool(x, (3, 3), (2, 2), (self.padding, self.padding))
+
+        def through(blocks: Any, x: jax.Array) -> jax.Array:
+            for block in blocks:
+                x = run_block(self.remat, lambda block, x: block(x), block, x)
+            return x
+
+        x = run_block(self.remat, stem, [self.conv1, self.bn1], x)  # (N, H/4, W/4, stem)
+        stages = [list(getattr(self, f"layer{n + 1}")) for n in range(len(self.stage_sizes))]
+        last = stages[-1].pop()
+        for blocks in filter(None, stages):
+            x = run_stage(self.remat, through, blocks, x)
+        found: tuple[jax.Array, jax.Array] = run_block(
+            self.remat, lambda block, x: block.before_last(x), last, x
+        )
+        return found
 
     def features(self, x: jax.Array) -> jax.Array:
         """Images (N, H, W, C) -> the average-pooled features (N, F)."""

@@ -5,12 +5,13 @@ Layer names are those of Caffe's `VGG_ILSVRC_16_layers`. The network classifies 
 """
 
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 from flax import nnx
 
 from prernn_jax.backbones.fully_connected import FullyConnected
+from prernn_jax.backbones.remat import run_block
 from prernn_jax.cpu.conv import conv_general_dilated
 from prernn_jax.cpu.dense import dot_general
 from prernn_jax.cpu.pool import max_pool
@@ -110,12 +111,23 @@ class VGG16(FullyConnected):
 
     def trunk(self, x: jax.Array) -> jax.Array:
         """Images (N, H, W, C) -> the inputs of fc6 (N, D), flattened in H, W, C order."""
-        for stage, count in enumerate(self.stages, start=1):
-            for index in range(1, count + 1):
-                x = getattr(self, f"conv{stage}_{index}")(x)
-                x = nnx.relu(getattr(self, f"bn{stage}_{index}")(x) if self.batch_norm else x)
+
+        def block(layers: Any, x: jax.Array) -> jax.Array:
+            for conv, norms in layers:
+                x = conv(x)
+                for norm in norms:
+                    x = norm(x)
+                x = nnx.relu(x)
             # Caffe's ceil mode: one row and column of -inf below and to the right of odd sizes.
             pads = [(0, 2 * self._pooled(size) - size) for size in x.shape[1:3]]
             padding = pads if self.variant == "caffe" else "VALID"
-            x = max_pool(x, (2, 2), (2, 2), padding)  # (N, H/2, W/2, C)
+            return max_pool(x, (2, 2), (2, 2), padding)  # (N, H/2, W/2, C)
+
+        for stage, count in enumerate(self.stages, start=1):
+            names = [f"{stage}_{index}" for index in range(1, count + 1)]
+            layers = [
+                (getattr(self, f"conv{n}"), [getattr(self, f"bn{n}")] if self.batch_norm else [])
+                for n in names
+            ]
+            x = run_block(self.remat, block, layers, x)
         return x.reshape(x.shape[0], -1)  # (N, D)

@@ -79,6 +79,7 @@ class Recurrent(nnx.Module):
         self.shared = shared
         self.readout = readout
         self.dtype = dtype
+        self.remat = False  # see `unroll`
         self.gates = get_cell(cell).gates
         self.blocks = 1 if shared else self.gates
         shape = (in_features, self.blocks * features)
@@ -146,7 +147,7 @@ class Recurrent(nnx.Module):
             x = jax.tree.map(partial(without_padding, valid=valid), x)
         projected = self.project(x)
         kernel = self.recurrent_kernel[...].astype(projected.dtype)
-        h, carry = unroll(get_cell(self.cell), projected, kernel, carry, lengths)
+        h, carry = unroll(get_cell(self.cell), projected, kernel, carry, lengths, remat=self.remat)
         # Compared here and not by chex: B and T may be symbols (`prernn export`).
         assert h.shape == (batch, steps, self.features)
         assert all(part.shape == (batch, self.features) for part in carry)

@@ -189,6 +189,7 @@ def test_both_streams_together(place, tmp_path, capsys):
     ("more", "message"),
     [
         (["--devices=3"], "batch_size=16 cannot be split over 3"),
+        (["--accumulate=5"], "--accumulate=5: expected a divisor of a device's 16 sequences"),
         (["--devices=64"], "this machine has"),
         (["--epochs=0"], "--epochs=0: expected 1 or more"),
         (["--data=ucf101", "--preset=embedded"], "needs --source"),

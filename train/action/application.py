@@ -1,12 +1,16 @@
 """Action recognition as an application: checks, data, network, stage two, report."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from numpy.typing import NDArray
 
+from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.data.action.datasets import (
     SHORT_SIDE,
     ActionData,
@@ -16,6 +20,7 @@ from prernn_jax.data.action.datasets import (
     ucf101,
 )
 from prernn_jax.data.action.loader import channels
+from prernn_jax.data.drawn.actions import ACTION_CLASSES
 from prernn_jax.data.media.flow import dequantise, flow_to_color
 from prernn_jax.data.prepared.clip_files import Flow
 from prernn_jax.errors import InputError
@@ -28,9 +33,10 @@ from ..run.backbone import Backbone, read_resnet
 from ..run.classification import classification_task, measure, report_videos
 from ..run.config import check_start
 from ..run.folder import RunFolder
+from ..run.memory import Sizes
 from ..run.stage_two import Outcome, Work
 from .config import ActionConfig, action_preset
-from .pretrain import compact_backbone
+from .pretrain import STAGE_SIZES, WIDTH, compact_backbone
 from .task import features_cache, fixed_samples, test_batches, train_batches
 
 
@@ -163,6 +169,20 @@ def work(config: ActionConfig, data: ActionData, backbone: Backbone) -> Work:
     )
 
 
+def sizes(config: ActionConfig) -> Sizes:
+    """What decides the memory of a training step; own videos count as 101 classes."""
+    inputs = channels(config.stream, config.stack)
+    compact = {"stage_sizes": STAGE_SIZES, "width": WIDTH} if config.preset == "embedded" else {}
+    classes = {"embedded": len(ACTION_CLASSES), "hmdb51": 51}.get(config.data, 101)
+    sample = {
+        "clips": jax.ShapeDtypeStruct((config.steps, config.crop, config.crop, inputs), jnp.uint8),
+        "lengths": jax.ShapeDtypeStruct((), jnp.int32),
+        "labels": jax.ShapeDtypeStruct((), jnp.int32),
+    }
+    make = partial(ResNet, **compact, in_channels=inputs)  # type: ignore[arg-type]
+    return Sizes(make, classes, classification_task, sample)
+
+
 def report(
     folder: RunFolder,
     name: str,
@@ -211,4 +231,5 @@ ACTION = Application(
     work=work,
     held_out=held_out,
     report=report,
+    sizes=sizes,
 )

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from prernn_jax.backbones.remat import Remat
 from prernn_jax.cpu.xla import jit
 from prernn_jax.errors import InputError
 from prernn_jax.sequence import SequenceModel
@@ -31,7 +32,9 @@ Parallel = Literal["shard_map", "pmap"]
 _WHOLE, _SPLIT = PartitionSpec(), PartitionSpec(AXIS)
 
 
-def make_mesh(devices: int, batch_size: int, flag: str = "--batch_size") -> Mesh:
+def make_mesh(
+    devices: int, batch_size: int, flag: str = "--batch_size", accumulate: int = 1
+) -> Mesh:
     """A line of devices over which batches of that size are split.
 
     Each process gives as many devices as any other, and has its own beside each other in the line.
@@ -40,9 +43,10 @@ def make_mesh(devices: int, batch_size: int, flag: str = "--batch_size") -> Mesh
         devices: How many, of all processes together.
         batch_size: Rows of a batch.
         flag: What the batch size is called on the command line.
+        accumulate: Parts in which a device's rows go through the network.
 
     Raises:
-        InputError: There are fewer devices, or they do not divide the batch.
+        InputError: There are fewer devices, or they or the parts do not divide the batch.
     """
     hosts = processes.count()
     if devices < 1 or devices % hosts:
@@ -65,6 +69,11 @@ def make_mesh(devices: int, batch_size: int, flag: str = "--batch_size") -> Mesh
         raise InputError(
             f"{flag}={batch_size} cannot be split over {devices} device(s); "
             f"use a multiple of {devices}"
+        )
+    if accumulate < 1 or batch_size // devices % accumulate:
+        raise InputError(
+            f"--accumulate={accumulate}: expected a divisor of a device's {batch_size // devices} "
+            f"sequences ({flag}={batch_size} over {devices} device(s))"
         )
     return Mesh(np.array(found), (AXIS,))
 
@@ -178,6 +187,8 @@ def set_up(
     precision: Precision = "float32",
     freeze: Sequence[str] = (),
     features: bool = False,
+    remat: Remat = "none",
+    accumulate: int = 1,
     seed: int,
     parallel: Parallel = "shard_map",
 ) -> Training:
@@ -192,17 +203,23 @@ def set_up(
         precision: See `train.engine.step.make_train_step`.
         freeze: See `train.engine.optim.split_frozen`.
         features: See `train.engine.step.make_train_step`.
+        remat: See `train.engine.step.take_apart`.
+        accumulate: See `train.engine.step.make_train_step`.
         seed: The seed of dropout's keys.
         parallel: By which of JAX's ways a step runs on all devices; the results are the same.
             `pmap` is for one process only.
     """
-    network, everything, stats = take_apart(model, batch_norm=batch_norm)
+    network, everything, stats = take_apart(model, batch_norm=batch_norm, remat=remat)
     params, frozen = split_frozen(everything, freeze)
     return Training(
         network,
         replicate(create_state(params, frozen, stats, optimizer, seed), mesh),
         parallel_train_step(
-            make_train_step(network, task, optimizer, precision, features=features), mesh, parallel
+            make_train_step(
+                network, task, optimizer, precision, features=features, accumulate=accumulate
+            ),
+            mesh,
+            parallel,
         ),
         parallel_eval_step(
             make_eval_step(network, task, precision, features=features), mesh, parallel

@@ -10,6 +10,7 @@ import optax
 from flax import nnx
 from jax import Array
 
+from prernn_jax.backbones.remat import Remat, set_remat
 from prernn_jax.layers.batch_norm import BatchNorm
 from prernn_jax.precision import Precision, cast, products_in
 
@@ -63,13 +64,16 @@ def named_arrays(model: nnx.Module, kind: type[nnx.Variable]) -> tuple[Arrays, d
     return arrays, {name: path for name, (path, _) in zip(names, flat, strict=True)}
 
 
-def take_apart(model: nnx.Module, *, batch_norm: str = "train") -> tuple[Network, Arrays, Arrays]:
+def take_apart(
+    model: nnx.Module, *, batch_norm: str = "train", remat: Remat = "none"
+) -> tuple[Network, Arrays, Arrays]:
     """Splits a model into its structure, its parameters and its batch statistics.
 
     Args:
         model: A sequence model; left as it was.
         batch_norm: `train`: training normalises with the batch's statistics, averaged over the
             devices; `frozen`: with the stored ones, which stay as they are.
+        remat: What training keeps of the forward pass, see `prernn_jax.backbones.remat`.
 
     Returns:
         The structure; copies of the parameters; copies of the statistics.
@@ -81,6 +85,7 @@ def take_apart(model: nnx.Module, *, batch_norm: str = "train") -> tuple[Network
     params, stats = jax.tree.map(jnp.copy, (params, stats))
     graphs = []
     for training in (True, False):
+        set_remat(model, remat if training else "none")
         for _, module in nnx.iter_graph(model):
             if isinstance(module, BatchNorm):
                 module.use_running_average = not training or batch_norm == "frozen"
@@ -131,6 +136,68 @@ def _mean(tree: Any) -> Any:
     return tree if jax.lax.axis_size(AXIS) == 1 else jax.lax.pmean(tree, AXIS)
 
 
+class Found(NamedTuple):
+    """What some rows say: their gradients, their metrics, the statistics behind them."""
+
+    grads: Arrays
+    metrics: Metrics
+    stats: Arrays
+
+
+def mean_of_parts(
+    gradients: Callable[[TrainState, Batch, Array], Found],
+    parts: int,
+    state: TrainState,
+    batch: Batch,
+    key: Array,
+) -> Found:
+    """The mean over consecutive parts of the rows, of which one at a time is in memory."""
+    rows = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), dict(batch))
+
+    def of_part(part: Batch, number: Array) -> Found:
+        found = gradients(state, part, jax.random.fold_in(key, number))
+        # Moves, since the mean of equal statistics might differ from them in its last bit.
+        moves = jax.tree.map(jnp.subtract, found.stats, state.batch_stats)
+        return found._replace(stats=moves)
+
+    def body(mean: Found, given: tuple[Batch, Array]) -> tuple[Found, None]:
+        return jax.tree.map(lambda old, new: old + new / parts, mean, of_part(*given)), None
+
+    numbers = jnp.arange(parts, dtype=jnp.int32)
+    shapes = jax.eval_shape(of_part, *jax.tree.map(lambda x: x[0], (rows, numbers)))
+    none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    mean, _ = jax.lax.scan(body, none, (rows, numbers))
+    return mean._replace(stats=jax.tree.map(jnp.add, state.batch_stats, mean.stats))
+
+
+def make_loss(
+    network: Network, task: Task, precision: Precision, *, features: bool = False
+) -> Callable[[Arrays, TrainState, Batch, Array], tuple[Array, tuple[Metrics, Arrays]]]:
+    """The function `(params, state, batch, key) -> (loss, (metrics, statistics))` of some rows.
+
+    Of the state it takes the frozen parameters and the statistics. `key` is that of dropout; for
+    `features` see `make_train_step`.
+    """
+
+    @products_in(precision)
+    def loss_of(
+        params: Arrays, state: TrainState, batch: Batch, key: Array
+    ) -> tuple[Array, tuple[Metrics, Arrays]]:
+        everything = cast({**params, **state.frozen}, precision)
+        model = network.model(everything, state.batch_stats, train=True)
+        lengths = batch["lengths"]
+        if features:
+            given = cast(batch["features"], precision)
+            outputs = model.over_time(given, lengths, dropout_key=key)
+        else:
+            clips = cast(task.prepare(batch), precision)
+            outputs, _ = model(clips, lengths=lengths, dropout_key=key)
+        loss, metrics = task.loss(outputs.astype(jnp.float32), batch)
+        return loss, (metrics, named_arrays(model, nnx.BatchStat)[0])
+
+    return loss_of
+
+
 def make_train_step(
     network: Network,
     task: Task,
@@ -138,6 +205,7 @@ def make_train_step(
     precision: Precision = "float32",
     *,
     features: bool = False,
+    accumulate: int = 1,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The step `(state, batch) -> (state, metrics)` of one device on the axis AXIS.
 
@@ -145,36 +213,35 @@ def make_train_step(
     with the same state. Parameters, their gradients and the loss are float32; `precision` is
     that of the activations and products between. With `features`, the batch holds in place of the
     clips what the network's frozen trunk has made of them (see `train.run.feature_batches`).
+
+    With `accumulate`, the device's rows go through the network in so many parts, one after the
+    other, and the gradients, metrics and moves of the statistics are the means over the parts. As
+    every loss is a mean over sequences, that is the step of the whole, but for two things: dropout
+    draws anew for each part, and batch statistics are those of a part.
     """
+    loss_of = make_loss(network, task, precision, features=features)
+
+    def gradients(state: TrainState, batch: Batch, key: Array) -> Found:
+        both = jax.value_and_grad(loss_of, has_aux=True)
+        (loss, (metrics, stats)), grads = both(state.params, state, batch, key)
+        return Found(grads, {"loss": loss, **metrics}, stats)
 
     @products_in(precision)
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.rng, state.step)
         key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
-
-        def loss_of(params: Arrays) -> tuple[Array, tuple[Metrics, Arrays]]:
-            everything = cast({**params, **state.frozen}, precision)
-            model = network.model(everything, state.batch_stats, train=True)
-            lengths = batch["lengths"]
-            if features:
-                given = cast(batch["features"], precision)
-                outputs = model.over_time(given, lengths, dropout_key=key)
-            else:
-                clips = cast(task.prepare(batch), precision)
-                outputs, _ = model(clips, lengths=lengths, dropout_key=key)
-            loss, metrics = task.loss(outputs.astype(jnp.float32), batch)
-            return loss, (metrics, named_arrays(model, nnx.BatchStat)[0])
-
-        (loss, (metrics, stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        grads = _mean(grads)
-        metrics = _mean({"loss": loss, **metrics})
+        if accumulate == 1:
+            found = gradients(state, batch, key)
+        else:
+            found = mean_of_parts(gradients, accumulate, state, batch, key)
+        grads, metrics = _mean(found.grads), _mean(found.metrics)
         updates, opt_state = optax.with_extra_args_support(optimizer).update(
             grads, state.opt_state, state.params, value=metrics["loss"]
         )
         metrics["grad_norm"] = optax.tree.norm(grads)
         after = state._replace(
             params=optax.apply_updates(state.params, updates),
-            batch_stats=stats,
+            batch_stats=found.stats,
             opt_state=opt_state,
             step=state.step + 1,
         )

@@ -2,8 +2,11 @@
 
 import functools
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -31,10 +34,11 @@ from ..run.config import check_start
 from ..run.figures import error_curves
 from ..run.film import step_outputs
 from ..run.folder import RunFolder
+from ..run.memory import Sizes
 from ..run.stage_two import Outcome, Work, write_summary
 from .config import FaceConfig, face_preset
 from .film import film_frames
-from .pretrain import compact_backbone
+from .pretrain import CHANNELS, compact_backbone
 from .task import (
     face_task,
     frames_of,
@@ -203,6 +207,24 @@ def work(config: FaceConfig, data: FaceData, backbone: Backbone) -> Work:
     )
 
 
+def sizes(config: FaceConfig) -> Sizes:
+    """What decides the memory of a training step."""
+    make: Any = partial(VGG16, image_size=config.size)
+    if config.preset == "embedded":
+        make = partial(
+            CompactVGG,
+            channels=CHANNELS,
+            hidden=config.pretraining.hidden,
+            image_size=config.size,
+        )
+    sample = {
+        "clips": jax.ShapeDtypeStruct((config.steps, config.size, config.size, 3), jnp.uint8),
+        "landmarks": jax.ShapeDtypeStruct((config.steps, POINTS, 2), jnp.float32),
+        "lengths": jax.ShapeDtypeStruct((), jnp.int32),
+    }
+    return Sizes(make, OUTPUTS, face_task, sample)
+
+
 def report(
     folder: RunFolder, name: str, config: FaceConfig, data: FaceData, outcome: Outcome, began: float
 ) -> dict[str, Any]:
@@ -253,4 +275,5 @@ FACE = Application(
     work=work,
     held_out=held_out,
     report=report,
+    sizes=sizes,
 )

@@ -1,6 +1,7 @@
 """Dynamic hand gestures as an application: checks, data, network, stage two, report."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from prernn_jax.backbones.c3d import C3D
 from prernn_jax.data.drawn.gesture_builder import embedded_gestures
+from prernn_jax.data.drawn.gestures import GESTURE_CLASSES
 from prernn_jax.data.gesture.datasets import GestureData, gesture_recipe, nvgesture, own_gestures
 from prernn_jax.data.media.flow import dequantise, flow_to_color
 from prernn_jax.data.prepared.clip_files import Flow
@@ -26,9 +28,10 @@ from ..run.backbone import Backbone, read_weights, with_channels
 from ..run.classification import classification_task, measure, report_videos
 from ..run.config import check_start
 from ..run.folder import RunFolder
+from ..run.memory import Sizes
 from ..run.stage_two import Outcome, Work
 from .config import GestureConfig, gesture_preset
-from .pretrain import compact_backbone
+from .pretrain import COMPACT, compact_backbone
 from .task import (
     features_cache,
     fixed_gestures,
@@ -164,6 +167,23 @@ def work(config: GestureConfig, data: GestureData, backbone: Backbone) -> Work:
     )
 
 
+def sizes(config: GestureConfig) -> Sizes:
+    """What decides the memory of a training step; own videos count as 25 classes."""
+    embedded = config.preset == "embedded"
+    channels = 2 if config.modality == "flow" else 1 if embedded else 3
+    compact = COMPACT if embedded else {}
+    arguments = {"clip_length": config.clip_length, "image_size": config.crop}
+    clips = (config.steps, config.clip_length, config.crop, config.crop, channels)
+    sample = {
+        "clips": jax.ShapeDtypeStruct(clips, jnp.uint8),
+        "lengths": jax.ShapeDtypeStruct((), jnp.int32),
+        "labels": jax.ShapeDtypeStruct((), jnp.int32),
+    }
+    make = partial(C3D, **{**compact, **arguments, "in_channels": channels})
+    outputs = len(GESTURE_CLASSES) if config.data == "embedded" else 25
+    return Sizes(make, outputs, classification_task, sample)
+
+
 def report(
     folder: RunFolder,
     name: str,
@@ -211,4 +231,5 @@ GESTURE = Application(
     work=work,
     held_out=held_out,
     report=report,
+    sizes=sizes,
 )

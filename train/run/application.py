@@ -22,6 +22,7 @@ from ..engine.together import together
 from .backbone import Backbone
 from .config import RENAMED, check_run, run_name, settings_of
 from .folder import RunFolder, check_alike
+from .memory import Sizes
 from .settings import settings_from
 from .stage_two import Outcome, Work, train_and_test
 
@@ -47,6 +48,7 @@ class Application:
         held_out: Configuration, data, name of a set and channels of the network's input -> the
             batches of that set, each sequence once.
         report: Writes figures, scores and `summary.json`; returns what is in the summary.
+        sizes: What decides the memory of a training step; nothing is opened.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Application:
     work: Callable[[Any, Any, Backbone], Work]
     held_out: Callable[[Any, Any, str, int], Iterable[Batch]]
     report: Callable[[RunFolder, str, Any, Any, Outcome, float], dict[str, Any]]
+    sizes: Callable[[Any], Sizes]
 
 
 def run(application: Application, config: Any) -> dict[str, Any]:
@@ -81,7 +84,7 @@ def run(application: Application, config: Any) -> dict[str, Any]:
     """
     began = time.perf_counter()
     check_alike(settings_of(config))
-    mesh = make_mesh(config.devices, config.batch_size)
+    mesh = make_mesh(config.devices, config.batch_size, accumulate=config.accumulate)
     check_run(config)
     application.check(config)
     name = run_name(config, *application.kind(config))
@@ -115,12 +118,12 @@ def _defaults(application: Application, given: dict[str, str]) -> Any:
     return settings_from(Path(file), application.config)
 
 
-def configuration(application: Application, argv: Sequence[str]) -> Any:
-    """Reads an application's command line into a configuration of its class."""
+def configuration(application: Application, argv: Sequence[str], command: str = "train") -> Any:
+    """Reads the command line of `prernn COMMAND` and an application's name into its configuration."""
     return parse(
         application.config,
         argv,
-        program=f"prernn train {application.name}",
+        program=f"prernn {command} {application.name}",
         description=application.description,
         examples=application.examples,
         preset=functools.partial(_defaults, application),

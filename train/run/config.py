@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from prernn_jax.backbones.remat import Remat
 from prernn_jax.errors import InputError
 from prernn_jax.precision import Precision
 from prernn_jax.remote import shown
@@ -84,6 +85,11 @@ class RunConfig:
         views: The views of a sample with a frozen trunk: the middle one and views - 1 drawn ones.
         precision: Precision of products: float32 on every device, TF32 (on an NVIDIA GPU), or
             bfloat16, which activations are kept in too. Parameters and loss are float32.
+        remat: What stage two computes again in the backward pass, to save memory: nothing; what is
+            inside a block of the backbone; or that, what is inside a stage of blocks, and the
+            products of the recurrence. The results are the same.
+        accumulate: Parts in which stage two sends a device's sequences of a step through the
+            network, one part after the other; the gradients are those of all (docs/gpu.md).
         seed: Seed of new weights, of the order of samples and of augmentation.
         workdir: Folder for runs and for the CNN of stage one.
         name: Name of the run's folder in workdir; by default made from the settings.
@@ -140,6 +146,8 @@ class RunConfig:
     trunk: Trunk = "trained"
     views: int = 1
     precision: Precision = "float32"
+    remat: Remat = "none"
+    accumulate: int = 1
     seed: int = 0
     workdir: Path = Path("runs")
     name: str | None = None

@@ -13,11 +13,11 @@ from prernn_jax.files.atomic import write_json
 
 from ..engine import processes
 
-# What may differ on --resume: places, speed, and settings that older runs lack.
+# What may differ on --resume: places, speed, memory, and settings that older runs lack.
 _FREE = (
     "resume", "workdir", "source", "data_dir", "cache_dir", "devices", "workers",
     "checkpoint_every", "validate_every", "application", "verbose", "parallel", "coordinator",
-    "num_processes", "process_id", "config", "tags",
+    "num_processes", "process_id", "config", "tags", "remat", "accumulate",
 )  # fmt: skip
 # What may differ between processes that train together: places and what is this process's own.
 _OWN = ("process_id", "workdir", "source", "data_dir", "cache_dir", "workers", "verbose")

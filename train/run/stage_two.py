@@ -169,6 +169,8 @@ def train_and_test(
         precision=config.precision,
         freeze=(*config.freeze, trunk_parameters(model)) if frozen else config.freeze,
         features=frozen,
+        remat=config.remat,
+        accumulate=config.accumulate,
         seed=config.seed,
         parallel=config.parallel,
     )

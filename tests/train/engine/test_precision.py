@@ -89,10 +89,6 @@ def one_step(step, state):
 def test_every_precision_is_as_near_to_float32_as_stated(model):
     _, step, state = start(model)
     loss, moved = one_step(step, state)
-    _, step, state = start(model, precision="tf32")
-    same_loss, same = one_step(step, state)
-    assert same_loss == loss  # a CPU has no TF32
-    np.testing.assert_array_equal(same, moved)
     _, half, half_state = start(model, precision="bfloat16")
     _, step, state = start(model, precision="tf32")
     cases = {"tf32": (in_tf32(step), state), "bfloat16": (half, half_state)}
