@@ -119,7 +119,7 @@ def _defaults(application: Application, given: dict[str, str]) -> Any:
 
 
 def configuration(application: Application, argv: Sequence[str], command: str = "train") -> Any:
-    """Reads the command line of `prernn COMMAND` and an application's name into its configuration."""
+    """Reads the flags of `prernn COMMAND NAME` into a configuration of the application."""
     return parse(
         application.config,
         argv,
