@@ -33,8 +33,23 @@ def batch_norm_train(
     return _batch_norm(epsilon, axis_name, x, scale, bias)
 
 
-def _average(value: Array, axis_name: str | None) -> Array:
-    return value if axis_name is None else jax.lax.pmean(value, axis_name)
+def _is_alone(axis_name: str | None) -> bool:
+    """Whether there is no other device; XLA would not drop an average over one."""
+    return axis_name is None or jax.lax.axis_size(axis_name) == 1
+
+
+def _statistics(wide: Array, axis_name: str | None) -> tuple[Array, Array]:
+    """Mean and variance over all axes but the last, (C,), of all devices together."""
+    axes = tuple(range(wide.ndim - 1))
+    mean = wide.mean(axes)  # (C,)
+    # From the distances to the mean: the mean of the squares less the squared mean cancels.
+    var = jnp.square(wide - _row(mean, wide.ndim)).mean(axes)  # (C,)
+    if _is_alone(axis_name):
+        return mean, var
+    # The devices meet once: an average of means first and of variances then would be twice.
+    means, variances = jax.lax.all_gather(jnp.stack([mean, var]), axis_name, axis=1)  # (n, C) each
+    mean = means.mean(0)
+    return mean, (variances + jnp.square(means - mean[None])).mean(0)
 
 
 def _wide(x: Array) -> Array:
@@ -56,11 +71,8 @@ def _batch_norm(
 def _forward(
     epsilon: float, axis_name: str | None, x: Array, scale: Array, bias: Array
 ) -> tuple[tuple[Array, Array, Array], _Saved]:
-    axes = tuple(range(x.ndim - 1))
     wide = _wide(x)
-    mean = _average(wide.mean(axes), axis_name)  # (C,)
-    # From the distances to the mean: the mean of the squares less the squared mean cancels.
-    var = _average(jnp.square(wide - _row(mean, x.ndim)).mean(axes), axis_name)  # (C,)
+    mean, var = _statistics(wide, axis_name)
     inverse = jax.lax.rsqrt(var + epsilon)
     factor = inverse * scale.astype(wide.dtype)
     y = (wide - _row(mean, x.ndim)) * _row(factor, x.ndim)
@@ -81,8 +93,11 @@ def _backward(
     grad_scale = (grad * centred).sum(axes) * inverse  # (C,)
     factor = inverse * scale.astype(inverse.dtype)
     # dL/dvar and dL/dmean, each divided by the number of values that one channel has.
-    by_var = _average(grad_var - grad_scale * factor * inverse / 2, axis_name) / count
-    by_mean = _average(grad_mean - grad_bias * factor, axis_name) / count
+    by_var = grad_var - grad_scale * factor * inverse / 2
+    by_mean = grad_mean - grad_bias * factor
+    if not _is_alone(axis_name):
+        by_var, by_mean = jax.lax.pmean(jnp.stack([by_var, by_mean]), axis_name)
+    by_var, by_mean = by_var / count, by_mean / count
     grad_x = grad * _row(factor, x.ndim) + centred * _row(2 * by_var, x.ndim)
     grad_x = grad_x + _row(by_mean, x.ndim)
     return grad_x.astype(x.dtype), grad_scale.astype(scale.dtype), grad_bias.astype(bias.dtype)
