@@ -18,6 +18,7 @@ from typing import Any, TypeVar, get_type_hints
 import tyro
 
 from prernn_jax import remote
+from prernn_jax.compiled import keep_compiled
 from prernn_jax.errors import InputError, RunStopped
 from prernn_jax.processes import keep_freed_memory
 
@@ -149,6 +150,7 @@ def run_command(main: Main, argv: Sequence[str] | None = None) -> None:
         argv: The arguments; those of the process by default.
     """
     keep_freed_memory()
+    keep_compiled()
     try:
         sys.exit(main(sys.argv[1:] if argv is None else argv))
     except InputError as error:

@@ -119,9 +119,9 @@ class Stream:
         self._prepare = prepare
         self._carry = init(model, streams)
         self._shape: tuple[int, ...] | None = None
-        graphdef, params, others = nnx.split(model, nnx.Param, ...)
+        graphdef, params, *others = nnx.split(model, nnx.Param, ...)
         # Plain arrays pass through jit's fast path; a State is walked in Python at every call.
-        self._weights, treedef = jax.tree.flatten((cast(params, precision), others))
+        self._weights, treedef = jax.tree.flatten([cast(params, precision), *others])
         self._parts = [cast(_cut(layer), precision) for layer in model.recurrent_layers]
 
         @products_in(precision)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("prernn_jax", "train", "weights_port")
 LEVELS = {  # what may import what: only lower numbers, or the same room
     "prernn_jax.errors": 0, "prernn_jax.processes": 0, "prernn_jax.files.atomic": 0,
-    "prernn_jax.json_values": 1, "prernn_jax.remote": 1,
+    "prernn_jax.compiled": 0, "prernn_jax.json_values": 1, "prernn_jax.remote": 1,
     "prernn_jax.command": 2,  # it finds its sub-commands by entry points and imports none
     "prernn_jax.module_path": 2, "prernn_jax.cpu": 2, "prernn_jax.preprocess": 2,
     "prernn_jax.precision": 2,

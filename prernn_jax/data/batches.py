@@ -44,17 +44,6 @@ class TrainLoader:
         # Threads and workers must end before the interpreter is taken apart.
         weakref.finalize(self, _stop, self._running)
 
-    def _iterate(self) -> Iterator[Batch]:
-        rest = self._batches[self._next :] if self._next else self._batches
-        options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
-        batches = rest.to_iter_dataset(options)
-        if self._workers:
-            if not flags.FLAGS.is_parsed():  # grain's worker processes read absl's flags
-                flags.FLAGS.mark_as_parsed()
-            options = grain.MultiprocessingOptions(self._workers, 2)
-            batches = batches.mp_prefetch(options, worker_init_fn=_start_worker)
-        return iter(batches)
-
     def close(self) -> None:
         """Stops threads and workers; the next batch starts them again."""
         _stop(self._running)
@@ -64,17 +53,9 @@ class TrainLoader:
 
     def __next__(self) -> Batch:
         if not self._running:
-            self._running.append(self._iterate())
-        try:
-            batch = next(self._running[0])
-        except (InputError, RunStopped):
-            raise
-        except Exception as error:
-            if not self._workers:
-                raise
-            raise _worker_fault(error) from error
-        if self._workers:  # what comes from a worker lies in shared memory; free that at once
-            batch = {name: np.array(values) for name, values in batch.items()}
+            rest = self._batches[self._next :] if self._next else self._batches
+            self._running.append(_start(rest, self._workers))
+        batch = _next(self._running[0], self._workers)
         self._next += 1
         return batch
 
@@ -94,6 +75,32 @@ class TrainLoader:
             raise InputError(f"this loader position belongs to other data: {was}")
         self.close()
         self._next = int(state["next_batch"])
+
+
+def _start(batches: grain.MapDataset, workers: int) -> Any:
+    """An iterator over the batches, which threads or so many processes read ahead."""
+    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+    read = batches.to_iter_dataset(options)
+    if workers:
+        if not flags.FLAGS.is_parsed():  # grain's worker processes read absl's flags
+            flags.FLAGS.mark_as_parsed()
+        processes = grain.MultiprocessingOptions(workers, 2)
+        read = read.mp_prefetch(processes, worker_init_fn=_start_worker)
+    return iter(read)
+
+
+def _next(running: Any, workers: int) -> Batch:
+    try:
+        batch: Batch = next(running)
+    except (InputError, RunStopped, StopIteration):
+        raise
+    except Exception as error:
+        if not workers:
+            raise
+        raise _worker_fault(error) from error
+    if workers:  # what comes from a worker lies in shared memory; free that at once
+        batch = {name: np.array(values) for name, values in batch.items()}
+    return batch
 
 
 def _start_worker(number: int, count: int) -> None:
@@ -181,15 +188,23 @@ def _checked(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
 class EvalLoader:
     """One pass over all samples in their order; every `iter` starts a new one."""
 
-    def __init__(self, batches: grain.MapDataset) -> None:
+    def __init__(self, batches: grain.MapDataset, workers: int = 0) -> None:
         self._batches = batches
+        self._workers = min(workers, len(batches))  # each reads whole batches
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
-        return iter(self._batches.to_iter_dataset(options))
+        running = [_start(self._batches, self._workers)]
+        try:
+            while True:
+                try:
+                    yield _next(running[0], self._workers)
+                except StopIteration:
+                    return
+        finally:
+            _stop(running)
 
 
 def eval_batches(
@@ -197,6 +212,7 @@ def eval_batches(
     read: Callable[[int], Batch],
     *,
     batch_size: int,
+    workers: int = 0,
     shard: tuple[int, int] = (0, 1),
 ) -> EvalLoader:
     """Batches samples for testing, in their order.
@@ -206,6 +222,8 @@ def eval_batches(
         read: Makes the sample of a row: arrays by name, of the same shapes for every row.
         batch_size: B. The last batch is filled up with zeros; `lengths` and `video`, if the samples
             have them, are 1 and -1 there.
+        workers: Number of processes that read, which every pass starts anew; 0 means threads of
+            this process. The batches are the same.
         shard: See `train_batches`.
 
     Returns:
@@ -224,4 +242,4 @@ def eval_batches(
 
     filled = -(-rows // batch_size) * batch_size
     batches = grain.MapDataset.range(filled).map(sample).batch(batch_size // shards)
-    return EvalLoader(batches[number::shards])
+    return EvalLoader(batches[number::shards], workers)

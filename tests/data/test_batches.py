@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from command_line import status_of
 
-from prernn_jax.data.batches import TrainLoader, train_batches
+from prernn_jax.data.batches import TrainLoader, eval_batches, train_batches
 from prernn_jax.errors import InputError, RunStopped
 
 pytestmark = pytest.mark.slow  # each starts processes that import JAX
@@ -131,3 +131,28 @@ def test_a_fault_of_the_program_in_a_worker_is_one_line():
     loader.close()
     with pytest.raises(KeyError):
         next(numbers(failing, workers=0))
+
+
+def test_testing_with_workers_gives_the_same_batches_each_time():
+    def read(row):
+        return {"row": np.int32(row), "process": np.int64(os.getpid())}
+
+    alone = list(eval_batches(10, read, batch_size=4))
+    loader = eval_batches(10, read, batch_size=4, workers=2)
+    for _ in range(2):
+        found = list(loader)
+        for batch, expected in zip(found, alone, strict=True):
+            np.testing.assert_array_equal(batch["row"], expected["row"])
+            np.testing.assert_array_equal(batch["mask"], expected["mask"])
+        processes = {int(batch["process"][0]) for batch in found}
+        assert len(processes) == 2
+        assert os.getpid() not in processes
+        assert wait_for_the_end(list(processes)) == []
+
+
+def test_bad_input_in_testing_is_told_as_without_workers():
+    def read(row):
+        raise InputError("the file /x/y is damaged; delete it")
+
+    with pytest.raises(InputError, match="the file /x/y is damaged; delete it"):
+        next(iter(eval_batches(10, read, batch_size=4, workers=1)))

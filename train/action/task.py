@@ -58,6 +58,7 @@ def test_batches(
         crop=config.crop,
         windows=1 if steps == 1 else config.windows,
         crops=1 if steps == 1 else config.crops,
+        workers=config.workers,
         shard=shard(),
     )
 

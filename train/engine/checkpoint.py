@@ -9,12 +9,14 @@ import base64
 import hashlib
 import logging
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from prernn_jax.errors import InputError
@@ -36,10 +38,16 @@ class Checkpoints:
     Args:
         folder: Where they lie; made when absent.
         keep: How many of the newest are kept.
+        background: Write in a thread, from a copy of the state in the host's memory, while training
+            goes on; one at a time, and with the same digest and the same messages. By default on a
+            GPU: on a CPU, writer and step would share cores and memory.
     """
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
+    def __init__(self, folder: Path, keep: int = 2, background: bool | None = None) -> None:
         self.folder = folder
+        self._background = jax.default_backend() != "cpu" if background is None else background
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._written: Future[None] | None = None
         self._first = processes.is_first()
         if self._first:
             folder.mkdir(parents=True, exist_ok=True)  # orbax makes it for all processes or none
@@ -60,8 +68,23 @@ class Checkpoints:
 
     @property
     def latest(self) -> int | None:
-        """The step of the newest checkpoint, or None."""
-        return self._manager.latest_step() if self._first else self._latest
+        """The step of the newest checkpoint, or None; waits for one that is being written."""
+        self.wait()
+        return self._found() if self._first else self._latest
+
+    def _found(self) -> int | None:
+        step: int | None = self._manager.latest_step()
+        return step
+
+    def wait(self) -> None:
+        """Waits for the checkpoint that is being written, if there is one.
+
+        Raises:
+            InputError: It could not be written.
+        """
+        written, self._written = self._written, None
+        if written is not None:
+            written.result()
 
     def save(self, state: TrainState, loader_state: Any) -> None:
         """Writes a checkpoint of the state's step.
@@ -71,12 +94,17 @@ class Checkpoints:
             loader_state: What the loader's `get_state` gave, bytes or JSON values.
 
         Raises:
-            InputError: It could not be written; earlier ones are as they were.
+            InputError: It, or the one before that was written in the background, could not be
+                written; earlier ones are as they were.
         """
         step = int(state.step)
         if step == self.latest:
             return
-        if self._first:
+        if self._first and self._background:
+            # A copy, since the next step takes the state's memory.
+            copy = jax.tree.map(np.array, _own(state))
+            self._written = self._writer.submit(self._save, step, copy, loader_state)
+        elif self._first:
             self._save(step, _own(state), loader_state)
         self._latest = processes.from_first(lambda: step)
 
@@ -115,9 +143,9 @@ class Checkpoints:
 
     def _survivor(self) -> str:
         self._manager.reload()
-        if self.latest is None:
+        if (step := self._found()) is None:
             return "there is no earlier one"
-        return f"that of step {self.latest} is intact: make room and go on with --resume"
+        return f"that of step {step} is intact: make room and go on with --resume"
 
     def restore(self, state: TrainState) -> tuple[TrainState, Any]:
         """Reads the newest checkpoint that is not damaged, and puts damaged ones aside.
@@ -189,7 +217,12 @@ class Checkpoints:
         return TrainState(**jax.tree.map(jnp.copy, found.state)), loader_state
 
     def close(self) -> None:
-        """Ends the manager's threads."""
+        """Ends the threads; waits for a checkpoint that is being written."""
+        try:
+            self.wait()
+        except InputError as error:  # another error ends the run
+            say(str(error))
+        self._writer.shutdown()
         if self._first:
             with _quiet():
                 self._manager.close()

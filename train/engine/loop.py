@@ -1,9 +1,9 @@
-"""The training loop and the evaluation over a data set."""
+"""The training loop."""
 
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -12,13 +12,12 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from numpy.typing import NDArray
 
 from prernn_jax.errors import RunStopped
 
 from . import processes
 from .checkpoint import Checkpoints
-from .devices import split
+from .feed import Feed
 from .log import Bar, Clock, MetricsLog, say
 from .step import TrainState
 
@@ -45,9 +44,6 @@ def watched_signals() -> Iterator[Interrupt]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-Predictions = dict[str, NDArray[Any]]
 
 
 class Batches(Protocol):
@@ -92,49 +88,6 @@ class Plan:
     ended: Callable[[TrainState], bool] = lambda _: False
 
 
-def evaluate(
-    eval_step: Callable[..., Any],
-    state: TrainState,
-    batches: Iterable[Mapping[str, NDArray[Any]]],
-    mesh: Mesh,
-) -> Predictions:
-    """Predictions for a whole set, and what its batches say beside the clips.
-
-    Returns:
-        Arrays (N, ...) in the set's order, without the rows that fill up the last batch.
-    """
-    kept: dict[str, list[NDArray[Any]]] = {}
-    for batch in batches:
-        found = _own_rows(eval_step(state, split(batch, mesh)))
-        found |= {name: batch[name] for name in batch.keys() - {"clips", "features"}}
-        for name, value in found.items():
-            kept.setdefault(name, []).append(np.asarray(value))
-    whole = {name: _in_order(values) for name, values in sorted(kept.items())}
-    mask = whole.pop("mask")
-    return {name: values[mask] for name, values in whole.items()}
-
-
-def _own_rows(found: Mapping[str, jax.Array]) -> dict[str, Any]:
-    """The rows of predictions that this process's devices hold."""
-    if processes.count() == 1:
-        host: dict[str, Any] = jax.device_get(found)
-        return host
-    rows = {}
-    for name, value in found.items():
-        shards = sorted(value.addressable_shards, key=lambda shard: shard.index[0].start or 0)
-        rows[name] = np.concatenate([np.asarray(shard.data) for shard in shards])
-    return rows
-
-
-def _in_order(batches: list[NDArray[Any]]) -> NDArray[Any]:
-    """The rows of all processes in the order of the set: of each batch those of process 0 first."""
-    if processes.count() == 1:
-        return np.concatenate(batches)
-    # Sorted names above: every process must gather the same arrays in the same order.
-    stacked = processes.gather(np.stack(batches))  # (P, batches, B / P, ...)
-    return stacked.swapaxes(0, 1).reshape(-1, *stacked.shape[3:])
-
-
 def fit(
     state: TrainState,
     train_step: Callable[..., Any],
@@ -158,13 +111,19 @@ def fit(
     say(f"{plan.name}: {plan.epochs} epochs of {per_epoch} steps")
     pending: list[Any] = []
     waited = 0.0
-    with watched_signals() as interrupt, Bar(plan.name, total, done).shown() as bar:
+    position = loader.get_state()
+    with (
+        watched_signals() as interrupt,
+        Feed(loader, mesh, total - done, loader.get_state) as feed,
+        Bar(plan.name, total, done).shown() as bar,
+    ):
         agreed = _Agreed(interrupt)
         while done < total and not (done % per_epoch == 0 and plan.ended(state)):
             asked = time.perf_counter()
-            batch = next(loader)
+            batch = next(feed)
             waited += time.perf_counter() - asked
-            state, metrics = train_step(state, split(batch, mesh))
+            state, metrics = train_step(state, batch.devices)
+            position = batch.position  # the feed is ahead of the steps
             pending.append(metrics)
             done += 1
             end_of_epoch = done % per_epoch == 0
@@ -190,10 +149,12 @@ def fit(
                 left = (total - done) / whole.rate(done - begin, keep=True)
                 last = done == total or plan.ended(state)
                 loss = epoch_loss / per_epoch
-                _end_epoch(state, loader, plan, loss, left, log, checkpoints, last)
+                _end_epoch(state, position, epoch, plan, loss, left, log, checkpoints, last)
                 clock, epoch_loss = Clock(), 0.0
             if stop:
-                _leave(stop, state, loader, checkpoints, done)
+                _leave(stop, state, position, checkpoints, done)
+    if checkpoints is not None:
+        checkpoints.wait()
     return state
 
 
@@ -257,20 +218,22 @@ def _read(
 def _leave(
     stop: signal.Signals,
     state: TrainState,
-    loader: Batches,
+    position: Any,
     checkpoints: Checkpoints | None,
     done: int,
 ) -> None:
     status = 128 + stop.value
     if checkpoints is None:
         raise RunStopped(f"{stop.name}: this stage starts anew next time", status)
-    checkpoints.save(state, loader.get_state())
+    checkpoints.save(state, position)
+    checkpoints.wait()
     raise RunStopped(f"{stop.name}: step {done} is saved; go on with --resume", status)
 
 
 def _end_epoch(
     state: TrainState,
-    loader: Batches,
+    position: Any,
+    epochs: float,
     plan: Plan,
     loss: float,
     left: float,
@@ -278,8 +241,7 @@ def _end_epoch(
     checkpoints: Checkpoints | None,
     last: bool,
 ) -> None:
-    done = int(state.step)
-    epoch = done // loader.batches_per_epoch
+    done, epoch = int(state.step), round(epochs)
     line = f"epoch {epoch}/{plan.epochs}  loss {loss:.4f}"
     every = plan.validate_every
     if plan.validate is not None and every and epoch % every == 0:
@@ -290,4 +252,4 @@ def _end_epoch(
             log.write(done, "validation", {"epoch": float(epoch), **found})
     say(f"{line}  {left:.0f} s left")
     if checkpoints is not None and (epoch % plan.checkpoint_every == 0 or last):
-        checkpoints.save(state, loader.get_state())
+        checkpoints.save(state, position)

@@ -17,7 +17,7 @@ from prernn_jax.data.face.datasets import FaceData, embedded_faces, own_faces, v
 from prernn_jax.data.face.files import FaceRecipe
 from prernn_jax.data.face.loader import FaceView, read_faces
 from prernn_jax.data.face.metrics import landmark_metrics, nme
-from prernn_jax.data.face.point_set import PointSet
+from prernn_jax.data.face.point_set import IBUG, PointSet
 from prernn_jax.data.face.records import FaceBoxes, read_boxes
 from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.errors import InputError
@@ -25,8 +25,8 @@ from prernn_jax.files.atomic import write_text
 from prernn_jax.inference import Inference
 from prernn_jax.predict.film import write_gif
 
+from ..engine.evaluate import Predictions
 from ..engine.log import say
-from ..engine.loop import Predictions
 from ..engine.step import Batch
 from ..run.application import Application
 from ..run.backbone import Backbone, read_weights
@@ -208,7 +208,7 @@ def work(config: FaceConfig, data: FaceData, backbone: Backbone) -> Work:
 
 
 def sizes(config: FaceConfig) -> Sizes:
-    """What decides the memory of a training step."""
+    """What decides the memory of a training step; own faces count as 68 landmarks."""
     make: Any = partial(VGG16, image_size=config.size)
     if config.preset == "embedded":
         make = partial(
@@ -219,10 +219,10 @@ def sizes(config: FaceConfig) -> Sizes:
         )
     sample = {
         "clips": jax.ShapeDtypeStruct((config.steps, config.size, config.size, 3), jnp.uint8),
-        "landmarks": jax.ShapeDtypeStruct((config.steps, POINTS, 2), jnp.float32),
+        "landmarks": jax.ShapeDtypeStruct((config.steps, IBUG.count, 2), jnp.float32),
         "lengths": jax.ShapeDtypeStruct((), jnp.int32),
     }
-    return Sizes(make, OUTPUTS, face_task, sample)
+    return Sizes(make, 2 * IBUG.count, face_task, sample)
 
 
 def report(

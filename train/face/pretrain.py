@@ -14,7 +14,7 @@ from prernn_jax.data.face.landmarks import POINTS
 from prernn_jax.data.face.metrics import vector_distance
 from prernn_jax.preprocess import Preprocessing
 
-from ..engine.loop import Predictions
+from ..engine.evaluate import Predictions
 from ..run.backbone import Backbone, expecting
 from ..run.stage_one import kept_backbone, train_backbone
 from .config import FaceConfig

@@ -18,7 +18,7 @@ from prernn_jax.data.records import RandomAccessSource
 from prernn_jax.metrics import landmark_loss
 from prernn_jax.preprocess import Preprocessing
 
-from ..engine.loop import Predictions
+from ..engine.evaluate import Predictions
 from ..engine.processes import shard
 from ..engine.step import Batch, Metrics, Task
 from .config import FaceConfig
@@ -108,5 +108,10 @@ def test_batches(
 ) -> EvalLoader:
     """Batches of a whole set, every frame once."""
     return face_eval_loader(
-        source, batch_size=batch_size, steps=steps, size=config.size, shard=shard()
+        source,
+        batch_size=batch_size,
+        steps=steps,
+        size=config.size,
+        workers=config.workers,
+        shard=shard(),
     )

@@ -100,7 +100,9 @@ def gesture_test_batches(
             "video": np.int32(row),
         }
 
-    return eval_batches(len(source), sample, batch_size=batch_size, shard=shard())
+    return eval_batches(
+        len(source), sample, batch_size=batch_size, workers=config.workers, shard=shard()
+    )
 
 
 def fixed_gestures(data: GestureData, config: GestureConfig, channels: int) -> FixedSet:

@@ -18,8 +18,8 @@ from prernn_jax.metrics import (
 )
 from prernn_jax.preprocess import Preprocessing
 
+from ..engine.evaluate import Predictions
 from ..engine.log import say
-from ..engine.loop import Predictions
 from ..engine.step import Batch, Metrics, Task
 from .figures import confusion_figure
 from .film import classification_film

@@ -100,7 +100,7 @@ class RunConfig:
             Open MPI and Kubernetes it is found, like the next two.
         num_processes: How many processes train together; 1 for this one alone.
         process_id: Number of this process, from 0.
-        workers: Processes that read and augment; 0 for threads of this process.
+        workers: Processes that read and augment, in testing too; 0 for threads of this process.
         checkpoint_every: Epochs from one checkpoint to the next.
         validate_every: Epochs from one validation to the next; 0 for one at the end only.
         film: Number of test videos in `film.gif`; 0 for no film.

@@ -111,7 +111,8 @@ def memory_of(config: RunConfig, sizes: Sizes, rows: int, platform: Platform) ->
     step = make_train_step(
         made.network, made.task, made.optimizer, config.precision, accumulate=config.accumulate
     )
-    traced = parallel_train_step(step, make_mesh(1, rows)).trace(made.state, batch)
+    compiled: Any = parallel_train_step(step, make_mesh(1, rows))
+    traced = compiled.trace(made.state, batch)
     found = traced.lower(lowering_platforms=(platform,)).compile().memory_analysis()
     beside = found.temp_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
     state = made.state

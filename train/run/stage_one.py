@@ -16,8 +16,9 @@ from prernn_jax.remote import publish, refresh
 
 from ..engine import processes
 from ..engine.devices import set_up
+from ..engine.evaluate import Predictions, evaluate
 from ..engine.log import say
-from ..engine.loop import Plan, Predictions, evaluate, fit
+from ..engine.loop import Plan, fit
 from ..engine.optim import Schedule, sgd
 from ..engine.step import Batch, Task, TrainState
 from .backbone import Backbone, read_backbone

@@ -21,8 +21,9 @@ from prernn_jax.sequence import SequenceModel
 from ..engine import processes
 from ..engine.checkpoint import Checkpoints
 from ..engine.devices import set_up
+from ..engine.evaluate import Predictions, evaluate
 from ..engine.log import MetricsLog, console, say
-from ..engine.loop import Plan, Predictions, evaluate, fit
+from ..engine.loop import Plan, fit
 from ..engine.optim import has_ended, reduction, sgd
 from ..engine.step import Batch, Task, TrainState
 from .backbone import Backbone

@@ -198,6 +198,7 @@ def eval_loader(
     crop: int,
     windows: int = 1,
     crops: int = 1,
+    workers: int = 0,
     shard: tuple[int, int] = (0, 1),
 ) -> EvalLoader:
     """Batches clips for testing: evenly placed steps, the middle square, nothing random.
@@ -212,6 +213,7 @@ def eval_loader(
         windows: Number of rows that each video gives, each with its steps at another place of
             their segments.
         crops: 1 for the middle square, 10 for a row of each of `ten_views`.
+        workers: See `eval_batches`.
         shard: See `train_batches`.
 
     Returns:
@@ -233,4 +235,5 @@ def eval_loader(
             "video": np.int32(video),
         }
 
-    return eval_batches(len(source) * windows * crops, read, batch_size=batch_size, shard=shard)
+    rows = len(source) * windows * crops
+    return eval_batches(rows, read, batch_size=batch_size, workers=workers, shard=shard)

@@ -194,6 +194,7 @@ def face_eval_loader(
     batch_size: int,
     steps: int,
     size: int,
+    workers: int = 0,
     shard: tuple[int, int] = (0, 1),
 ) -> EvalLoader:
     """Batches all frames of all videos once, in their order, as clips of T frames.
@@ -203,6 +204,7 @@ def face_eval_loader(
         batch_size: B. The last batch is filled up with zeros.
         steps: Number of frames T; the last clip of a video may be shorter and is padded.
         size: Side S of the pictures in the batch.
+        workers: See `eval_batches`.
         shard: See `train_batches`.
 
     Returns:
@@ -218,7 +220,8 @@ def face_eval_loader(
         sample = _sample(record, start, steps, size, FaceView())
         return {**sample, "video": np.int32(video)}
 
-    return eval_batches(len(windows), read, batch_size=batch_size, shard=shard)
+    rows = len(windows)
+    return eval_batches(rows, read, batch_size=batch_size, workers=workers, shard=shard)
 
 
 def _draw(

@@ -14,8 +14,9 @@ from prernn_jax.command import run_command
 from train.engine import processes
 from train.engine.checkpoint import Checkpoints
 from train.engine.devices import make_mesh, set_up
+from train.engine.evaluate import evaluate
 from train.engine.log import MetricsLog, say
-from train.engine.loop import Plan, evaluate, fit
+from train.engine.loop import Plan, fit
 from train.engine.optim import Schedule, sgd
 from train.engine.together import together
 

@@ -1,6 +1,9 @@
 """Checkpoints: a damaged one is noticed, put aside, and the one before it is used."""
 
+import shutil
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_task import make_model, start
@@ -100,3 +103,40 @@ def test_a_checkpoint_of_an_older_version_has_no_digest(tmp_path, states):
         file.unlink()
     same(checkpoints.restore(states[0])[0], states[1])
     checkpoints.close()
+
+
+def test_one_in_the_background_is_the_state_of_its_step_with_a_digest(tmp_path, states):
+    """Written from a copy: the state's memory goes to the next step at once."""
+    checkpoints = Checkpoints(tmp_path / "c", background=True)
+    state = jax.tree.map(jnp.copy, states[0])
+    checkpoints.save(state, {"position": 1})
+    jax.tree.map(lambda x: x.delete(), state)  # as donation does
+    checkpoints.save(states[1], {"position": 2})  # waits for the one before
+    assert (tmp_path / "c" / "1.sha256").is_file()
+    assert checkpoints.latest == 2  # waits for that one
+    assert (tmp_path / "c" / "2.sha256").is_file()
+    found, position = checkpoints.restore(states[0])
+    same(found, states[1])
+    assert position == {"position": 2}
+    checkpoints.close()
+    file = files_of(tmp_path / "c" / "2")[0]
+    file.write_bytes(b"x" + file.read_bytes())
+    again = Checkpoints(tmp_path / "c")
+    same(again.restore(states[0])[0], states[0])
+    again.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # see test_loop.py
+def test_a_failure_in_the_background_is_told_at_the_next_occasion(small_disk, states, capsys):
+    checkpoints = Checkpoints(small_disk / "c", background=True)
+    checkpoints.save(states[0], {"position": 1})
+    checkpoints.wait()
+    (small_disk / "filler").write_bytes(bytes(max(shutil.disk_usage(small_disk).free - 20_000, 0)))
+    checkpoints.save(states[1], {"position": 2})
+    with pytest.raises(InputError, match=r"could not write.*step 2.*step 1 is intact"):
+        checkpoints.wait()
+    checkpoints.close()
+    (small_disk / "filler").unlink()
+    again = Checkpoints(small_disk / "c")
+    same(again.restore(states[0])[0], states[0])
+    again.close()

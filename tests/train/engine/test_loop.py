@@ -53,6 +53,16 @@ def training():
     return parallel_train_step(step, mesh), lambda: replicate(begin, mesh), mesh
 
 
+def acting(step, act):
+    """The step, before which something happens; a loader is ahead of it."""
+
+    def run(state, batch):
+        act(int(state.step))
+        return step(state, batch)
+
+    return run
+
+
 def plan(epochs):
     return Plan("tiny", epochs=epochs, batch_size=BATCH, rate=lambda state, epoch: 0.05)
 
@@ -99,13 +109,13 @@ def test_the_loss_of_an_epoch_counts_the_steps_before_a_resume(training, tmp_pat
             "grad_norm": jnp.ones(()),
         }
 
-    def kill(batch):
-        if batch == 2:
+    def kill(number):
+        if number == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
     checkpoints, log = Checkpoints(tmp_path / "c"), MetricsLog(tmp_path)
     with pytest.raises(RunStopped, match="step 3 is saved"):
-        fit(first(), step, Batches(kill), mesh, plan(2), log, checkpoints)
+        fit(first(), acting(step, kill), Batches(), mesh, plan(2), log, checkpoints)
     log.close()
     state, position = checkpoints.restore(first())
     batches = Batches()
@@ -127,12 +137,12 @@ def test_a_signal_saves_and_leaves(training, tmp_path, number):
     checkpoints = Checkpoints(tmp_path)
     before = signal.getsignal(number)
 
-    def kill(batch):
-        if batch == 2:
+    def kill(done):
+        if done == 2:
             os.kill(os.getpid(), number)
 
     with pytest.raises(RunStopped, match=f"{number.name}: step 3 is saved") as stopped:
-        fit(first(), step, Batches(kill), mesh, plan(2), None, checkpoints)
+        fit(first(), acting(step, kill), Batches(), mesh, plan(2), None, checkpoints)
     assert stopped.value.status == 128 + number
     assert signal.getsignal(number) is before
 
@@ -167,7 +177,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_so(training, small_disk
                 file.write(bytes(max(shutil.disk_usage(small_disk).free - 20_000, 0)))
 
     with pytest.raises(InputError, match=r"could not write.*step 4.*step 2 is intact"):
-        fit(first(), step, Batches(fill), mesh, plan(2), None, checkpoints)
+        fit(first(), acting(step, fill), Batches(), mesh, plan(2), None, checkpoints)
     checkpoints.close()
     (small_disk / "filler").unlink()
     again = Checkpoints(small_disk / "c")
