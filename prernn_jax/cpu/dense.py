@@ -87,14 +87,15 @@ def _backward(precision: Any, saved: tuple[Array, Array], grad: Array) -> tuple[
     def transposed(rows: Array, grad: Array) -> Array:
         return times(lax.optimization_barrier(rows.T), grad)  # (D, F)
 
+    def as_they_lie(rows: Array, grad: Array) -> Array:
+        return lax.dot_general(rows, grad, (((0,), (0,)), ((), ())), precision)  # (D, F)
+
     # Each gradient is a branch of its own, so that XLA drops the one that nobody asks for.
     return (
         lax.platform_dependent(
             matrix, grad, cpu=columns if len(rows) <= _FEW_ROWS else plain, default=plain
         ),
-        lax.platform_dependent(
-            rows, grad, cpu=transposed, default=lambda rows, grad: times(rows.T, grad)
-        ),
+        lax.platform_dependent(rows, grad, cpu=transposed, default=as_they_lie),
     )
 
 

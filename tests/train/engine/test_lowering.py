@@ -1,6 +1,11 @@
-"""The training steps lowered for a GPU, without one: none of the CPU's own forms is in them."""
+"""The training steps lowered for a GPU, without one: what is in them, and what must not be.
 
-from functools import partial
+None of the CPU's own forms; no float64; no row of the batch is turned round in memory; channels
+stay last; the step takes over the memory of the whole state; devices meet as often as they must.
+"""
+
+import re
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +36,9 @@ STEPS_OF = {
 }
 
 
-def lowered(application, platform):
-    """The text of a training step, lowered for a platform; nothing is compiled."""
+@cache
+def lowered(application, platform, devices=1):
+    """The text of a training step, lowered for a platform, and its state; nothing is compiled."""
     make, size, task, outputs, target, schedule, batch_norm = STEPS_OF[application]
     model = make_recurrent(make(), cell="gru", outputs=outputs, rngs=nnx.Rngs(1))
     network, params, stats = take_apart(model, batch_norm=batch_norm)
@@ -46,10 +52,10 @@ def lowered(application, platform):
         **target,
     }
     step = parallel_train_step(
-        make_train_step(network, task(NORMALISE), optimizer), make_mesh(1, BATCH)
+        make_train_step(network, task(NORMALISE), optimizer), make_mesh(devices, BATCH)
     )
     batch = jax.tree.map(jnp.asarray, batch)
-    return step.trace(state, batch).lower(lowering_platforms=(platform,)).as_text()
+    return step.trace(state, batch).lower(lowering_platforms=(platform,)).as_text(), state
 
 
 def count(text):
@@ -60,7 +66,7 @@ def count(text):
 
 @pytest.mark.parametrize("application", STEPS_OF)
 def test_a_step_for_cuda_has_no_form_of_the_cpu(application):
-    cuda, cpu = (count(lowered(application, platform)) for platform in ("cuda", "cpu"))
+    cuda, cpu = (count(lowered(application, platform)[0]) for platform in ("cuda", "cpu"))
     recurrent_layers = 1 if application == "action" else 2
     # One scan forward and one backward for each recurrent layer, and nothing else in a loop.
     assert cuda["stablehlo.while"] == 2 * recurrent_layers
@@ -69,3 +75,61 @@ def test_a_step_for_cuda_has_no_form_of_the_cpu(application):
     # These would not pass for the CPU: the test can fail.
     assert cpu["optimization_barrier"] > 0
     assert cpu["reduce_window"] == 0
+
+
+@pytest.mark.parametrize("application", STEPS_OF)
+def test_nothing_is_in_float64(application):
+    text, _ = lowered(application, "cuda")
+    assert "f32" in text
+    assert not re.search(r"\bf64\b|xf64", text)
+
+
+@pytest.mark.parametrize("application", STEPS_OF)
+def test_no_row_of_the_batch_is_turned_round(application):
+    """Neither images nor features (B·T, ...); time and batch change places in the recurrence."""
+    text, _ = lowered(application, "cuda")
+    turned = re.findall(r"stablehlo\.transpose .*?: \(tensor<([\dx]+)x[a-z]\w*>\)", text)
+    assert turned  # of weights and of the recurrence: the expression finds what it should
+    for shape in turned:
+        sizes = [int(size) for size in shape.split("x")]
+        assert BATCH * STEPS not in sizes, shape
+        assert len(sizes) <= 4, shape
+
+
+@pytest.mark.parametrize("application", STEPS_OF)
+def test_channels_are_last_in_every_convolution(application):
+    """Inputs and outputs (N, H, W, C); a weight gradient reads both so and writes (h, w, I, O)."""
+    text, _ = lowered(application, "cuda")
+    found = re.findall(
+        r"stablehlo\.convolution.*?dim_numbers = \[(.*?)\]x\[(.*?)\]->\[(.*?)\]", text
+    )
+    assert len(found) > 6
+    for left, _, out in found:
+        for layout in (left, out):
+            letters = layout.replace(" ", "").split(",")
+            assert letters[1:-1] == [str(n) for n in range(len(letters) - 2)] or (
+                letters[:-2] == [str(n) for n in range(len(letters) - 2)]
+            ), layout
+
+
+@pytest.mark.parametrize("application", STEPS_OF)
+def test_the_step_takes_over_the_memory_of_the_whole_state(application):
+    text, state = lowered(application, "cuda")
+    given = text.count("tf.aliasing_output") + text.count("jax.buffer_donor")
+    assert given == len(jax.tree.leaves(state))
+
+
+@pytest.mark.parametrize("application", STEPS_OF)
+def test_one_device_meets_nobody(application):
+    text, _ = lowered(application, "cuda")
+    assert not re.search(r"stablehlo\.(all_|reduce_scatter|collective)", text)
+
+
+def test_several_devices_meet_twice_for_each_batch_norm_and_once_for_each_gradient():
+    """XLA joins the all-reduces of the gradients: none of them waits for another."""
+    text, state = lowered("action", "cuda", devices=3)
+    norms = sum(name.endswith(".mean") for name in state.batch_stats)
+    assert norms > 5
+    assert text.count("stablehlo.all_gather") == norms
+    metrics = 2  # loss, clip_top1
+    assert text.count("stablehlo.all_reduce") == norms + len(state.params) + metrics
