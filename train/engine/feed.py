@@ -4,7 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from jax.sharding import Mesh
 
@@ -12,6 +12,14 @@ from .devices import split
 
 Batch = Mapping[str, Any]
 IN_FLIGHT = 2  # batches that are read and moved while a step runs
+
+
+class Loader(Protocol):
+    """What gives batches, one after the other."""
+
+    def __next__(self) -> Batch:
+        """The next batch, arrays (B, ...)."""
+        ...
 
 
 class Moved(NamedTuple):
@@ -43,7 +51,7 @@ class Feed:
 
     def __init__(
         self,
-        batches: Iterator[Batch],
+        batches: Loader,
         mesh: Mesh,
         count: int | None = None,
         position: Callable[[], Any] = lambda: None,
