@@ -10,6 +10,7 @@ import dataclasses
 import errno
 import importlib.metadata
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -150,7 +151,7 @@ def run_command(main: Main, argv: Sequence[str] | None = None) -> None:
         argv: The arguments; those of the process by default.
     """
     keep_freed_memory()
-    keep_compiled()
+    keep_compiled(remote.cache_folder(), private="PRERNN_DATA_DIR" not in os.environ)
     try:
         sys.exit(main(sys.argv[1:] if argv is None else argv))
     except InputError as error:

@@ -10,29 +10,25 @@ _LARGEST = 2 * 2**30  # bytes of all programs; beyond, those that were not used 
 _FOLDER, _SIZE = "jax_compilation_cache_dir", "jax_compilation_cache_max_size"
 
 
-def default_folder() -> Path:
-    """Where prepared data and compiled programs lie unless somebody says otherwise."""
-    return Path.home() / ".cache" / "prernn_jax"
-
-
-def cache_folder() -> Path:
-    """Where they lie: in $PRERNN_DATA_DIR, or in the default folder."""
-    return Path(os.environ.get("PRERNN_DATA_DIR") or default_folder()).expanduser()
-
-
-def keep_compiled() -> Path | None:
+def keep_compiled(cache: Path, *, private: bool) -> Path | None:
     """Has JAX keep the programs that it compiles, and look for them before it compiles.
 
     $JAX_COMPILATION_CACHE_DIR names another folder; where it is empty nothing is kept.
+
+    Args:
+        cache: The folder of all that can be made again.
+        private: Whether it is for its owner only, if it has to be made.
 
     Returns:
         The folder; None where nothing can be written, or JAX was told otherwise.
     """
     if _FOLDER.upper() in os.environ:
         return None
-    folder = cache_folder() / "compiled" / _processor()
+    folder = cache / "compiled" / _processor()
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(mode=0o700 if private else 0o777, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None
     if not os.access(folder, os.W_OK):

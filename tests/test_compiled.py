@@ -9,11 +9,12 @@ import pytest
 from prernn_jax.compiled import keep_compiled
 
 CODE = """
-import sys
+import os, sys
+from pathlib import Path
 from prernn_jax.compiled import keep_compiled
 if "late" in sys.argv:
     import jax
-print(keep_compiled())
+print(keep_compiled(Path(os.environ["PRERNN_DATA_DIR"]), private=True))
 import jax
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 print(float(jax.jit(lambda x: x + 1)(1.0)))
@@ -24,20 +25,20 @@ print(float(jax.jit(lambda x: x + 1)(1.0)))
 def test_a_program_is_kept_for_the_next_process(tmp_path, when):
     unset = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
     environment = {k: v for k, v in os.environ.items() if k not in unset}
-    environment["PRERNN_DATA_DIR"] = str(tmp_path)
+    environment["PRERNN_DATA_DIR"] = str(tmp_path / "cache")
     command = [sys.executable, "-c", CODE, when]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     folder, result = done.stdout.split()
     assert result == "2.0"
-    assert folder.startswith(str(tmp_path / "compiled"))
-    assert any(file.stat().st_size for file in (tmp_path / "compiled").rglob("*-cache"))
+    assert folder.startswith(str(tmp_path / "cache" / "compiled"))
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
+    assert any(file.stat().st_size for file in tmp_path.rglob("*-cache"))
 
 
 def test_what_the_user_says_counts(monkeypatch, tmp_path):
-    monkeypatch.setenv("PRERNN_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
-    assert keep_compiled() is None
+    assert keep_compiled(tmp_path / "data", private=True) is None
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     (tmp_path / "data").write_text("no folder", encoding="utf-8")
-    assert keep_compiled() is None
+    assert keep_compiled(tmp_path / "data", private=True) is None
     assert not (tmp_path / "data" / "compiled").exists()

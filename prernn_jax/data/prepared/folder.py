@@ -22,7 +22,6 @@ from typing import Any
 import tensorflow_datasets as tfds
 from filelock import FileLock, Timeout
 
-from prernn_jax.compiled import cache_folder, default_folder
 from prernn_jax.data.media.flow import one_thread
 from prernn_jax.data.prepared.lists import Listed
 from prernn_jax.data.prepared.progress import with_progress
@@ -48,12 +47,16 @@ def data_folder(cache_dir: Path | None = None) -> Path:
     return Path(cache_dir).expanduser() if cache_dir else cache_folder()
 
 
+def _default_folder() -> Path:
+    return Path.home() / ".cache" / "prernn_jax"
+
+
 def make_data_folder(root: Path) -> None:
     """Makes the folder of prepared data; the default one is for its owner only (mode 0700).
 
     A folder that the user names may be shared, so its rights are those that the system gives.
     """
-    private = root == default_folder()
+    private = root == _default_folder()
     root.parent.mkdir(parents=True, exist_ok=True)
     root.mkdir(mode=0o700 if private else 0o777, exist_ok=True)
 
