@@ -42,20 +42,22 @@ def decide(
     Raises:
         InputError: Nothing names one of them, or nothing says how its max-pool is padded.
     """
-    if len(tied) == 1:
+    ask = wishes.layout == "auto" and wishes.pool is None
+    if len(tied) == 1 and not ask:
         return tied[0]
-    if any(choice.layout.digests for choice in tied):
-        digest = witnesses.digest()
-        for choice in tied:
-            if choice.layout.digests and digest.startswith(choice.layout.digests):
-                return _named(tied, choice, "its SHA-256 is that of a published file")
+    for choice in tied:
+        if choice.layout.digests and witnesses.digest().startswith(choice.layout.digests):
+            return _named(tied, choice, "its SHA-256 is that of a published file")
+    if len(tied) == 1:
+        _check_padding(source, tied[0])
+        return tied[0]
     ranges = {facts(choice, architecture)["scale"] for choice in tied}
     reason = "nothing in the file says which one its weights were trained with"
     if len(ranges) > 1:
         told = witnesses.range()
         able = [c for c in tied if facts(c, architecture)["scale"] == told.scale]
         if len(able) == 1:
-            if wishes.pool is None:
+            if ask:
                 _check_padding(source, able[0])
             return _named(tied, able[0], told.reason)
         reason += f" ({told.reason})"
@@ -93,8 +95,7 @@ def _check_padding(source: Source, choice: Choice) -> None:
 def _named(tied: list[Choice], chosen: Choice, reason: str) -> Choice:
     """The choice, with a note that says why and how to overrule it."""
     others = [f"--layout {choice.layout.name}" for choice in tied if choice is not chosen]
-    note = (
-        f"layout {chosen.layout.name}, because {reason}; give {' or '.join(others)} if the "
-        "weights are those"
-    )
+    note = f"layout {chosen.layout.name}, because {reason}"
+    if others:
+        note += f"; give {' or '.join(others)} if the weights are those"
     return dataclasses.replace(chosen, notes=(note,))

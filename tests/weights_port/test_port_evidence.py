@@ -69,8 +69,9 @@ def test_a_deep_resnet_of_caffe_is_asked_for_its_padding(tmp_path):
         variant="caffe", pool="end", stem_bias=False, stage_sizes=(1, 1, 7, 1), width=1
     )
     path = _save(network, tmp_path / "x.pth")
-    with pytest.raises(InputError, match=r"--pool both for networks of Detectron.*--pool end for"):
-        convert(path, "resnet", tmp_path / "out")
+    for wishes in (Wishes(), Wishes(scale=255)):
+        with pytest.raises(InputError, match=r"--pool both for networks of Detectron.*--pool end"):
+            convert(path, "resnet", tmp_path / "out", wishes=wishes)
     for pool in ("both", "end"):
         wishes = Wishes(pool=pool)
         _, plan = convert(path, "resnet", tmp_path / "out", wishes=wishes, overwrite=True)
