@@ -90,10 +90,13 @@ def run(command: PredictCommand) -> int:
     faults = 0
     with contextlib.ExitStack() as stack:
         videos = dict(_named(command, command.paths[count:], stack))
+        new = not command.out.exists()
         try:
             command.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--out={command.out} cannot be made: {error.strerror}") from None
+        if new:
+            stack.callback(_remove_empty, command.out)
         for name, video in videos.items():
             try:
                 _one(command, predictors, name, video)
@@ -105,6 +108,12 @@ def run(command: PredictCommand) -> int:
         if faults:
             raise InputError(f"{faults} of {len(videos)} videos could not be used")
     return 0
+
+
+def _remove_empty(folder: Path) -> None:
+    """Removes a folder into which nothing was written."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _check(command: PredictCommand, predictors: Sequence[Predictor]) -> None:

@@ -1,6 +1,7 @@
 """`prernn export` from the command line to its files, and the model's card."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -87,6 +88,20 @@ def test_a_card_without_a_run(tmp_path):
     assert "license: other" in text
     assert "does not say how a video becomes the input" in text
     assert "their licences decide" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "message"),
+    [
+        ("onnx", "onnx", r"needs the package onnx: pip install 'prernn-jax\[onnx\]'"),
+        ("stablehlo", "flatbuffers", "needs the package flatbuffers: pip install flatbuffers"),
+    ],
+)
+def test_a_package_that_is_not_installed(run, tmp_path, monkeypatch, kind, package, message):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=message):
+        main([str(run), f"--format={kind}", f"--out={tmp_path / 'out'}"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_input(run, tmp_path):

@@ -55,6 +55,12 @@ def test_a_model_file_and_faces(place, tmp_path):
     assert (tmp_path / "good.mp4").stat().st_size > 0
 
 
+def test_a_bad_video_leaves_nothing(place, tmp_path):
+    with pytest.raises(InputError, match="cannot be decoded"):
+        main([str(place / "rgb"), str(place / "videos/bad.mp4"), f"--out={tmp_path / 'new'}"])
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_folder_goes_on_over_a_bad_video(place, tmp_path, capsys):
     with pytest.raises(InputError, match="1 of 2 videos could not be used"):
         main([str(place / "rgb"), str(place / "videos"), f"--out={tmp_path}"])

@@ -15,7 +15,7 @@ from prernn_jax.data.media.video import read_frames
 from prernn_jax.errors import InputError
 from prernn_jax.predict.face_input import is_lost
 from prernn_jax.predict.predictor import Predictor
-from prernn_jax.predict.video_input import find_inputs
+from prernn_jax.predict.video_input import camera, find_inputs
 
 RGB = pj.Preprocessing(scale=1 / 255, mean=(0.5,))
 
@@ -168,3 +168,9 @@ def test_folders(tmp_path, video):
     ]  # fmt: skip
     with pytest.raises(InputError, match="holds 2 videos; give one of them"):
         action_model().predict(tmp_path)
+
+
+def test_an_absent_camera_is_one_line(capfd):
+    with pytest.raises(InputError, match="there is no camera 91 on this machine"):
+        camera(91, 1.0)
+    assert capfd.readouterr().err == ""  # OpenCV says nothing of its own
