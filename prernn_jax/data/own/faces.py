@@ -151,6 +151,7 @@ def open_faces(
         InputError: The source cannot be used, or no video for training or testing can.
     """
     parts = divide(read_face_rows(source, root), seed)
+    refuse_shared_files(parts)
     points = count_points([row for rows in parts.values() for row in rows])
     recipe = OwnFaceRecipe(points=points)
     listing = Listing(
@@ -175,6 +176,20 @@ def open_faces(
             for video in range(len(videos)):
                 videos[video]  # raises where a box cannot be used
     return OwnFaces(splits, points, _table(parts))
+
+
+def refuse_shared_files(parts: Mapping[str, Sequence[FaceRow]]) -> None:
+    """Raises an InputError where a video or a picture is in two parts, under whatever name."""
+    seen: dict[Path, str] = {}
+    for part, rows in parts.items():
+        for row in rows:
+            for file in row.pictures.values() or [row.video]:
+                before = seen.setdefault(file.resolve(), part)  # a link is the file that it names
+                if before != part:
+                    raise InputError(
+                        f"{row.where or row.video}: {file} is in {part} and in {before}: the test "
+                        "would show what was trained on; remove one of them"
+                    )
 
 
 def count_points(rows: Sequence[FaceRow]) -> int:

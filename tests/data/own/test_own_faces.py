@@ -112,6 +112,13 @@ def test_parts_as_folders_and_as_a_column(takes, tmp_path):
     assert [row.name for row in parts["test"]] == ["test/bob_take1"]
 
 
+def test_a_video_in_two_parts(takes, tmp_path):
+    lines = ["path,split", "ann/take1,train", "ann/take1,test", "bob/take1,test"]
+    (tmp_path / "faces/list.csv").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=r"line 2: .*000001.png is in train and in test"):
+        own_faces(tmp_path / "faces/list.csv", tmp_path / "cache")
+
+
 def test_the_layout_of_300vw(takes, tmp_path):
     place = tmp_path / "vw/archive"
     for number in (1, 2):
