@@ -143,7 +143,7 @@ def test_a_wrong_variant_is_refused():
 def test_a_basic_network_of_another_variant_is_saved_by_its_arguments():
     from prernn_jax.backbones.head import constructor_arguments
 
-    more = {"block": "basic", "pool": "end", "stem_bias": True, "epsilon": 1e-3}
+    more = {"block": "basic", "pool": "end", "stem_bias": True, "epsilon": 1e-3, "stem_width": 9}
     net = nnx.eval_shape(lambda: ResNet(**SMALL, **more))
     assert constructor_arguments(net) == SMALL | more
     assert [entry.name for entry in net.head] == ["fc"]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import reference_files as files
 import torch
-from renamed_files import check_layers, check_same_bits, renamed
+from renamed_files import assert_same, check_layers, check_same_bits, converted, renamed
 
 from weights_port.choice import Wishes
+from weights_port.verify import verify_arrays
 
 
 def _caffe_named(network):
@@ -102,3 +103,24 @@ def test_caffe_names_of_c3d_in_a_state_dict(tmp_path, suffix):
     assert plan.preprocessing.channels == "bgr"
     if suffix == "-1":  # the same network three times
         check_layers(out, source, (1, 16, 112, 112, 3))
+
+
+@pytest.mark.parametrize(
+    ("arch", "build", "layers", "dialect"),
+    [
+        ("vgg16", files.vgg16, files.caffe_vgg16, "legacy"),
+        ("c3d", files.c3d, files.caffe_c3d, "fork"),
+    ],
+)
+def test_caffes_weights_under_pytorchs_names(tmp_path, arch, build, layers, dialect):
+    network = build(variant="caffe")
+    (tmp_path / "a.caffemodel").write_bytes(files.caffemodel(layers(network), 1, dialect=dialect))
+    torch.save(network.state_dict(), tmp_path / "b.pth")
+    expected, caffe, _ = converted(tmp_path / "a.caffemodel", arch)
+    wishes = Wishes("caffe-in-torch")
+    found, plan, out = converted(tmp_path / "b.pth", arch, wishes=wishes)
+    assert_same(found, expected)
+    for name in ("architecture", "arguments", "variant"):
+        assert plan.metadata[name] == caffe.metadata[name]
+    assert plan.preprocessing.channels == caffe.preprocessing.channels == "bgr"
+    assert verify_arrays(out, tmp_path / "b.pth")[0].faults == []
