@@ -35,8 +35,8 @@ class Convert:
         file: The file.
         arch: The network that it holds; vgg and resnet take the depth from the file.
         out: The safetensors file to write.
-        layout: How the file names its weights; auto takes the table that fits, and asks where
-            several do.
+        layout: How the file names its weights; auto takes the table that fits. Where several fit,
+            it decides by evidence that it names, or asks.
         table: A table of your own, .toml, in place of --layout; see docs/weights.md.
         prefix: What stands before the network's keys, where the file holds more than one.
         member: The file to read inside an archive that holds several.

@@ -11,7 +11,7 @@ import json
 import sys
 from typing import Any
 
-_SECONDS = 20  # of computing, for a file of thousands of arrays less than one is enough
+_SECONDS = 20  # of computing; a file of thousands of arrays takes less than one
 _MEMORY = 2**31  # bytes beyond those of the file
 _MOST = 50_000  # arrays and groups
 
