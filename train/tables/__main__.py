@@ -72,7 +72,8 @@ def run(config: TablesConfig) -> dict[str, Any]:
     embedded = config.data == "embedded"
     processes = config.jobs or (len(own_cores()) if embedded else 1)
     width = FacePretraining().hidden if embedded else 4096
-    places = only(grid(config.table, width, config.quick, small=embedded), config.cells)
+    whole = grid(config.table, width, config.quick, small=embedded)
+    places = only(whole, config.cells, config.columns)
     if embedded:
         shared = [replace(base, weights=stage_one(base)) for base in shared]
     seeds = config.training_seeds

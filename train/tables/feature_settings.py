@@ -41,6 +41,7 @@ class FeatureTable:
         batch_size: Sequences a step.
         frame_steps: Steps of fc7's pre-training, with 64 frames each.
         rates: Learning rates to choose from.
+        tuning_draws: How many draws of their own the rates are chosen on: one says too little.
         cells: Only the rows of these cells; a table can be made row by row.
         quick: A few structures only, to see the program work.
         workdir: Where the values of finished runs are kept; none is computed twice.
@@ -60,6 +61,7 @@ class FeatureTable:
     batch_size: int = 32
     frame_steps: int = 300
     rates: tuple[float, ...] = (0.01, 0.03, 0.1)
+    tuning_draws: int = 3
     cells: tuple[Cell, ...] = CELLS
     quick: bool = False
     workdir: Path = Path("runs/tables/features")
@@ -70,6 +72,7 @@ def check(config: FeatureTable) -> None:
     """Raises an InputError for what cannot be run."""
     names = (
         "videos", "steps", "units", "hidden", "training_steps", "batch_size", "frame_steps",
+        "tuning_draws",
     )  # fmt: skip
     for name in names:
         value = getattr(config, name)

@@ -144,13 +144,21 @@ def run(config: FeatureTable) -> dict[str, Any]:
     places = only(grid(3, config.hidden, config.quick, small=True), config.cells)
     runs = Runs(config, data)
     seeds = list(SEEDS[: config.seeds])
-    tuning: dict[str, dict[str, float]] = {}
-    for structure in places.structures:
-        losses = {r: runs.value(structure, TUNING_SEED, r, test=False).nll for r in config.rates}
-        tuning[structure.key] = {f"{rate:g}": loss for rate, loss in losses.items()}
-        say(f"rates of {structure.key}: {tuning[structure.key]}")
-        if not np.isfinite(list(losses.values())).any():
-            raise InputError(f"{structure.key} diverges with every rate; give smaller --rates")
+    draws = range(TUNING_SEED, TUNING_SEED + config.tuning_draws)
+    losses: dict[str, dict[float, list[float]]] = {}
+    for seed in draws:
+        for structure in places.structures:
+            for rate in config.rates:
+                loss = runs.value(structure, seed, rate, test=False).nll
+                losses.setdefault(structure.key, {}).setdefault(rate, []).append(loss)
+    tuning = {
+        key: {f"{rate:g}": float(np.mean(found)) for rate, found in of_rates.items()}
+        for key, of_rates in losses.items()
+    }
+    say(f"validation loss by rate: {tuning}")
+    for key, of_rates in tuning.items():
+        if not np.isfinite(list(of_rates.values())).any():
+            raise InputError(f"{key} diverges with every rate; give smaller --rates")
     chosen = {key: float(min(found, key=found.__getitem__)) for key, found in tuning.items()}
     found: dict[str, dict[int, Value]] = {structure.key: {} for structure in places.structures}
     for seed in seeds:
@@ -188,12 +196,12 @@ def run(config: FeatureTable) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "device": device_of([{"device": jax.devices()[0].device_kind}]),
         "seconds": round(time.perf_counter() - began, 1),
-        "seeds": {"classes, videos and weights": seeds, "training": seeds, "tuning": [TUNING_SEED]},
+        "seeds": {"classes, videos and weights": seeds, "training": seeds, "tuning": list(draws)},
         "settings": {name: getattr(config, name) for name in SETTINGS},
         "rates": {
             "tried": list(config.rates),
-            "how": "of each structure the rate with the lowest validation loss, on a draw of its "
-            "own",
+            "how": "of each structure the rate with the lowest mean validation loss, on draws of "
+            "their own",
             "validation": tuning,
         },
         "columns": [{"key": key, "label": label} for key, label in places.columns.items()],

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from prernn_jax.errors import InputError
+
 Cell = Literal["vrnn", "lstm", "gru"]
 CELLS: tuple[Cell, ...] = ("vrnn", "lstm", "gru")
 PLAIN = "gru-plain"
@@ -92,10 +94,23 @@ def grid(table: int, width: int, quick: bool = False, small: bool = False) -> Gr
     )
 
 
-def only(whole: Grid, cells: Sequence[Cell]) -> Grid:
-    """The rows of these cells, and the control."""
-    wanted = {CONTROL, *cells, *([PLAIN] if "gru" in cells else [])}
-    return Grid(whole.columns, [s for s in whole.structures if s.row in wanted])
+def only(whole: Grid, cells: Sequence[Cell], columns: Sequence[str] = ()) -> Grid:
+    """A part of a grid.
+
+    Args:
+        whole: The grid.
+        cells: The rows of these cells, and the control.
+        columns: Keys of columns; all without any.
+
+    Raises:
+        InputError: There is no such column.
+    """
+    for column in columns:
+        if column not in whole.columns:
+            raise InputError(f"--columns {column}: expected some of {', '.join(whole.columns)}")
+    rows = {CONTROL, *cells, *([PLAIN] if "gru" in cells else [])}
+    kept = {k: label for k, label in whole.columns.items() if not columns or k in columns}
+    return Grid(kept, [s for s in whole.structures if s.row in rows and s.column in kept])
 
 
 def _table1(width: int) -> Grid:

@@ -200,6 +200,8 @@ def command_of(config: TablesConfig) -> str:
         flags.append("--tune" if config.tune else "--no-tune")
     if config.cells != CELLS:
         flags.append(" ".join(["--cells", *config.cells]))
+    if config.columns:
+        flags.append(" ".join(["--columns", *config.columns]))
     if config.same_data:
         flags.append("--same_data")
     if config.quick:

@@ -64,8 +64,8 @@ def draw_table(path: Path, result: Mapping[str, Any]) -> None:
     }
     count = len(result["seeds"]["training"])
     figure.suptitle(
-        f"{result['title']} ({result['data']}; {count} seed{'' if count == 1 else 's'})",
-        fontsize=11,
+        f"{result['title']}\n({result['data']}; {count} seed{'' if count == 1 else 's'})",
+        fontsize=10,
     )
     metric = result["metric"]
     figure.supylabel(

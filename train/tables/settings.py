@@ -39,6 +39,7 @@ class TablesConfig:
         tune: Choose each structure's learning rate on validation data, from the same few; by
             default only on the embedded faces. Without it all runs have the same rate.
         cells: Only the rows of these cells; a table can be made row by row.
+        columns: Only these structures, such as `pre matched feedforward`; all when not given.
         same_data: Embedded data: all seeds train and test on the same drawn data. That is faster,
             and an interval then says nothing of other data of this kind.
         quick: A few structures, one seed and a short training, to see the program work.
@@ -61,6 +62,7 @@ class TablesConfig:
     jobs: int | None = None
     tune: bool | None = None
     cells: tuple[Cell, ...] = CELLS
+    columns: tuple[str, ...] = ()
     same_data: bool = False
     quick: bool = False
     epochs: int | None = None
