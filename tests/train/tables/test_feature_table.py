@@ -65,6 +65,7 @@ def test_a_small_table(file, tmp_path):
             "--table=features", f"--source={file}", "--quick", "--seeds=2", "--hidden=8",
             "--steps=3", "--training_steps=40", "--batch_size=8", "--frame_steps=40",
             "--rates", "1e38", "0.03", f"--out={tmp_path / 'out'}",
+            f"--workdir={tmp_path / 'values'}",
         ]
     )  # fmt: skip
     result = json.loads((tmp_path / "out" / "tablefeatures.json").read_text(encoding="utf-8"))
