@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from prernn_jax.errors import InputError
+from prernn_jax.files.described import read_json_object
 from prernn_jax.preprocess import Preprocessing
 from weights_port import mapping
 from weights_port.formats.source import Source
@@ -95,10 +96,10 @@ def fitting(source: Source, architecture: Architecture, wishes: Wishes) -> list[
 def _layouts(source: Source, architecture: Architecture, wishes: Wishes) -> Sequence[Layout]:
     name = wishes.layout
     if name == "auto":
-        name = source.metadata.get("layout", "auto")  # what our own export wrote
-        if architecture.layout(name) is None:
-            name = "auto"
-    if name == "auto":
+        written = source.metadata.get("layout", "auto")
+        if architecture.layout(written) is not None:
+            named = [layout for layout in architecture.layouts if layout.name == written]
+            return [_as_exported(source, architecture, layout) for layout in named]
         return [
             layout
             for layout in architecture.layouts
@@ -117,6 +118,26 @@ def _layouts(source: Source, architecture: Architecture, wishes: Wishes) -> Sequ
             f"{named[0].family} files; leave --layout at auto"
         )
     return named
+
+
+def _as_exported(source: Source, architecture: Architecture, layout: Layout) -> Layout:
+    """The table that our own export names, with the network and the input that it wrote down."""
+    said, where = source.metadata, str(source.path)
+    if said.get("architecture") != architecture.backbone or "preprocessing" not in said:
+        return layout
+    arguments = read_json_object(said, "arguments", where=where)
+    variant = said.get("variant", layout.variant)
+    if variant == "caffe" and architecture.backbone == "resnet":
+        arguments.setdefault("pool", "end")  # said, so that nobody is asked
+    size = arguments.get("image_size")
+    return dataclasses.replace(
+        layout,
+        variant=variant,
+        arguments={**layout.arguments}
+        | {name: arguments[name] for name in ("epsilon", "place", "pool") if name in arguments},
+        preprocessing=Preprocessing.from_json(said["preprocessing"]),
+        image_size=size if isinstance(size, int) else 0,
+    )
 
 
 def _choices(

@@ -267,7 +267,7 @@ def _plan(source: Source, architecture: Architecture, choice: Choice, wishes: Wi
     preprocessing = scaled(
         wished_input(wishes, table.preprocessing),
         arguments.get("image_size", 224),
-        architecture.image_size,
+        table.image_size or architecture.image_size,
     )
     return Plan(
         architecture, table, assignment, outgoing, fresh, choice.prefix, metadata, preprocessing

@@ -84,7 +84,8 @@ def _check_padding(source: Source, choice: Choice) -> None:
     """
     given = {move.target for move in choice.assignment.moves}
     deep = "layer3.6.conv1.kernel" in given
-    if choice.layout.name == "caffe-in-torch" and deep and "conv1.bias" not in given:
+    said = "conv1.bias" in given or "pool" in choice.layout.arguments
+    if choice.layout.name == "caffe-in-torch" and deep and not said:
         raise InputError(
             f"{source.path} holds weights of Caffe, and nothing in it says how the max-pool is "
             "padded; a wrong padding gives other numbers without an error. Give --pool both for "

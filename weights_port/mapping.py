@@ -38,6 +38,7 @@ class Layout:
         expects: Parameters by which it is told from siblings whose tables know its keys too.
         needs: Pattern that some key must match; "" needs none.
         outside: Rows for whole keys that do not stand under the prefix.
+        image_size: The size to which the preprocessing belongs, where it is another; else 0.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Layout:
     expects: frozenset[str] = frozenset()
     needs: str = ""
     outside: Rows = field(default_factory=dict)
+    image_size: int = 0
 
 
 @dataclass(frozen=True)

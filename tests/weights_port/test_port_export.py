@@ -17,7 +17,7 @@ from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.errors import InputError
 from prernn_jax.files import models as saved_model
-from prernn_jax.files.backbones import read_parameters
+from prernn_jax.files.backbones import read_parameters, save_parameters
 from weights_port.choice import Wishes
 from weights_port.convert import convert
 from weights_port.export import export
@@ -83,6 +83,29 @@ def test_caffe_weights_in_torch(tmp_path):
     for path in ("again", "third"):
         second, _ = read_parameters(tmp_path / path)
         assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+KEPT = [
+    ("resnet50", Wishes(place="first", pool="end", scale=255, mean=(1.0, 2.0, 3.0))),
+    ("vgg16", Wishes(pool="end", channels="bgr")),
+    ("c3d", Wishes("c3d-pytorch", channels="bgr", mean=(4.0, 5.0, 6.0))),
+]
+
+
+@pytest.mark.parametrize(("arch", "wishes"), KEPT, ids=[arch for arch, _ in KEPT])
+def test_an_exported_file_keeps_what_its_keys_do_not_say(tmp_path, arch, wishes):
+    torch.save(NETWORKS[arch]().state_dict(), tmp_path / "in.pth")
+    convert(tmp_path / "in.pth", arch, tmp_path / "ours", wishes=wishes)
+    arrays, metadata = read_parameters(tmp_path / "ours")
+    if arch == "resnet50":  # as Keras's weights have it
+        metadata["arguments"] = json.dumps(json.loads(metadata["arguments"]) | {"epsilon": 1e-3})
+        save_parameters(tmp_path / "ours", arrays, metadata, overwrite=True)
+    export(tmp_path / "ours", tmp_path / "back.safetensors")
+    convert(tmp_path / "back.safetensors", arch, tmp_path / "again")
+    _, again = read_parameters(tmp_path / "again")
+    for name in ("preprocessing", "variant"):
+        assert again[name] == metadata[name]
+    assert json.loads(again["arguments"]) == json.loads(metadata["arguments"])
 
 
 MODELS = [
@@ -176,8 +199,6 @@ def test_bad_exports(tmp_path):
             export(path, tmp_path / out)
     arrays, metadata = read_parameters(ours)
     del arrays["fc7.bias"]
-    from prernn_jax.files.backbones import save_parameters
-
     save_parameters(tmp_path / "less", arrays, metadata)
     with pytest.raises(InputError, match=r"missing: fc7\.bias"):
         export(tmp_path / "less", tmp_path / "x.pth")
