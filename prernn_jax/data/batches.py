@@ -236,8 +236,9 @@ def eval_batches(
         if row < rows:
             return {**read(row), "mask": np.bool_(True)}
         filling = {name: np.zeros_like(value) for name, value in read(0).items()}
-        marks = {"lengths": np.int32(1), "video": np.int32(-1)}
-        filling |= {name: mark for name, mark in marks.items() if name in filling}
+        for name, mark in (("lengths", 1), ("video", -1)):
+            if name in filling:  # in the samples' type: a shard may hold nothing but filling
+                filling[name] = np.full_like(filling[name], mark)
         return {**filling, "mask": np.bool_(False)}
 
     filled = -(-rows // batch_size) * batch_size

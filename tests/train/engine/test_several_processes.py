@@ -174,3 +174,16 @@ def test_a_signal_to_one_saves_once_and_ends_all(alone, tmp_path, number):
     assert statuses == [0], texts
     assert "resumed at step" in texts[0][0]
     assert_same(alone, result(tmp_path))
+
+
+@pytest.mark.nightly
+def test_what_one_process_began_goes_on_in_two(alone, tmp_path):
+    group = start(tmp_path, 1, pause=0.3)
+    after_some_steps(tmp_path, group, count=1)
+    group.processes[0].kill()
+    group.end()
+    statuses, texts = start(tmp_path, 2).end()
+    assert statuses == [0, 0], texts
+    assert "resumed at step" in texts[0][0]
+    for number in range(2):
+        assert_same(alone, result(tmp_path, number))
