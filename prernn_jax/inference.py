@@ -12,6 +12,7 @@ from typing import Any, Literal
 from prernn_jax.errors import InputError
 from prernn_jax.json_values import typed
 from prernn_jax.precision import Precision
+from prernn_jax.preprocess import LARGEST
 
 VERSION = 1
 """The version of the text. A reader takes its own version and all before it."""
@@ -79,6 +80,12 @@ class Inference:
         for name in _AT_LEAST_1:
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} is {value}; expected 1 or more")
+        for name in ("size", "short_side"):
+            if (getattr(self, name) or 0) > LARGEST:
+                raise InputError(f"{name} is {getattr(self, name)}; expected at most {LARGEST}")
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise InputError(f"two classes are called {twice!r}; expected names that differ")
         if not 0 < self.enlarge < 10:
             raise InputError(f"enlarge is {self.enlarge}; expected a number between 0 and 10")
         if self.pictures == "flow" and self.flow == "none":

@@ -32,7 +32,8 @@ def typed(kind: Any, value: Any, where: str, name: str = "") -> Any:
     if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, Mapping):
         hints = get_type_hints(kind)
         if unknown := sorted(set(value) - {field.name for field in fields(kind)}):
-            raise InputError(f"{where}: unknown setting {f'{name}.{unknown[0]}'.lstrip('.')!r}")
+            shown = _short(f"{name}.{unknown[0]}".lstrip("."))
+            raise InputError(f"{where}: unknown setting {shown}")
         return kind(**{
             key: typed(hints[key], part, where, f"{name}.{key}".lstrip("."))
             for key, part in value.items()

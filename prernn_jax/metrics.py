@@ -30,7 +30,8 @@ def sequence_nll(logits: Array, labels: Array, lengths: Array) -> Array:
 
     Args:
         logits: (B, T, K), of any float type; computed in float32 or better.
-        labels: (B,) integers, 0 .. K - 1.
+        labels: (B,) integers, 0 .. K - 1. Inside `jax.jit` a sequence with another label has the
+            loss NaN.
         lengths: (B,) integers, 1 .. T. Later steps do not count and have no gradient, whatever
             stands there. Inside `jax.jit` a length above T counts as T, and a sequence of length
             0 or less has loss 0.
@@ -39,14 +40,29 @@ def sequence_nll(logits: Array, labels: Array, lengths: Array) -> Array:
         (B,) in nats.
 
     Raises:
-        InputError: The batch is empty or has no steps, or the lengths are not as described.
+        InputError: The batch is empty or has no steps, or lengths or labels are not as described.
     """
-    batch, steps, _ = logits.shape
+    batch, steps, classes = logits.shape
     lengths = check_lengths(lengths, batch, steps)
+    labels = _known(labels, classes)
     valid = valid_steps(lengths, steps)  # (B, T)
     log_p = jax.nn.log_softmax(without_padding(at_least_float32(logits), valid), axis=-1)
     taken = jnp.take_along_axis(log_p, labels[:, None, None], axis=-1)[..., 0]  # (B, T)
     return -_mean_over_steps(without_padding(taken, valid), lengths)
+
+
+def _known(labels: Array, classes: int) -> Array:
+    """The labels; indexing would count those below 0 from the last class on."""
+    if not jnp.issubdtype(jnp.asarray(labels).dtype, jnp.integer):
+        raise InputError(f"labels of type {labels.dtype}; expected integers")
+    if isinstance(labels, jax.core.Tracer):
+        return jnp.where(labels < 0, classes, labels)
+    if (wrong := np.asarray((labels < 0) | (labels >= classes))).any():
+        raise InputError(
+            f"the label of sequence {int(wrong.argmax())} is {int(labels[wrong.argmax()])}; "
+            f"expected 0 to {classes - 1}"
+        )
+    return labels
 
 
 def landmark_loss(predicted: Array, landmarks: Array, lengths: Array) -> Array:
@@ -126,6 +142,8 @@ def video_scores(scores: ArrayLike, video: ArrayLike) -> tuple[NDArray, NDArray]
         InputError: There are no clips, or the shapes do not fit together.
     """
     scores, video = _checked(scores, video, "video numbers")
+    if video.dtype.kind not in "iu":
+        raise InputError(f"video numbers of type {video.dtype}; expected integers")
     numbers, place, counts = np.unique(video, return_inverse=True, return_counts=True)
     total = np.zeros((len(numbers), scores.shape[1]))
     with np.errstate(invalid="ignore"):  # inf - inf is NaN: that video has no score
@@ -170,6 +188,8 @@ def confusion_matrix(scores: ArrayLike, labels: ArrayLike) -> NDArray[np.int64]:
 
 def _checked(scores: ArrayLike, numbers: ArrayLike, what: str) -> tuple[NDArray, NDArray]:
     """Both as arrays, (N, K) in float64 and (N,)."""
+    if np.iscomplexobj(scores):
+        raise InputError("the scores are complex; expected real numbers")
     rows, column = np.asarray(scores, np.float64), np.asarray(numbers)
     if rows.ndim != 2 or 0 in rows.shape:
         raise InputError(

@@ -51,7 +51,11 @@ class Preprocessing:
             (not self.mean or not np.isfinite(self.mean).all(), "mean", "finite numbers"),
             (not self.std or not all(0 < s < np.inf for s in self.std), "std", "numbers above 0"),
             (not _are_sizes(self.resize), "resize", f"1 to {LARGEST} pixels, or None"),
-            (not _are_sizes(self.crop), "crop", f"1 to {LARGEST} pixels, or None"),
+            (
+                not _are_sizes(self.crop) or len(self.crop or (1, 1)) != 2,
+                "crop",
+                f"a height and a width of 1 to {LARGEST} pixels, or None",
+            ),
         ]
         for wrong, name, expected in faults:
             if wrong:
@@ -97,6 +101,12 @@ class Preprocessing:
         x = jnp.asarray(frames).astype(jnp.float32)
         if self.channels == "bgr":
             x = x[..., ::-1]
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, x.shape[-1]):
+                raise InputError(
+                    f"frames have {x.shape[-1]} channels, and {name} is {values}; expected one "
+                    "number for each channel, or one for all"
+                )
         x = x * jnp.float32(self.scale)
         x = x - jnp.broadcast_to(self._mean_of(x.shape, top, left), x.shape)
         std = jnp.asarray(np.asarray(self.std, np.float32))
@@ -169,7 +179,9 @@ class Preprocessing:
 def _are_sizes(sizes: int | tuple[int, int] | None) -> bool:
     if sizes is None:
         return True
-    return all(1 <= size <= LARGEST for size in (sizes if isinstance(sizes, tuple) else (sizes,)))
+    given = sizes if isinstance(sizes, tuple) else (sizes,)
+    whole = all(isinstance(size, int) and not isinstance(size, bool) for size in given)
+    return whole and all(1 <= size <= LARGEST for size in given)
 
 
 TORCHVISION = Preprocessing(  # of ImageNet's training images, RGB from 0 to 1

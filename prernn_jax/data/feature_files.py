@@ -10,7 +10,7 @@ import numpy as np
 from prernn_jax.data.prepared.folder import writable
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import replacing
-from prernn_jax.files.npz import NPZ_FAULTS, read_npz
+from prernn_jax.files.npz import NPZ_FAULTS, fault_of, read_npz
 
 
 class FeatureSet:
@@ -71,7 +71,8 @@ def read_features(path: Path, about: Mapping[str, Any]) -> FeatureSet:
         said = json.loads(str(flat.pop("about")))
     except NPZ_FAULTS as error:
         raise InputError(
-            f"the features in {path} are damaged ({error}); delete the file: they are computed anew"
+            f"the features in {path} are damaged ({fault_of(error)}); delete the file: they are "
+            "computed anew"
         ) from None
     if said != json.loads(json.dumps(about)):
         raise InputError(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prernn_jax.errors import InputError
-from prernn_jax.files.npz import NPZ_FAULTS, read_npz
+from prernn_jax.files.npz import NPZ_FAULTS, fault_of, read_npz
 
 _GROUP = re.compile(r"_g(\d+)(?:_|\.|$)")
 
@@ -59,7 +59,9 @@ def read_video_features(path: Path, test: str | None = None) -> VideoFeatures:
     try:
         arrays = read_npz(path)
     except NPZ_FAULTS as error:
-        raise InputError(f"cannot read {path} as an npz file of features: {error}") from None
+        raise InputError(
+            f"cannot read {path} as an npz file of features ({fault_of(error)})"
+        ) from None
 
     def wrong(what: str, do: str) -> InputError:
         return InputError(f"{path}: {what}; {do}")

@@ -15,6 +15,13 @@ NPZ_FAULTS = (
 """What numpy and zipfile raise for damaged files."""
 
 
+def fault_of(error: BaseException) -> str:
+    """What a damaged file is told by: one short line, whatever the file's own names hold."""
+    text = " ".join(str(error).split())
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    return f"{type(error).__name__}: {shown[:200]}"
+
+
 def read_npz(path: Path, largest: int | None = None) -> dict[str, NDArray]:
     """Reads all arrays by name; pickled objects are refused.
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prernn_jax.files.npz import NPZ_FAULTS, read_npz
+from prernn_jax.files.npz import NPZ_FAULTS, fault_of, read_npz
 
 
 @pytest.fixture
@@ -33,3 +33,8 @@ def test_too_many_bytes_and_pickles_are_refused(path, tmp_path):
     np.savez(tmp_path / "p.npz", objects=np.array([{}], object))
     with pytest.raises(NPZ_FAULTS, match="allow_pickle"):
         read_npz(tmp_path / "p.npz")
+
+
+def test_a_fault_is_one_short_line_whatever_the_file_holds():
+    found = fault_of(ValueError("a\nb\x1b" + "9" * 5000))
+    assert found == "ValueError: a b?" + "9" * 196

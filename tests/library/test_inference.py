@@ -37,6 +37,8 @@ def test_it_is_read_as_it_was_written(inference):
         ({"steps": True}, "steps is True; expected int"),
         ({"size": 2.5}, r"size is 2\.5; expected int"),
         ({"short_side": -1}, "short_side is -1"),
+        ({"short_side": 10**9}, "short_side is 1000000000; expected at most 32768"),
+        ({"classes": ["run", "run"]}, "two classes are called 'run'"),
         ({"flow": "farneback"}, "flow is 'farneback'; expected "),
         ({"flow": "none"}, "name the flow's algorithm"),
         ({"classes": []}, "a model of actions needs the names of its classes"),

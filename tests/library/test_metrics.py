@@ -85,6 +85,22 @@ def test_labels_outside_the_classes_are_refused(labels):
     for metric in (top1, confusion_matrix):
         with pytest.raises(InputError, match="integers from 0 to 2"):
             metric(np.eye(3)[:2], labels)
+    with pytest.raises(InputError, match=r"label of sequence .* expected 0 to 2|type float32"):
+        sequence_nll(jnp.zeros((2, 1, 3)), jnp.asarray(labels), jnp.ones(2, jnp.int32))
+
+
+def test_inside_jit_a_label_outside_the_classes_is_a_nan_and_not_another_class():
+    labels, lengths = jnp.array([-1, 3, 1]), jnp.ones(3, jnp.int32)
+    loss = jax.jit(sequence_nll)(jnp.zeros((3, 1, 3)), labels, lengths)
+    assert np.isnan(loss).tolist() == [True, True, False]
+
+
+def test_numbers_of_videos_are_integers_and_scores_are_real():
+    for numbers in ([0.0, 0.5], [np.nan, np.nan]):
+        with pytest.raises(InputError, match="video numbers of type float64"):
+            video_scores(np.eye(2), numbers)
+    with pytest.raises(InputError, match="the scores are complex"):
+        top1(np.eye(2) * 1j, [0, 1])
 
 
 @pytest.mark.parametrize("lengths", [[0, 1], [1, 4], [-1, 1], [1.5, 2.0]])

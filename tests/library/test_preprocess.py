@@ -109,6 +109,9 @@ def test_bad_metadata(text):
         ({"resize": 0}, "resize is 0; expected 1 to 32768 pixels"),
         ({"crop": (5, -5)}, "crop is"),
         ({"resize": 10**9}, "resize is"),
+        ({"resize": 2.5}, "resize is"),
+        ({"resize": True}, "resize is"),
+        ({"crop": (3,)}, "crop is"),
         ({"mean_volume": np.zeros((3, 4))}, "expected"),
         ({"mean_volume": np.full((1, 2, 2, 3), np.inf)}, "finite"),
     ],
@@ -123,3 +126,9 @@ def test_bad_frames():
         Preprocessing(crop=(8, 8))(np.zeros((4, 9, 3), np.uint8))
     with pytest.raises(InputError, match="expected frames"):
         Preprocessing()(np.zeros((4, 9), np.uint8))
+
+
+def test_a_mean_for_other_channels_is_refused():
+    for values in ({"mean": (1.0, 2.0, 3.0)}, {"std": (1.0, 2.0, 3.0)}):
+        with pytest.raises(InputError, match="frames have 2 channels, and"):
+            Preprocessing(**values)(np.zeros((1, 4, 4, 2), np.uint8))

@@ -206,7 +206,11 @@ class Checkpoints:
         )
 
     def _restore(self, step: int, state: TrainState) -> tuple[TrainState, Any]:
-        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, state._asdict())
+        # One of several processes asks for NumPy arrays: it lacks devices that the file names.
+        shapes = jax.tree.map(
+            lambda x: x if isinstance(x, np.ndarray) else ocp.utils.to_shape_dtype_struct(x),
+            state._asdict(),
+        )
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(shapes), loader=ocp.args.JsonRestore()
         )

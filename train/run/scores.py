@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import replacing
-from prernn_jax.files.npz import NPZ_FAULTS, read_npz
+from prernn_jax.files.npz import NPZ_FAULTS, fault_of, read_npz
 
 Set = Literal["test", "validation"]
 _LARGEST = 2**30  # bytes of the arrays together
@@ -94,7 +94,7 @@ def read_scores(run: Path, which: Set) -> Scores:
         )
         fault = _fault(found, str(arrays["set"]))
     except NPZ_FAULTS as error:
-        fault = f"it cannot be read ({type(error).__name__}: {error})"
+        fault = f"it cannot be read ({fault_of(error)})"
     if fault:
         raise InputError(
             f"{path}: {fault}; expected a file that prernn train action or gesture wrote: train "

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prernn_jax.data.face.landmarks import OUTER_EYES, bounding_box, pupils
+from prernn_jax.data.face.landmarks import OUTER_EYES, POINTS, bounding_box, pupils
 from prernn_jax.errors import InputError
 
 Normaliser = Literal["outer_eye", "pupil", "box_diagonal"]
@@ -72,6 +72,11 @@ def normaliser_lengths(landmarks: ArrayLike, normaliser: Normaliser | TwoPoints)
     """
     points = np.asarray(landmarks, np.float64)
     _check_finite(points)
+    if normaliser in ("outer_eye", "pupil") and points.shape[1:] != (POINTS, 2):
+        raise InputError(
+            f"landmarks of shape {points.shape}; {normaliser} needs (N, {POINTS}, 2): give "
+            "box_diagonal or the numbers of two landmarks"
+        )
     if not isinstance(normaliser, str):
         first, second = points[:, normaliser[0]], points[:, normaliser[1]]
     elif normaliser == "outer_eye":
@@ -139,6 +144,9 @@ def _errors(errors: ArrayLike) -> Errors:
     values = np.asarray(errors, np.float64)
     if values.ndim != 1 or not len(values):
         raise InputError(f"errors of shape {values.shape}; expected (N,), at least one frame")
+    below = np.isfinite(values) & (values < 0)
+    if below.any():
+        raise InputError(f"frame {int(np.argmax(below))}: an error below 0; expected distances")
     return np.where(np.isfinite(values), values, np.inf)
 
 

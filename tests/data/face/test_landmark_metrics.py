@@ -96,6 +96,12 @@ def test_bad_input():
         normaliser_lengths(face(), "eyes")
     with pytest.raises(InputError, match=r"frame 1: .* outer_eye length is zero"):
         normaliser_lengths(np.concatenate([face(), np.zeros((1, POINTS, 2))]), "outer_eye")
+    for normaliser in ("outer_eye", "pupil"):
+        with pytest.raises(InputError, match=rf"landmarks of shape .*{normaliser} needs \(N, 68"):
+            normaliser_lengths(np.ones((2, 5, 2)), normaliser)
+    for metric in (auc, failure_rate):
+        with pytest.raises(InputError, match="frame 1: an error below 0"):
+            metric([0.1, -0.1])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
