@@ -25,6 +25,13 @@ from .run.memory import Memory, check_memory, largest_rows, memory_of, other_row
 CARDS = (24, 48, 80)  # GB
 USABLE = 0.9  # of a card: the rest is the driver's, cuDNN's workspace and the next batch
 
+NOTE = (
+    "Counted are parameters, optimiser, batch, gradients and what the forward pass leaves to the",
+    "backward pass: a GPU needs at least that. Planned is what XLA's compiler for the CPU makes of",
+    "the program for CUDA. It undoes --remat and computes bfloat16 in float32: a GPU then needs less.",
+    f"{USABLE:.0%} of a card count; JAX takes 75% unless you set XLA_PYTHON_CLIENT_MEM_FRACTION=0.95.",
+)
+
 USAGE = """usage: prernn memory {action,face,gesture} [options of prernn train]
 
 Says how much memory a training step needs and which batch fits a GPU, without training.
@@ -80,16 +87,15 @@ def lines(application: Application, config: Any) -> list[str]:
     found = [head, "", *_table(cpu, gpu), ""]
     for card in CARDS:
         limit = int(card * 1e9 * USABLE)
-        most = largest_rows((rows, gpu.total), (beside, other.total), limit, parts)
-        said = f"--batch_size={most * config.devices}" if most else "not one part fits"
-        found.append(f"largest batch, GPU of {card} GB: {said}")
-    found += [
-        "",
-        "The GPU's figures are an estimate: XLA's compiler for the CPU has planned the program for",
-        f"CUDA. {USABLE:.0%} of a card count; JAX takes 75% unless you set",
-        "XLA_PYTHON_CLIENT_MEM_FRACTION=0.95.",
-    ]
-    return found
+        planned, counted = (
+            config.devices * largest_rows((rows, one), (beside, two), limit, parts)
+            for one, two in ((gpu.total, other.total), (gpu.least, other.least))
+        )
+        found.append(
+            f"largest --batch_size, GPU of {card} GB: {planned} as planned, "
+            f"{max(planned, counted)} as counted"
+        )
+    return [*found, "", *NOTE]
 
 
 def _network(application: Application, config: Any) -> Callable[[], nnx.Module]:
@@ -107,7 +113,8 @@ def _table(cpu: Memory, gpu: Memory) -> list[str]:
         ("temporaries of the step", cpu.temporaries, gpu.temporaries),
         ("  gradients, at most", cpu.gradients, gpu.gradients),
         ("  residuals of a part, at most", cpu.residuals, gpu.residuals),
-        ("whole step", cpu.total, gpu.total),
+        ("whole step, as planned", cpu.total, gpu.total),
+        ("whole step, as counted", cpu.least, gpu.least),
     ]
     line = "{:32}{:>12}{:>18}".format
     return [

@@ -1,5 +1,6 @@
 """`prernn memory`: the counted bytes are those of the state, and each flag saves what it should."""
 
+import re
 from dataclasses import replace
 
 import jax
@@ -55,6 +56,7 @@ def test_the_state_has_the_bytes_of_a_run_s(config, plain):
     assert plain.gradients == count(state.params)
     assert plain.batch == 8 * (4 * 32 * 32 * 4 + 4 + 4)
     assert plain.total == plain.parameters + plain.optimizer + plain.batch + plain.temporaries
+    assert plain.least == plain.total - plain.temporaries + plain.gradients + plain.residuals
     assert plain.temporaries > plain.gradients
 
 
@@ -75,10 +77,12 @@ def test_the_command_says_which_batch_fits(capsys):
     said = capsys.readouterr().out
     assert "4 sequences a device and step in 2 part(s)" in said
     assert "whole step" in said
-    batches = [int(line.rpartition("=")[2]) for line in said.splitlines() if "largest" in line]
+    lines = [line for line in said.splitlines() if line.startswith("largest --batch_size")]
+    batches = [[int(n) for n in re.findall(r"(\d+) as", line)] for line in lines]
     assert len(batches) == 3
     assert sorted(batches) == batches
-    assert all(batch % 4 == 0 for batch in batches)
+    assert all(planned <= counted for planned, counted in batches)
+    assert all(batch % 4 == 0 for both in batches for batch in both)
 
 
 def test_the_largest_batch_lies_on_the_line():

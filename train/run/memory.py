@@ -76,8 +76,14 @@ class Memory(NamedTuple):
 
     @property
     def total(self) -> int:
-        """The peak of a step."""
+        """The peak of a step, as the compiler plans it."""
         return self.parameters + self.optimizer + self.batch + self.temporaries
+
+    @property
+    def least(self) -> int:
+        """What is there at the beginning of the backward pass in any case."""
+        counted = self.gradients + self.residuals
+        return self.parameters + self.optimizer + self.batch + counted
 
 
 class _Step(NamedTuple):
@@ -104,7 +110,8 @@ def memory_of(config: RunConfig, sizes: Sizes, rows: int, platform: Platform) ->
         sizes: Of the application.
         rows: Sequences of the device in a step; `config.accumulate` divides them.
         platform: For `cuda` the step is lowered for CUDA. XLA's compiler for the CPU then plans its
-            memory, as there need not be a GPU: an estimate, without the workspace of cuDNN.
+            memory, as there need not be a GPU. It joins what `remat` computes again with what it
+            was computed from, and works on bfloat16 in float32: then its plan is too large.
     """
     made = _made(config, sizes)
     batch = _batch(sizes, rows)
