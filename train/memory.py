@@ -28,8 +28,9 @@ USABLE = 0.9  # of a card: the rest is the driver's, cuDNN's workspace and the n
 NOTE = (
     "Counted are parameters, optimiser, batch, gradients and what the forward pass leaves to the",
     "backward pass: a GPU needs at least that. Planned is what XLA's compiler for the CPU makes of",
-    "the program for CUDA. It undoes --remat and computes bfloat16 in float32: a GPU then needs less.",
-    f"{USABLE:.0%} of a card count; JAX takes 75% unless you set XLA_PYTHON_CLIENT_MEM_FRACTION=0.95.",
+    "the program for CUDA. It undoes --remat and computes bfloat16 in float32: a GPU then needs",
+    f"less. {USABLE:.0%} of a card count; JAX takes 75% unless you set",
+    "XLA_PYTHON_CLIENT_MEM_FRACTION=0.95.",
 )
 
 USAGE = """usage: prernn memory {action,face,gesture} [options of prernn train]
