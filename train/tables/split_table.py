@@ -42,6 +42,7 @@ class SplitTable:
         weights: The pre-trained ResNet50 of both streams.
         models: Networks, see `prernn train action --help`.
         cell: The cell of the recurrent ones.
+        flow: Algorithm of the optical flow.
         crops: Of a test video: the middle square, or ten (four corners, centre, all mirrored).
         steps: Time steps T; 16 when not given.
         crop: Side of the network's input; 224 when not given.
@@ -60,6 +61,7 @@ class SplitTable:
     weights: Path
     models: tuple[Model, ...] = ("pre", "traditional", "feedforward")
     cell: Literal["vrnn", "lstm", "gru"] = "gru"
+    flow: Literal["dis", "tvl1"] = "tvl1"
     crops: Literal[1, 10] = 1
     steps: int | None = None
     crop: int | None = None
@@ -82,7 +84,17 @@ def plan(config: SplitTable, data: str) -> Planned:
     """The runs of the table of a data set."""
     names = ("steps", "crop", "epochs", "batch_size", "workers")
     given = {n: getattr(config, n) for n in names if getattr(config, n) is not None}
-    same = ("source", "weights", "cell", "crops", "devices", "precision", "seed", "cache_dir")
+    same = (
+        "source",
+        "weights",
+        "cell",
+        "flow",
+        "crops",
+        "devices",
+        "precision",
+        "seed",
+        "cache_dir",
+    )
     given |= {name: getattr(config, name) for name in same}
     planned: dict[tuple[str, int, str], Job] = {}
     for model in config.models:
@@ -155,7 +167,7 @@ def run(config: SplitTable, data: str) -> dict[str, Any]:
 
     found = accuracies(planned, run_all(list(planned.values()), 1, told))
     defaults = SplitTable(Path(), Path())
-    shown = ("models", "cell", "crops", "steps", "crop", "epochs", "batch_size", "seed")
+    shown = ("models", "cell", "flow", "crops", "steps", "crop", "epochs", "batch_size", "seed")
     flags = [
         f"--{name} {' '.join(value) if isinstance(value, tuple) else value}"
         for name in shown

@@ -51,7 +51,7 @@ def test_tiny_videos(tmp_path):
     for name in names:
         path = tmp_path / "ucf101" / "UCF-101" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, rng.integers(0, 255, (12, 48, 64, 3), dtype=np.uint8))
+        write_video(path, rng.integers(0, 255, (5, 48, 64, 3), dtype=np.uint8))
     for split in SPLITS:
         test = [name for name in names if f"_g{split:02d}_" in name]
         train = [f"{name} {1 + name.startswith('W')}" for name in names if name not in test]
@@ -64,8 +64,8 @@ def test_tiny_videos(tmp_path):
     main(
         [
             "--table=ucf101", f"--source={tmp_path / 'ucf101'}", f"--weights={weights}",
-            "--models", "feedforward", "--crops=10", "--steps=2", "--crop=32", "--epochs=1",
-            "--batch_size=2", "--workers=0", f"--cache_dir={tmp_path / 'data'}",
+            "--models", "feedforward", "--flow=dis", "--crops=10", "--steps=2", "--crop=32",
+            "--epochs=1", "--batch_size=2", "--workers=0", f"--cache_dir={tmp_path / 'data'}",
             f"--workdir={tmp_path / 'runs'}", f"--out={tmp_path / 'out'}",
         ]
     )  # fmt: skip
