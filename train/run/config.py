@@ -116,7 +116,7 @@ class RunConfig:
     common: ClassVar[tuple[str, ...]] = (
         "preset", "source", "cache_dir", "model", "cell", "layers", "weights", "epochs",
         "batch_size", "trunk", "precision", "seed", "workdir", "name", "devices", "workers",
-        "resume", "config", "tags",
+        "resume", "config",
     )  # fmt: skip
     """What --help lists; --help-all lists everything."""
 
