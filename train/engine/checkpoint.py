@@ -8,9 +8,11 @@ other values without a word.
 import base64
 import hashlib
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -235,13 +237,24 @@ class Checkpoints:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps tracebacks of the library's threads from the screen: the error itself is raised too."""
-    logger = logging.getLogger("absl")
+    logger, hook = logging.getLogger("absl"), sys.unraisablehook
     before = logger.disabled
     logger.disabled = True
+    sys.unraisablehook = partial(_told_unless_late, hook)
     try:
         yield
+        sys.unraisablehook = hook  # after an error threads may still be at work: it stays
     finally:
         logger.disabled = before
+
+
+def _told_unless_late(
+    tell: "Callable[[sys.UnraisableHookArgs], object]", found: "sys.UnraisableHookArgs"
+) -> None:
+    """Passes on what a thread could not raise, unless it only came after the error of others."""
+    late = isinstance(found.exc_value, RuntimeError) and "loop is closed" in str(found.exc_value)
+    if not late:
+        tell(found)
 
 
 def _own(state: TrainState) -> TrainState:
