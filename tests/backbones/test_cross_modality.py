@@ -12,6 +12,8 @@ from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 
 def test_channels_are_the_mean_repeated():
     kernel = jax.random.normal(jax.random.key(0), (7, 7, 3, 4))

@@ -12,6 +12,8 @@ import prernn_jax as pj
 from prernn_jax import streaming
 from prernn_jax.export.stablehlo import to_stablehlo
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(

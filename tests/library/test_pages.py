@@ -7,6 +7,8 @@ import pytest
 
 import prernn_jax as pj
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 

@@ -19,6 +19,8 @@ from prernn_jax.files import models as saved_model
 from prernn_jax.files.backbones import read_parameters, save_parameters
 from weights_port.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 
 def run(arguments):
     """The exit status of a command, as a shell sees it."""

@@ -15,6 +15,8 @@ from weights_port.choice import Wishes
 from weights_port.convert import convert
 from weights_port.verify import verify_arrays
 
+pytestmark = pytest.mark.slow
+
 DEPTHS = {
     "vgg11": (files.vgg16, {"stages": (1, 1, 2, 2, 2)}),
     "vgg13_bn": (files.vgg16, {"stages": (2, 2, 2, 2, 2), "batch_norm": True}),

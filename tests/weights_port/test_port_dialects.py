@@ -9,6 +9,8 @@ from prernn_jax.errors import InputError
 from weights_port.choice import Wishes
 from weights_port.convert import convert
 
+pytestmark = pytest.mark.slow
+
 _MMPRETRAIN = [
     (rf"^features\.{index}\.", f"@{number + int(name[0]) - 1}.conv.")
     for number, (index, name) in enumerate(VGG_NAMES.items())

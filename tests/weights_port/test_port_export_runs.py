@@ -24,6 +24,8 @@ from train.run.backbone import Backbone
 from train.run.stage_two import surgery_call
 from weights_port.export import export
 
+pytestmark = pytest.mark.slow
+
 RESNET = {"stage_sizes": STAGE_SIZES, "width": WIDTH, "num_outputs": 9}
 # What stage one of the programs makes: the default runs' networks.
 NETWORKS = {
