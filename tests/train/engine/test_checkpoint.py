@@ -11,6 +11,8 @@ from tiny_task import make_model, start
 from prernn_jax.errors import InputError
 from train.engine.checkpoint import Checkpoints
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def states():

@@ -78,6 +78,7 @@ def slow_step(state, _):
     return state._replace(step=state.step + 1), {"loss": 1.0, "grad_norm": 1.0}
 
 
+@pytest.mark.nightly  # it looks at the clock, so it needs a quiet machine
 def test_the_devices_wait_for_less_than_a_fiftieth_of_the_time(mesh, tmp_path):
     """Reading takes six tenths of a step. The first batch of an epoch's start does not count."""
     state = TrainState({}, {}, {}, (), jnp.zeros((), jnp.int32), jnp.zeros(2, jnp.uint32))

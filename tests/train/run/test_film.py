@@ -1,6 +1,7 @@
 """What a film shows: the network with its memory, and the same network without it."""
 
 import numpy as np
+import pytest
 from drawn import drawn
 from flax import nnx
 from PIL import Image
@@ -9,6 +10,8 @@ from prernn_jax.backbones.resnet import ResNet
 from prernn_jax.preprocess import Preprocessing
 from prernn_jax.surgery import make_recurrent
 from train.run.film import classification_film, step_outputs
+
+pytestmark = pytest.mark.slow
 
 CLIPS = np.random.default_rng(0).integers(0, 256, (3, 4, 16, 16, 3), np.uint8)
 
