@@ -216,7 +216,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs the command line."""
     config = config_of(
         argv,
-        program="prernn controls",
+        command="controls",
         description=(
             "Classifies clips without a memory: linear classifiers on the pre-trained CNN's "
             "features of single steps, pooled over time in five ways, and histograms of flow. "

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import optax
 from flax import nnx
 
-from prernn_jax.command import parse, run_command
+from prernn_jax.command import run_command
 from prernn_jax.data.batches import eval_batches
 from prernn_jax.data.feature_files import FeatureSet
 from prernn_jax.files.models import apply_surgery
@@ -20,7 +20,8 @@ from .applications import APPLICATIONS, application_of
 from .engine.devices import make_mesh, set_up
 from .engine.log import say
 from .engine.step import Batch
-from .run.config import RENAMED, check_run
+from .run.application import configuration
+from .run.config import check_run
 from .run.feature_batches import cache_of, cached_set
 from .run.stage_two import surgery_call
 from .run.trunk import features_of, trunk_parameters
@@ -41,12 +42,12 @@ class Sets(NamedTuple):
     clips: Mapping[str, Iterable[Batch]]
 
 
-def config_of(argv: Sequence[str], program: str, description: str, examples: Sequence[str]) -> Any:
+def config_of(argv: Sequence[str], command: str, description: str, examples: Sequence[str]) -> Any:
     """Reads a command line that begins with `action` (the default) or `gesture`.
 
     Args:
         argv: The arguments.
-        program: What the usage line calls the program.
+        command: The sub-command of `prernn`.
         description: What it does.
         examples: Command lines for --help.
 
@@ -54,17 +55,9 @@ def config_of(argv: Sequence[str], program: str, description: str, examples: Seq
         The configuration; its flags are those of `prernn train` of the application.
     """
     name = argv[0] if argv and argv[0] in CLASSES_OF_CLIPS else CLASSES_OF_CLIPS[0]
-    application = APPLICATIONS[name]
-    return parse(
-        application.config,
-        argv[1:] if argv and argv[0] == name else argv,
-        program=f"{program} {name}",
-        description=description,
-        examples=examples,
-        preset=application.preset,
-        deciding=application.deciding,
-        common=[*application.common, *application.config.common],
-        renamed=RENAMED,
+    flags = argv[1:] if argv and argv[0] == name else argv
+    return configuration(
+        APPLICATIONS[name], flags, command, description=description, examples=examples
     )
 
 
@@ -72,7 +65,7 @@ def sets_of(config: Any) -> Sets:
     """Every set of a data set as features: read where they are kept, else computed and kept.
 
     Args:
-        config: Of a run of classes of clips: says which data, which trunk, and by its `model` where
+        config: A run of classes of clips: says which data, which trunk, and by its `model` where
             the trunk ends.
 
     Raises:
@@ -116,7 +109,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs the command line."""
     config = config_of(
         argv,
-        program="prernn features",
+        command="features",
         description=(
             "Runs a frozen trunk once over a data set. `prernn train action --trunk=cached` (or "
             "`gesture`) with the same flags then trains on the features alone."

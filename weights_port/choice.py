@@ -96,17 +96,15 @@ def fitting(source: Source, architecture: Architecture, wishes: Wishes) -> list[
 def _layouts(source: Source, architecture: Architecture, wishes: Wishes) -> Sequence[Layout]:
     name = wishes.layout
     if name == "auto":
-        written = source.metadata.get("layout", "auto")
-        if architecture.layout(written) is not None:
-            named = [layout for layout in architecture.layouts if layout.name == written]
-            return [_as_exported(source, architecture, layout) for layout in named]
+        if written := architecture.named(source.metadata.get("layout", "")):
+            return [_as_exported(source, architecture, layout) for layout in written]
         return [
             layout
             for layout in architecture.layouts
             if layout.family in (source.family, "any")
             and (not layout.needs or any(re.fullmatch(layout.needs, key) for key in source.arrays))
         ]
-    named = [layout for layout in architecture.layouts if layout.name == name]
+    named = architecture.named(name)
     if not named:
         names = dict.fromkeys(layout.name for layout in architecture.layouts)
         raise InputError(

@@ -140,7 +140,7 @@ def test_a_published_file_is_known_by_its_digest(tmp_path, monkeypatch, layout):
     """Whatever its statistics say."""
     path = _save(_caffe_style(), tmp_path / "x.pth")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    table = ARCHITECTURES["resnet"].layout(layout)
+    table = ARCHITECTURES["resnet"].named(layout)[0]
     monkeypatch.setattr(type(table), "digests", property(lambda t: (digest,) * (t is table)))
     _, plan = convert(path, "resnet", tmp_path / "out")
     assert plan.layout.name == layout

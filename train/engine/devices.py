@@ -177,6 +177,21 @@ class Training(NamedTuple):
         return model
 
 
+def begin(
+    model: SequenceModel,
+    optimizer: optax.GradientTransformation,
+    *,
+    batch_norm: Literal["train", "frozen"],
+    remat: Remat,
+    freeze: Sequence[str],
+    seed: int,
+) -> tuple[Network, TrainState]:
+    """A model's structure, and its state before the first step; arguments as for `set_up`."""
+    network, everything, stats = take_apart(model, batch_norm=batch_norm, remat=remat)
+    params, frozen = split_frozen(everything, freeze)
+    return network, create_state(params, frozen, stats, optimizer, seed)
+
+
 def set_up(
     model: SequenceModel,
     task: Task,
@@ -209,11 +224,12 @@ def set_up(
         parallel: By which of JAX's ways a step runs on all devices; the results are the same.
             `pmap` is for one process only.
     """
-    network, everything, stats = take_apart(model, batch_norm=batch_norm, remat=remat)
-    params, frozen = split_frozen(everything, freeze)
+    network, state = begin(
+        model, optimizer, batch_norm=batch_norm, remat=remat, freeze=freeze, seed=seed
+    )
     return Training(
         network,
-        replicate(create_state(params, frozen, stats, optimizer, seed), mesh),
+        replicate(state, mesh),
         parallel_train_step(
             make_train_step(
                 network, task, optimizer, precision, features=features, accumulate=accumulate

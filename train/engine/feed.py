@@ -2,15 +2,15 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
 from jax.sharding import Mesh
 
 from .devices import split
+from .step import Batch
 
-Batch = Mapping[str, Any]
 IN_FLIGHT = 2  # batches that are read and moved while a step runs
 
 
@@ -28,7 +28,7 @@ class Moved(NamedTuple):
     Attributes:
         host: As the loader gave it.
         devices: The same, a share on each device.
-        position: The loader's behind it.
+        position: The loader's position behind it.
     """
 
     host: Batch

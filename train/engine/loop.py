@@ -17,7 +17,7 @@ from prernn_jax.errors import RunStopped
 
 from . import processes
 from .checkpoint import Checkpoints
-from .feed import Feed
+from .feed import Feed, Loader
 from .log import Bar, Clock, MetricsLog, say
 from .step import TrainState
 
@@ -46,16 +46,12 @@ def watched_signals() -> Iterator[Interrupt]:
             signal.signal(number, handler)
 
 
-class Batches(Protocol):
+class Batches(Loader, Protocol):
     """An endless loader whose position can be kept and set."""
 
     @property
     def batches_per_epoch(self) -> int:
         """Steps of one pass over the training set."""
-        ...
-
-    def __next__(self) -> Mapping[str, Any]:
-        """The next batch, arrays (B, ...)."""
         ...
 
     def get_state(self) -> Any:

@@ -118,14 +118,29 @@ def _defaults(application: Application, given: dict[str, str]) -> Any:
     return settings_from(Path(file), application.config)
 
 
-def configuration(application: Application, argv: Sequence[str], command: str = "train") -> Any:
-    """Reads the flags of `prernn COMMAND NAME` into a configuration of the application."""
+def configuration(
+    application: Application,
+    argv: Sequence[str],
+    command: str = "train",
+    *,
+    description: str = "",
+    examples: Sequence[str] = (),
+) -> Any:
+    """Reads the flags of `prernn COMMAND NAME` into a configuration of the application.
+
+    Args:
+        application: What the flags belong to.
+        argv: The flags.
+        command: The command that reads them.
+        description: What the command does, for --help; the application's when not given.
+        examples: Its command lines, for --help; the application's when not given.
+    """
     return parse(
         application.config,
         argv,
         program=f"prernn {command} {application.name}",
-        description=application.description,
-        examples=application.examples,
+        description=description or application.description,
+        examples=examples or application.examples,
         preset=functools.partial(_defaults, application),
         deciding=["config", *application.deciding],
         common=[*application.common, *application.config.common],

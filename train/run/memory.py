@@ -17,21 +17,18 @@ from prernn_jax.errors import InputError
 from prernn_jax.files.models import apply_surgery
 from prernn_jax.preprocess import Preprocessing
 
-from ..engine.devices import make_mesh, parallel_train_step
-from ..engine.optim import sgd, split_frozen
+from ..engine.devices import begin, make_mesh, parallel_train_step
 from ..engine.step import (
     AXIS,
     Network,
     Task,
     TrainState,
-    create_state,
     make_loss,
     make_train_step,
-    take_apart,
 )
 from .backbone import Backbone
 from .config import RunConfig
-from .stage_two import surgery_call
+from .stage_two import optimizer_of, surgery_call
 
 Platform = Literal["cpu", "cuda"]
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
@@ -106,8 +103,8 @@ def memory_of(config: RunConfig, sizes: Sizes, rows: int, platform: Platform) ->
     """The memory of one device in a training step of a run.
 
     Args:
-        config: Of the run; says precision, remat, parts, optimiser.
-        sizes: Of the application.
+        config: The run; says precision, remat, parts, optimiser.
+        sizes: Those of the application.
         rows: Sequences of the device in a step; `config.accumulate` divides them.
         platform: For `cuda` the step is lowered for CUDA. XLA's compiler for the CPU then plans its
             memory, as there need not be a GPU. It joins what `remat` computes again with what it
@@ -161,27 +158,22 @@ def _made(config: RunConfig, sizes: Sizes) -> _Step:
     backbone = nnx.eval_shape(sizes.make)
     call = surgery_call(config, Backbone(backbone, ""), sizes.outputs)
     task = sizes.task(getattr(backbone, "preprocess", Preprocessing(scale=1 / 255)))
-    optimizer = sgd(
-        config.schedule,
-        epochs=config.epochs,
-        steps_per_epoch=1,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-        kind=config.optimizer,
-    )
+    optimizer = optimizer_of(config, steps_per_epoch=1)
     networks: list[Network] = []
 
-    def begin() -> TrainState:
-        model = apply_surgery(sizes.make(), call, rngs=nnx.Rngs(0))
-        network, everything, stats = take_apart(
-            model, batch_norm=config.batch_norm, remat=config.remat
+    def begun() -> TrainState:
+        network, state = begin(
+            apply_surgery(sizes.make(), call, rngs=nnx.Rngs(0)),
+            optimizer,
+            batch_norm=config.batch_norm,
+            remat=config.remat,
+            freeze=config.freeze,
+            seed=0,
         )
         networks.append(network)
-        params, frozen = split_frozen(everything, config.freeze)
-        return create_state(params, frozen, stats, optimizer, seed=0)
+        return state
 
-    state = jax.eval_shape(begin)
+    state = jax.eval_shape(begun)
     return _Step(networks[0], task, state, optimizer)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import optax
 from flax import nnx
 from jax.sharding import Mesh
 
@@ -39,6 +40,19 @@ from .feature_batches import (
 from .figures import learning_curves, parameter_table
 from .folder import RunFolder
 from .trunk import trunk_parameters
+
+
+def optimizer_of(config: RunConfig, steps_per_epoch: int) -> optax.GradientTransformation:
+    """The optimiser that a run's settings describe."""
+    return sgd(
+        config.schedule,
+        epochs=config.epochs,
+        steps_per_epoch=steps_per_epoch,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+        kind=config.optimizer,
+    )
 
 
 def surgery_call(config: RunConfig, backbone: Backbone, outputs: int) -> dict[str, Any]:
@@ -152,15 +166,7 @@ def train_and_test(
 
     # --------------------------------------------------------------- step and its state
     frozen = config.trunk != "trained"
-    optimizer = sgd(
-        config.schedule,
-        epochs=config.epochs,
-        steps_per_epoch=batches_per_epoch(config, given),
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-        kind=config.optimizer,
-    )
+    optimizer = optimizer_of(config, batches_per_epoch(config, given))
     training = set_up(
         model,
         given.task,

@@ -42,9 +42,9 @@ class Architecture:
     classifier: str
     depth: Mapping[str, Any] = field(default_factory=dict)
 
-    def layout(self, name: str) -> Layout | None:
-        """The layout of that name; the first, where siblings share it."""
-        return next((layout for layout in self.layouts if layout.name == name), None)
+    def named(self, name: str) -> list[Layout]:
+        """The layouts of that name; siblings may share it."""
+        return [layout for layout in self.layouts if layout.name == name]
 
 
 def axis(shapes: Shapes, name: str, index: int, default: int) -> int:

@@ -110,7 +110,7 @@ def own_faces(
         source: See `prernn_jax.data.own.faces`.
         cache_dir: Folder for prepared videos; see `data_folder` for the default.
         root: Folder of the files that a table names.
-        seed: Of the split, where none is given.
+        seed: The seed of the split, where no split is given.
         boxes: As for `vw300`.
         size: Side of the network's input.
         mirror_pairs: See `prernn_jax.data.face.point_set.point_set`, also for `normalise_by`.

@@ -144,7 +144,7 @@ def open_faces(
         cache_dir: The prepared cache; see `data_folder` for the default.
         boxes: How the square of each frame is chosen.
         root: Folder of the files that a table names.
-        seed: Of the split, where none is given.
+        seed: The seed of the split, where no split is given.
         workers: Processes that prepare; by default one a core.
 
     Raises:
