@@ -108,7 +108,7 @@ class Program:
         return self._process.exitcode
 
     def wait(self, seconds: float) -> bool:
-        """Waits for its end, so many seconds at most; whether it has ended."""
+        """Waits for its end, at most `seconds`, and says whether it has ended."""
         self._process.join(max(0.0, seconds))
         return self.status is not None
 
@@ -136,7 +136,7 @@ class Program:
         return found
 
     def orphans(self, seconds: float = 30.0) -> int:
-        """How many of its processes are left, so many seconds after its end at most."""
+        """Counts the processes that it left, after waiting for them for at most `seconds`."""
         end = time.monotonic() + seconds
         while (left := self.descendants()) and time.monotonic() < end:
             time.sleep(0.1)

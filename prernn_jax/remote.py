@@ -25,7 +25,7 @@ PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs", "memory": "fsspec", "fil
 """Scheme of a remote place -> the package that reads it."""
 _INDEX = "index.json"
 _mirrors: dict[Path, str] = {}
-"""Of this process: folder here -> what it mirrors."""
+"""Folder here -> the remote place that it mirrors, in this process."""
 
 
 def cache_folder() -> Path:

@@ -1,4 +1,4 @@
-"""A table's outcome made up from given means, for tests of what is said of it."""
+"""A table's outcome made from given means, for tests of the sentences about it."""
 
 import numpy as np
 

@@ -27,7 +27,7 @@ from .engine.log import say
 from .run.scores import Scores, Set, match, read_scores, scores_path
 
 GRID = range(5)
-"""Weights that are tried for each run; of those with the same ratios, the smallest."""
+"""Weights that are tried for each run; equal ratios are tried once, with the smallest numbers."""
 MOST = 4
 """Runs whose weights can be chosen: the grid has 529 points for them."""
 
@@ -39,9 +39,9 @@ class Fusion:
     Attributes:
         runs: Folders of two or more finished runs of train.action or train.gesture.
         weights: One a run, in their order; only their ratios count. All equal when not given.
-        choose: Take the weights with the highest video top-1 on the runs' validation scores, of
-            those from 0 to 4 in whole numbers; of equally good ones those nearest to equal, then
-            those with more on the earlier runs. The test set has no part in it.
+        choose: Try whole numbers from 0 to 4 as weights and take those with the highest video
+            top-1 on the runs' validation scores. A tie goes to the weights nearest to equal, then
+            to those with more on the earlier runs. The test set has no part in it.
         out: JSON file to write the result to.
     """
 
@@ -105,8 +105,8 @@ def fused_top1(runs: Sequence[Path], weights: Sequence[float], which: Set = "tes
 def choose_weights(runs: Sequence[Path]) -> tuple[int, ...]:
     """The weights that are best on the validation sets of several runs.
 
-    All weights from `GRID` are tried. Of equally good ones those win whose shares are nearest to
-    equal (in the sum of their distances), then those with more on the earlier runs.
+    All weights from `GRID` are tried. A tie goes to the weights whose shares are nearest to equal
+    (in the sum of their distances), then to those with more on the earlier runs.
 
     Args:
         runs: Their folders.

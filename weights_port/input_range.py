@@ -134,7 +134,7 @@ def _variances(kernel: np.ndarray, largest: Literal[1, 255]) -> np.ndarray:
 
 @functools.cache
 def _covariance(height: int, width: int, largest: Literal[1, 255]) -> np.ndarray:
-    """Of patches of the photograph as a network of that range sees it, (C*H*W, C*H*W)."""
+    """Covariance of the photograph's patches in that range of input, (C*H*W, C*H*W)."""
     pictures = np.asarray(_RANGES[largest].normalise(_pictures(224)))  # (6, 224, 224, C)
     views = np.lib.stride_tricks.sliding_window_view(pictures, (height, width), (1, 2))
     patches = views[:, ::8, ::8].reshape(-1, 3 * height * width)

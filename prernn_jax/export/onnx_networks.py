@@ -23,7 +23,7 @@ def trunk(graph: Graph, backbone: Any, x: str) -> Any:
         x: Prepared images (N, H, W, C), or clips (N, L, H, W, C) for C3D.
 
     Returns:
-        The features (N, D); of a ResNet the pair (N, D, h, w) and (N, F, h, w).
+        The features (N, D). A ResNet gives the pair (N, D, h, w) and (N, F, h, w).
 
     Raises:
         InputError: It is none of our backbones.

@@ -42,7 +42,7 @@ def x64():
 @pytest.mark.parametrize("frozen", [True, False])
 @pytest.mark.parametrize(("cell", "shared"), [("lstm", False), ("gru", True)])
 def test_every_gate_gets_the_pooled_sum_before_the_relu(x64, cell, shared, frozen):
-    """Also where pooling first saves the work: the same to rounding."""
+    """Equal to rounding where pooling comes first, which saves work."""
     conv, norm = in_float64(_conv(nnx.Rngs(0))), in_float64(_norm())
     layer = RecurrentConv.from_conv(conv, norm, cell, shared, rngs=nnx.Rngs(1))
     inputs, shortcut = _pair()

@@ -120,7 +120,7 @@ def test_all_ways_to_the_matched_size_agree(cell, capsys):
 
 
 def test_a_stack_like_a_model_has_about_as_many_new_weights():
-    """Also with another cell, another depth, and without pre-trained layers."""
+    """The same with another cell, another depth, and without pre-trained layers."""
     backbone = BACKBONES["vgg16"]
     before = _weights(nnx.eval_shape(backbone)) - 12 * 5
     model = nnx.eval_shape(lambda: make_recurrent(backbone(), cell="lstm", shared=True, outputs=7))

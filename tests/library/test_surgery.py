@@ -57,7 +57,7 @@ def _make(name, model, rngs):
     [*(("ours", kind) for kind in ("make", "vrnn", "random", "stack")), ("resnet", "vrnn")],
 )
 def test_the_given_network_is_left_as_it_was(request, network, kind):
-    """Also when the new model's arrays are changed in place or donated to a training step."""
+    """Even when the new model's arrays are changed in place or donated to a training step."""
     model = request.getfixturevalue(network)
     before, graph = _bytes(model), nnx.graphdef(model)
     new = _make(kind, model, nnx.Rngs(1))

@@ -200,7 +200,7 @@ def report(
 
 
 def pictures(clips: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB frames as they are; of a stack of flow fields (x1, y1, x2, ...) the mean, in colour."""
+    """RGB frames as they are, or a stack of flow (x1, y1, x2, ...) as its mean in colour."""
     if clips.shape[-1] == 3:
         return clips
     fields = dequantise(clips).reshape(*clips.shape[:-1], -1, 2)  # (N, T, H, W, L, 2)

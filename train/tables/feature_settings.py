@@ -31,11 +31,11 @@ class FeatureTable:
         source: The npz file (docs/data.md, "Features of videos").
         test_set: Name of the array in it that says which videos are for testing.
         seeds: How many seeds draw classes, videos and weights.
-        pretraining: Whose frames fc7 learns: those of other classes, half of all; of other videos
-            of the same classes, from other groups; or of the few labelled videos themselves.
+        pretraining: Whose frames fc7 learns: those of other classes (half of all), those of other
+            videos of the same classes (from other groups), or those of the labelled videos.
         videos: Labelled videos a class, each of a group of its own.
         steps: Time steps T, evenly placed.
-        units: Only the first so many features of the file; all when not given.
+        units: How many features to take, the first ones of the file; all when not given.
         hidden: Units of fc7.
         training_steps: Steps of SGD, with `batch_size` sequences each.
         batch_size: Sequences a step.

@@ -106,12 +106,12 @@ def stage_one(config: Config) -> Path:
 def run_all(
     jobs: Sequence[Job], processes: int, told: Callable[[int, Job, Done], None]
 ) -> dict[Job, Done]:
-    """Does what is not done yet, so many runs at a time.
+    """Does the runs that are not done yet, several at a time.
 
     Args:
         jobs: The runs, in the order in which they are begun; a job that is there twice is done
             once.
-        processes: Each gets an equal share of the cores.
+        processes: How many runs go at a time; each gets an equal share of the cores.
         told: Called after each run with the number of those that are done.
 
     Raises:

@@ -148,7 +148,7 @@ def read_boxes(path: Path) -> GivenBoxes:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; of two entries of one name or one number JSON would keep the last."""
+    """Builds a JSON object; refuses two entries of one name, where JSON keeps the last."""
     found = dict(pairs)
     names = [name.lstrip("0") or name for name, _ in pairs]
     if len(set(names)) < len(pairs):

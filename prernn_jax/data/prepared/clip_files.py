@@ -153,7 +153,7 @@ class ClipFiles:
 
 
 def digests_of(splits: Mapping[str, Any]) -> dict[str, str]:
-    """Returns name of a split -> what tells its clips from others; of prepared clips only.
+    """Returns name of a split -> the digest of its clips, for prepared clips only.
 
     What is computed from the clips and kept, such as features, must say it.
     """

@@ -144,7 +144,7 @@ def test_bad_input(tmp_path, files, text, message):
     ],
 )
 def test_frames_in_two_parts_are_refused(tmp_path, line):
-    """Also under another name or label, or as a part of the video."""
+    """Even under another name or label, or as a part of the video."""
     make(tmp_path, "1.mp4", "2.mp4", "3.mp4")
     (tmp_path / "link.mp4").symlink_to(tmp_path / "1.mp4")
     head = "path,label,split,start,end\n1.mp4,a,train,0,6\n2.mp4,b,train,,\n3.mp4,b,test,,\n"

@@ -73,7 +73,7 @@ def test_batch_statistics_are_those_of_a_part(model):
 
 
 def test_each_part_has_a_key_of_its_own():
-    """So dropout draws anew for each part; the rows are those of the part, in order."""
+    """Dropout draws anew for each part, and each part has its own rows, in order."""
     state = TrainState({}, {}, {"mean": jnp.float32(7)}, (), jnp.int32(0), jnp.zeros(2, jnp.uint32))
 
     def gradients(state, batch, key):
