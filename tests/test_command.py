@@ -57,6 +57,12 @@ def test_an_unknown_command_is_named(argv):
         command.dispatch(argv)
 
 
+def test_a_program_starts_without_pytorch():
+    """TensorBoard's package would import it wherever it is installed, which takes seconds."""
+    code = "import sys, train.face.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_the_version():
     shown = subprocess.run(
         [sys.executable, "-m", "prernn_jax.command", "--version"],

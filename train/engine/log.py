@@ -11,12 +11,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar, text
 
 from prernn_jax.errors import InputError
 from prernn_jax.files.atomic import write_text
+
+from .events import Events
 
 # Where there is no terminal nobody has asked for 80 columns.
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 130)
@@ -42,17 +41,10 @@ class MetricsLog:
         old = self.path.read_bytes() if self.path.exists() else b""
         lines = old.decode(errors="replace").splitlines()  # a damaged line is dropped, no more
         kept = [line for line in lines if _step_of(line) <= step and '"kind": "test"' not in line]
-        events = folder / "tensorboard"
         with _named(folder):
             write_text(self.path, "".join(line + "\n" for line in kept))
             self._file = self.path.open("a", encoding="utf-8")
-            events.mkdir(exist_ok=True)
-            # Not `SummaryWriter`: it writes in a thread that dies of a full disk, and then waits
-            # for that thread forever.
-            self._events = EventsWriter(str(events / "events"))
-            # TensorBoard forgets what an earlier process has written of this step and later ones.
-            start = SessionLog(status=SessionLog.START)
-            self._events.write_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
+            self._events = Events(folder / "tensorboard", step)
 
     def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
         """Writes one line of numbers, and the scalars among them as `kind/name`.
@@ -63,12 +55,8 @@ class MetricsLog:
         with _named(self.path.parent):
             self._file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
             self._file.flush()
-            for name, value in values.items():
-                if isinstance(value, int | float):
-                    summary = scalar(f"{kind}/{name}", value)
-                    event = Event(wall_time=time.time(), step=step, summary=summary)
-                    self._events.write_event(event)
-            self._events.flush()
+            numbers = {f"{kind}/{k}": v for k, v in values.items() if isinstance(v, int | float)}
+            self._events.scalars(step, numbers)
 
     def tag(self, words: Sequence[str]) -> None:
         """Writes the words by which the run is to be found again, before its first step.
@@ -78,9 +66,7 @@ class MetricsLog:
         """
         self.write(0, "run", {"tags": list(words)})
         with _named(self.path.parent):
-            summary = text("run/tags", ", ".join(words))
-            self._events.write_event(Event(wall_time=time.time(), step=0, summary=summary))
-            self._events.flush()
+            self._events.text("run/tags", ", ".join(words))
 
     def read(self, kind: str) -> list[dict[str, Any]]:
         """All lines of a kind, oldest first."""
