@@ -6,8 +6,12 @@ import platform
 import sys
 from pathlib import Path
 
-_LARGEST = 2 * 2**30  # bytes of all programs; beyond, those that were not used longest go
-_FOLDER, _SIZE = "jax_compilation_cache_dir", "jax_compilation_cache_max_size"
+_FOLDER = "jax_compilation_cache_dir"
+_SETTINGS = {
+    "jax_compilation_cache_max_size": 2 * 2**30,  # bytes; beyond, the programs used longest ago go
+    # Seconds of compiling. JAX's own limit of 1 s costs 3 s at each start of a program.
+    "jax_persistent_cache_min_compile_time_secs": 0.2,
+}
 
 
 def keep_compiled(cache: Path, *, private: bool) -> Path | None:
@@ -33,14 +37,16 @@ def keep_compiled(cache: Path, *, private: bool) -> Path | None:
         return None
     if not os.access(folder, os.W_OK):
         return None
-    if "jax" not in sys.modules:  # a command that does without JAX does not import it
-        os.environ[_FOLDER.upper()] = str(folder)
-        os.environ.setdefault(_SIZE.upper(), str(_LARGEST))
-        return folder
-    import jax
+    early = "jax" not in sys.modules  # a command that does without JAX does not import it
+    for name, value in {_FOLDER: str(folder), **_SETTINGS}.items():
+        if name.upper() in os.environ:
+            continue
+        if early:
+            os.environ[name.upper()] = str(value)
+        else:
+            import jax
 
-    jax.config.update(_FOLDER, str(folder))
-    jax.config.update(_SIZE, _LARGEST)
+            jax.config.update(name, value)
     return folder
 
 
