@@ -20,6 +20,8 @@ if _own_cache:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="prernn-jax-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # see `pytest_runtest_setup`
+
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
@@ -52,19 +54,18 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
-# Whole programs are compared bit for bit there, and the CPU's own code is tried: these folders are
-# compiled as a user's programs are. In the others compilation was most of the time, and they test
-# formulas on small shapes, so the compiler leaves its optimisations out.
-_OPTIMISED = ("train", "cpu", "examples")
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Chooses how a test, its fixtures and the programs that it starts are compiled.
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiler(request: pytest.FixtureRequest) -> None:
-    """Chooses how the tests of a file are compiled."""
-    plain = request.path.relative_to(Path(__file__).parent).parts[0] not in _OPTIMISED
+    Compilation is most of the tests' time, and they run small shapes, so the compiler leaves its
+    optimisations out, except for tests that are marked `optimised`.
+    """
+    plain = item.get_closest_marker("optimised") is None
     if jax.config.read("jax_disable_most_optimizations") != plain:
         jax.clear_caches()
         jax.config.update("jax_disable_most_optimizations", plain)
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(plain))
 
 
 @pytest.fixture(scope="session")

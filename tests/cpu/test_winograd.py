@@ -88,6 +88,7 @@ def test_blocks(monkeypatch, shape, limit):
         compare(shape, (*window, 2, 3), ((1, 1),) * len(window), 4)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(("m", "limit"), [(2, 2e-6), (4, 1e-5)])
 def test_error_in_float32(m, limit):
     """Relative to the largest value, with as many channels as VGG16 has."""

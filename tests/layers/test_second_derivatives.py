@@ -20,28 +20,39 @@ from prernn_jax.layers.unroll import unroll
 pytestmark = pytest.mark.slow
 
 
-def products_with_the_hessian(value, given, along):
-    """In reverse over reverse and in forward over reverse."""
-    gradient = jax.grad(value, tuple(range(len(given))))
-
+# Products with the Hessian. `along` is an argument: XLA would compute with a constant while it
+# compiles, for minutes.
+def backward_over_backward(value):
     def slope(given, along):
-        terms = jax.tree.map(lambda g, d: jnp.sum(g * d), gradient(*given), along)
+        gradient = jax.grad(value, tuple(range(len(given))))(*given)
+        terms = jax.tree.map(lambda g, d: jnp.sum(g * d), gradient, along)
         return sum(jax.tree.leaves(terms))
 
-    # `along` is an argument: XLA would compute with a constant while it compiles, for minutes.
-    backward = jax.jit(jax.grad(slope))(given, along)
-    forward = jax.jit(lambda *both: jax.jvp(gradient, *both)[1])(given, along)
-    return backward, forward
+    return jax.grad(slope)
+
+
+def forward_over_backward(value):
+    def product(given, along):
+        return jax.jvp(jax.grad(value, tuple(range(len(given)))), given, along)[1]
+
+    return product
+
+
+def assert_same_products(ours, theirs, given, along):
+    both = jax.jit(
+        lambda *of: (backward_over_backward(ours)(*of), forward_over_backward(ours)(*of))
+    )
+    expected = jax.jit(backward_over_backward(theirs))(given, along)
+    for found in both(given, along):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10), found, expected
+        )
 
 
 def compare(ours, theirs, given):
     rng = np.random.default_rng(7)
     along = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), given)
-    expected, same = products_with_the_hessian(theirs, given, along)
-    for found in (same, *products_with_the_hessian(ours, given, along)):
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10), found, expected
-        )
+    assert_same_products(ours, theirs, given, along)
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(ours, given, along)
 
@@ -99,12 +110,7 @@ def test_unroll_within_other_transformations(wrap):
             functools.partial(value, functools.partial(run, cell)) for run in (unroll, naive)
         )
         given = (projected, kernel)
-        along = jax.tree.map(jnp.cos, given)
-        expected = products_with_the_hessian(theirs, given, along)
-        for found in zip(products_with_the_hessian(ours, given, along), expected, strict=True):
-            jax.tree.map(
-                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10), *found
-            )
+        assert_same_products(ours, theirs, given, jax.tree.map(jnp.cos, given))
 
 
 @pytest.mark.parametrize(("shape", "window", "strides", "padding"), [
