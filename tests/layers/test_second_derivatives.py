@@ -39,9 +39,8 @@ def forward_over_backward(value):
 
 
 def assert_same_products(ours, theirs, given, along):
-    both = jax.jit(
-        lambda *of: (backward_over_backward(ours)(*of), forward_over_backward(ours)(*of))
-    )
+    products = backward_over_backward(ours), forward_over_backward(ours)
+    both = jax.jit(lambda *of: [product(*of) for product in products])
     expected = jax.jit(backward_over_backward(theirs))(given, along)
     for found in both(given, along):
         jax.tree.map(
