@@ -49,6 +49,7 @@ def wheel(tmp_path_factory):
     return next(place.glob("*.whl"))
 
 
+@pytest.mark.slow
 def test_the_wheel_has_every_module_and_no_package_called_train(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     packed = {name for name in names if name.endswith(".py")}

@@ -47,6 +47,7 @@ def _pair(variant, length, size):
     return reference, model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["caffe", "pytorch"])
 @pytest.mark.parametrize(("length", "size"), [(16, 112), (8, 48)])
 def test_trunk_against_torch(variant, length, size):
@@ -74,6 +75,7 @@ def test_the_two_poolings_differ():
     assert not np.allclose(caffe, ports, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_head_and_features():
     model = _model(clip_length=8, image_size=48)
     assert [entry.name for entry in model.head] == ["fc6", "fc7", "fc8"]

@@ -67,6 +67,7 @@ def compare(shape, window, strides, padding, dtype, tolerance):
         )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "window", "strides", "padding"), CASES)
 def test_as_xla_in_float64(shape, window, strides, padding):
     with jax.enable_x64(True):
@@ -77,6 +78,7 @@ def test_bfloat16_keeps_its_type():
     compare((2, 6, 6, 3), (3, 3, 3, 4), (2, 2), "SAME", jnp.bfloat16, 5e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channels", "stride"), [(3, 1), (17, 2)])
 def test_pieces_of_the_weight_gradient(monkeypatch, channels, stride):
     """Whatever fits in a piece, the sum over the pieces is the same."""
@@ -135,6 +137,7 @@ def test_a_gpu_gets_plain_convolutions(shape):
     assert "stablehlo.while" not in text
 
 
+@pytest.mark.slow
 def test_under_vmap():
     x = jax.random.normal(jax.random.key(0), (2, 1, 4, 4, 4))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 4, 2))

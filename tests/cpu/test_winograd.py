@@ -63,18 +63,21 @@ def compare(shape, window, pads, m):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "window", "pads"), CASES)
 def test_as_xla_in_float64(shape, window, pads):
     with jax.enable_x64(True):
         compare(shape, window, pads, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "window", "pads"), CASES[1::4])
 def test_small_tiles_as_xla_in_float64(shape, window, pads):
     with jax.enable_x64(True):
         compare(shape, window, pads, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "limit"), [
     ((2, 17, 9, 2), 3),  # rows of tiles
     ((6, 5, 6, 2), 8),  # two images
@@ -88,6 +91,7 @@ def test_blocks(monkeypatch, shape, limit):
         compare(shape, (*window, 2, 3), ((1, 1),) * len(window), 4)
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.parametrize(("m", "limit"), [(2, 2e-6), (4, 1e-5)])
 def test_error_in_float32(m, limit):

@@ -79,6 +79,7 @@ def check(model, shape, gates=False):
     return names, rest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "arguments"), CASES)
 def test_it_equals_jax(name, arguments):
     check(*make(name, arguments))

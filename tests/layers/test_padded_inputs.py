@@ -5,6 +5,7 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from naive_unroll import CELLS
 
@@ -13,6 +14,7 @@ from prernn_jax.layers.recurrent import Recurrent
 T = 4
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=5, deadline=None, derandomize=True)
 @hypothesis.given(
     st.sampled_from(CELLS),

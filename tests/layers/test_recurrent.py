@@ -111,6 +111,7 @@ def test_a_shared_layer_is_one_whose_gates_hold_the_same(x64, cell):
     _assert_trees_close(_forward(*nnx.split(layer), _x()), _forward(*nnx.split(twin), _x()))
 
 
+@pytest.mark.slow
 @each_kind
 def test_padded_equals_unpadded_and_steps_equal_the_whole(x64, cell, shared):
     """Outputs, carries and all gradients, with garbage in the padding."""

@@ -39,6 +39,7 @@ def test_gradients_of_all_arguments(name, shared):
         compare_gradients(name, shared, [5, 2, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options", "lengths"), [
     ("gru", {"remat": True}, [1, 5, 4]),
     ("lstm", {"remat": True}, None),
@@ -57,6 +58,7 @@ def test_gradients_with_options(name, options, lengths):
         compare_gradients(name, name == "gru", lengths, **options)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=4, deadline=None, derandomize=True)
 @hypothesis.given(
     st.sampled_from(CELLS), st.booleans(), st.booleans(),
@@ -70,6 +72,7 @@ def test_gradients_of_any_shape(name, shared, remat, lengths, features, seed):
         )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CELLS)
 def test_padding_may_hold_anything(name):
     """NaN in padded steps reaches neither results nor gradients, and y and its gradient are 0."""
@@ -166,6 +169,7 @@ def test_bfloat16_inputs_keep_a_float32_state():
         np.testing.assert_allclose(np.asarray(ours, np.float32), theirs, atol=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["shard_map", "pmap"])
 def test_over_devices(how):
     cell = get_cell("gru")

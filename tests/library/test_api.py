@@ -29,6 +29,7 @@ def _clips(seed, steps):
     return np.random.default_rng(seed).integers(0, 256, (2, steps, *IMAGE, 3), np.uint8)
 
 
+@pytest.mark.slow
 def test_the_example(weights, tmp_path):
     clips, more_clips = _clips(0, 3), _clips(1, 2)
 
@@ -84,6 +85,7 @@ print([name for name in {HEAVY[1:-1]} if name in sys.modules])
     assert done.stdout.split("\n")[:2] == ["[]", "[]"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "sizes"),
     [

@@ -59,6 +59,7 @@ MODELS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(MODELS)[:5])
 def test_padded_equals_unpadded_and_parts_equal_the_whole(name):
     """In float64: outputs of the valid frames, carries, gradients of all parameters."""

@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from absl.testing import parameterized
 from drawn import drawn, foreign, random_clips, tiny
 from flax import nnx
@@ -94,6 +95,7 @@ def test_an_absent_frame_reaches_no_gradient():
     chex.assert_tree_all_finite(gradients(state))
 
 
+@pytest.mark.slow
 def test_under_a_pmap_each_device_has_its_share():
     """The axis is one of `jax.vmap` here: no device is needed, and every loop is batched."""
     graphdef, state = nnx.split(drawn(MODELS["ours"]))

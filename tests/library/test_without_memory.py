@@ -64,6 +64,7 @@ def test_c3d_with_u_0_is_feed_forward():
     assert len(carry) == 2
 
 
+@pytest.mark.slow
 def test_resnet_with_u_0_is_feed_forward_pooled_before_the_last_relu():
     """The paper pools conv5's state to a vector; the original pools after the block's ReLU.
 

@@ -103,6 +103,7 @@ def test_a_position_is_restored_exactly(source, position):
     assert_same(take(restored, 3), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_worker_processes_give_the_same_batches(source, workers):
     assert_same(take(make_loader(source, workers=workers), 5), take(make_loader(source), 5))

@@ -196,6 +196,7 @@ def test_a_turned_clip_has_the_turned_motion(folder):
     assert seen == set(DIRECTIONS)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_prepare_the_data_once(tmp_path):
     code = (
         "import sys; from pathlib import Path\n"

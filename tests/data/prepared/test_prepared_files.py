@@ -154,12 +154,14 @@ def test_processes_write_what_one_writes(tmp_path):
         assert one == two
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_explained(tmp_path):
     listed = videos(tmp_path, 2)
     with pytest.raises(InputError, match="a process that prepares videos was killed"):
         prepare_files(tmp_path / "out", listed, kill_this_process, {}, workers=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_preparation_goes_on(tmp_path, number):
     source, data = make_ucf101(tmp_path / "ucf", 30, (240, 320)), tmp_path / "data"

@@ -25,6 +25,7 @@ def subset(shared_data, tmp_path):
     return source, videos[:8]
 
 
+@pytest.mark.slow
 def test_a_subset_of_ucf101_is_reported_in_a_few_lines(subset, tmp_path, capsys):
     source, videos = subset
     run = ["ucf101", "--source", str(source), "--cache_dir", str(tmp_path / "cache")]

@@ -71,6 +71,7 @@ def same(a, b):
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
 
 
+@pytest.mark.slow
 def test_four_steps_are_two_a_kill_and_two(training, tmp_path):
     step, first, mesh = training
     whole = fit(first(), step, Batches(), mesh, plan(2))

@@ -107,6 +107,7 @@ def made(config, make, outputs):
     return network, call, model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["vrnn", "lstm", "gru"])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_new_weights_of_every_model_are_those_of_the_budget(preset, cell):
