@@ -19,10 +19,11 @@ VERSION = 1
 
 ApplicationName = Literal["action", "gesture", "face"]
 Pictures = Literal["frames", "flow"]
-_AT_LEAST_1 = (
-    "steps", "size", "channels", "stack", "clip_length", "stride", "windows", "points", "quality",
-    "batch_size", "short_side",
-)  # fmt: skip
+_MOST = dict.fromkeys(
+    ("steps", "channels", "stack", "clip_length", "stride", "windows", "points", "batch_size"),
+    2**16,
+) | {"quality": 100, "size": LARGEST, "short_side": LARGEST}
+"""The largest value of what is counted from 1: a wrong number must not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +78,15 @@ class Inference:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        for name in _AT_LEAST_1:
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise InputError(f"{name} is {value}; expected 1 or more")
-        for name in ("size", "short_side"):
-            if (getattr(self, name) or 0) > LARGEST:
-                raise InputError(f"{name} is {getattr(self, name)}; expected at most {LARGEST}")
+        for name, most in _MOST.items():
+            if (value := getattr(self, name)) is not None and not 1 <= value <= most:
+                raise InputError(f"{name} is {str(value)[:80]}; expected 1 to {most}")
+        for name in self.classes:
+            if not name or not name.isprintable():
+                raise InputError(f"a class is called {name[:80]!r}; expected a text of one line")
         if len(set(self.classes)) < len(self.classes):
             twice = next(name for name in self.classes if self.classes.count(name) > 1)
-            raise InputError(f"two classes are called {twice!r}; expected names that differ")
+            raise InputError(f"two classes are called {twice[:80]!r}; expected names that differ")
         if not 0 < self.enlarge < 10:
             raise InputError(f"enlarge is {self.enlarge}; expected a number between 0 and 10")
         if self.pictures == "flow" and self.flow == "none":
@@ -128,5 +129,28 @@ class Inference:
         missing = {"application", "steps", "size"} - fields.keys()
         if missing:
             raise InputError(f"{where}: `inference` in the metadata lacks {', '.join(missing)}")
-        found: Inference = typed(cls, fields, f"{where}: `inference` in the metadata")
+        try:
+            found: Inference = typed(cls, fields, "`inference` in the metadata")
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
         return found
+
+    def check_outputs(self, count: int, *, where: str) -> None:
+        """Compares the outputs of a model with what they are to be.
+
+        Args:
+            count: Outputs K of the model.
+            where: What to call the model in messages.
+
+        Raises:
+            InputError: It has another number of them.
+        """
+        if self.application == "face":
+            wanted, what = 2 * self.points, f"{self.points} landmarks"
+        else:
+            wanted, what = len(self.classes), f"{len(self.classes)} classes"
+        if count != wanted:
+            raise InputError(
+                f"{where} has {count} outputs, and `inference` names {what}; expected {wanted}: "
+                "take the file that belongs to this model"
+            )

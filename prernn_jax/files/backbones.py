@@ -108,8 +108,9 @@ def load_pretrained(path: str | os.PathLike[str]) -> nnx.Module:
         raise InputError(
             f"{path} holds a sequence model, not a backbone; read it with prernn_jax.load"
         )
+    preprocess = read_preprocessing(parameters, metadata, where=str(path))
     model = build(metadata, where=str(path), arrays=len(parameters))
-    complete(model, model, parameters, metadata, where=str(path))
+    complete(model, model, parameters, metadata, preprocess, where=str(path))
     return model
 
 
@@ -118,6 +119,7 @@ def complete(
     backbone: Any,
     parameters: Mapping[str, np.ndarray],
     metadata: Mapping[str, str],
+    preprocess: Preprocessing | None,
     *,
     where: str,
 ) -> None:
@@ -130,15 +132,17 @@ def complete(
         backbone: The backbone.
         parameters: The file's arrays.
         metadata: The file's metadata.
+        preprocess: What `read_preprocessing` found in them.
         where: What to call the file in messages.
 
     Raises:
         InputError: The arrays do not fit the model, a weight is not finite, or the preprocessing
-            cannot be used.
+            is for another number of channels.
     """
     arrays = {name: array for name, array in parameters.items() if name != VOLUME}
-    if "preprocessing" in metadata:
-        backbone.preprocess = _preprocessing(metadata, parameters, backbone.in_channels, where)
+    if preprocess is not None:
+        _check_channels(preprocess, backbone.in_channels, where)
+        backbone.preprocess = preprocess
     if metadata.get("nonfinite") != "allowed":
         check_values(arrays, where=where)
     fill(model, arrays, where=where)
@@ -147,18 +151,27 @@ def complete(
         backbone.notes = notes
 
 
-def _preprocessing(
-    metadata: Mapping[str, str], parameters: Mapping[str, np.ndarray], channels: int, where: str
-) -> Preprocessing:
+def read_preprocessing(
+    parameters: Mapping[str, np.ndarray], metadata: Mapping[str, str], *, where: str
+) -> Preprocessing | None:
+    """What a file says of its weights' images; None where it says nothing.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    if "preprocessing" not in metadata:
+        return None
     try:
-        found = Preprocessing.from_json(metadata["preprocessing"], parameters.get(VOLUME))
-        for name in ("mean", "std"):
-            values = getattr(found, name)
-            if len(values) not in (1, channels):
-                raise InputError(f"{name} has {len(values)} values for {channels} channels")
+        return Preprocessing.from_json(metadata["preprocessing"], parameters.get(VOLUME))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    return found
+
+
+def _check_channels(preprocess: Preprocessing, channels: int, where: str) -> None:
+    for name in ("mean", "std"):
+        values = getattr(preprocess, name)
+        if len(values) not in (1, channels):
+            raise InputError(f"{where}: {name} has {len(values)} values for {channels} channels")
 
 
 def describe(backbone: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -15,6 +15,7 @@ from flax import nnx
 
 from prernn_jax.errors import InputError
 from prernn_jax.files.backbones import VOLUME, check_fit, describe_preprocessing
+from prernn_jax.files.described import check_values
 from prernn_jax.preprocess import Preprocessing
 
 FOREIGN = "foreign"
@@ -73,24 +74,26 @@ def complete_foreign(
     model: nnx.Module,
     parameters: Mapping[str, np.ndarray],
     metadata: Mapping[str, str],
+    preprocess: Preprocessing | None,
     *,
     where: str,
 ) -> None:
     """Gives a model, as its builder and the surgery made it, a file's arrays and preprocessing.
 
     Raises:
-        InputError: The arrays do not fit the model.
+        InputError: The arrays do not fit the model, or hold NaN or infinity.
     """
     arrays = {name: array for name, array in parameters.items() if name != VOLUME}
     variables = _variables(model)
     shapes = {name: leaf[...].shape for name, leaf in variables.items()}
     check_fit(arrays, shapes, where=f"{where}, made by {metadata.get('builder', 'its builder')},")
+    if metadata.get("nonfinite") != "allowed":
+        check_values(arrays, where=where)
     for name, leaf in variables.items():
         leaf.set_value(jnp.asarray(arrays[name], leaf[...].dtype))
-    if "preprocessing" in metadata:
+    if preprocess is not None:
         network: Any = getattr(model, "network_of_frames", model)
-        text, volume = metadata["preprocessing"], parameters.get(VOLUME)
-        network.preprocess = Preprocessing.from_json(text, volume)
+        network.preprocess = preprocess
 
 
 def _variables(model: nnx.Module) -> dict[str, nnx.Variable]:

@@ -70,6 +70,7 @@ def save(path: str | os.PathLike[str], model: Any, *, overwrite: bool = False) -
     if metadata.get("nonfinite") != "allowed":
         described.check_values(parameters, where="the model")
     if isinstance(model, OverFrames) and model.inference is not None:
+        _check_outputs(model, model.inference, parameters, where="the model")
         metadata["inference"] = model.inference.to_json()
     backbones.save_parameters(path, parameters | arrays, metadata, overwrite=overwrite)
 
@@ -111,19 +112,37 @@ def load(path: str | os.PathLike[str], *, builder: Builder | None = None) -> Any
             f"{path} holds a {metadata.get('architecture', 'network')} that is built without a "
             "builder; leave builder= out"
         )
+    # What the metadata say is checked before anything is built.
+    preprocess = backbones.read_preprocessing(parameters, metadata, where=where)
+    inference = None
+    if "inference" in metadata:
+        inference = Inference.from_json(metadata["inference"], where=where)
     if builder is not None:
         model: Any = build_foreign(builder, where=where)
         if "sequence" in metadata:
             call = _call(metadata, len(parameters), where=where)
             model = apply_surgery(model, call)
-        complete_foreign(model, parameters, metadata, where=where)
+        complete_foreign(model, parameters, metadata, preprocess, where=where)
     else:
         model = _build(metadata, where=where, arrays=len(parameters))
         backbone = model.backbone if isinstance(model, SequenceModel) else model
-        backbones.complete(model, backbone, parameters, metadata, where=where)
-    if "inference" in metadata and isinstance(model, OverFrames):
-        model.inference = Inference.from_json(metadata["inference"], where=where)
+        backbones.complete(model, backbone, parameters, metadata, preprocess, where=where)
+    if inference is not None and isinstance(model, OverFrames):
+        _check_outputs(model, inference, parameters, where=where)
+        model.inference = inference
     return model
+
+
+def _check_outputs(
+    model: Any, inference: Inference, parameters: Mapping[str, Any], *, where: str
+) -> None:
+    """Raises an InputError where a model's output layer is not what its file says of it.
+
+    Of a network that is not ours nobody knows which layer that is; `Predictor` finds out.
+    """
+    if isinstance(model, SequenceModel):
+        kernel = parameters[f"backbone.{model.backbone.head[-1].name}.kernel"]
+        inference.check_outputs(kernel.shape[-1], where=where)
 
 
 def _build(metadata: Mapping[str, str], *, where: str, arrays: int | None = None) -> Any:

@@ -87,7 +87,8 @@ class Predictor:
         where: What to call the model in messages.
 
     Raises:
-        InputError: The model does not say how a video becomes its input.
+        InputError: The model does not say how a video becomes its input. A model with another
+            number of outputs than it says is refused by the first call.
     """
 
     def __init__(self, model: Any, where: str = "this model") -> None:
@@ -102,6 +103,7 @@ class Predictor:
             here = nnx.merge(graphdef, cast(params, found.precision), others)
             x = cast(preprocess.normalise(clips), found.precision)
             outputs, _ = here(x, lengths=lengths)
+            found.check_outputs(outputs.shape[-1], where=where)
             outputs = outputs.astype(jnp.float32)
             if found.application == "face":
                 return (outputs,)

@@ -1,6 +1,7 @@
 """Model files that were changed after they were written, or that ask for the impossible."""
 
 import contextlib
+import dataclasses
 import json
 import time
 
@@ -226,3 +227,22 @@ def test_a_damaged_stage_one_is_named_and_trained_anew(network, tmp_path, capsys
     assert "the training begins again" in said
     assert path.read_bytes() == good
     assert path.with_suffix(".damaged").read_bytes() == changed
+
+
+def test_what_the_metadata_say_of_videos_fits_the_model(network, tmp_path):
+    model = random_model(lambda: pj.make_recurrent(network, "fc7", outputs=4))
+    four = pj.Inference("action", steps=2, size=32, classes=("a", "b", "c", "d"))
+    model.inference = four
+    pj.save(tmp_path / "m", model)
+    assert pj.load(tmp_path / "m").inference == four
+    model.inference = dataclasses.replace(four, classes=("a", "b", "c"))
+    message = "has 4 outputs, and `inference` names 3 classes; expected 3"
+    with pytest.raises(InputError, match=f"the model {message}"):
+        pj.save(tmp_path / "n", model)
+    arrays, metadata = safetensors.read(tmp_path / "m")
+    metadata["inference"] = model.inference.to_json()
+    backbones.save_parameters(tmp_path / "n", arrays, metadata)
+    with pytest.raises(InputError, match=f"n {message}"):
+        pj.load(tmp_path / "n")
+    with pytest.raises(InputError, match=f"this model {message}"):
+        model.predict(np.zeros((3, 32, 32, 3), np.uint8))

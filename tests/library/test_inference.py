@@ -33,11 +33,16 @@ def test_it_is_read_as_it_was_written(inference):
         ({"version": VERSION + 1}, "install a newer prernn-jax"),
         ({"version": "1"}, "no object with a version"),
         ({"speed": 3}, "unknown setting 'speed'"),
-        ({"steps": 0}, "steps is 0; expected 1 or more"),
+        ({"steps": 0}, "steps is 0; expected 1 to 65536"),
         ({"steps": True}, "steps is True; expected int"),
         ({"size": 2.5}, r"size is 2\.5; expected int"),
         ({"short_side": -1}, "short_side is -1"),
-        ({"short_side": 10**9}, "short_side is 1000000000; expected at most 32768"),
+        ({"short_side": 10**9}, "short_side is 1000000000; expected 1 to 32768"),
+        ({"steps": 10**9}, "steps is 1000000000; expected 1 to 65536"),
+        ({"windows": 10**6}, "windows is 1000000; expected 1 to 65536"),
+        ({"quality": 101}, "quality is 101; expected 1 to 100"),
+        ({"classes": ["run", "\x1b[2J"]}, "a class is called .*; expected a text of one line"),
+        ({"classes": ["run", ""]}, "a class is called ''"),
         ({"classes": ["run", "run"]}, "two classes are called 'run'"),
         ({"flow": "farneback"}, "flow is 'farneback'; expected "),
         ({"flow": "none"}, "name the flow's algorithm"),
@@ -52,7 +57,7 @@ def test_it_is_read_as_it_was_written(inference):
 )
 def test_what_cannot_be_used_is_named(change, message):
     text = json.dumps({"version": VERSION, **asdict(ACTION), **change})
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=f"^file.safetensors: .*{message}"):
         Inference.from_json(text, where="file.safetensors")
 
 

@@ -116,6 +116,7 @@ def face_row(
         f"{part}/{name}" if part else name,
         part,
         group or "/".join(inside[:-1]),
+        stated=bool(group),
         where=where,
         pictures=pictures,
         marks=marks,

@@ -237,6 +237,7 @@ def _video(name: str, frames: Sequence[_Frame], table: Path) -> FaceRow:
         f"{first.part}/{title}" if first.part else title,
         first.part,
         first.group or name.rpartition("/")[0],
+        stated=bool(first.group),
         where=first.where,
         pictures=pictures,
         given=given,

@@ -17,9 +17,10 @@ from prernn_jax.data.media.video import read_frames
 from prernn_jax.data.own.face_rows import FaceRow, ListedFace, face_row_of, faces_below
 from prernn_jax.data.own.face_table import faces_of_coco, faces_of_csv
 from prernn_jax.data.own.landmark_file import read_landmarks
+from prernn_jax.data.own.leaks import refuse_leaks
 from prernn_jax.data.own.open import cache_name, prepare_usable
 from prernn_jax.data.own.rows import named_parts, refuse_one_name
-from prernn_jax.data.own.split import divide, group_of
+from prernn_jax.data.own.split import divide, written_groups
 from prernn_jax.data.prepared.listed_files import ListedFiles
 from prernn_jax.data.prepared.lists import Listed, Listing
 from prernn_jax.errors import InputError
@@ -151,7 +152,7 @@ def open_faces(
         InputError: The source cannot be used, or no video for training or testing can.
     """
     parts = divide(read_face_rows(source, root), seed)
-    refuse_shared_files(parts)
+    refuse_leaks(parts, lambda row: tuple(row.pictures.values()) or (row.video,))
     points = count_points([row for rows in parts.values() for row in rows])
     recipe = OwnFaceRecipe(points=points)
     listing = Listing(
@@ -176,20 +177,6 @@ def open_faces(
             for video in range(len(videos)):
                 videos[video]  # raises where a box cannot be used
     return OwnFaces(splits, points, _table(parts))
-
-
-def refuse_shared_files(parts: Mapping[str, Sequence[FaceRow]]) -> None:
-    """Raises an InputError where a video or a picture is in two parts, under whatever name."""
-    seen: dict[Path, str] = {}
-    for part, rows in parts.items():
-        for row in rows:
-            for file in row.pictures.values() or [row.video]:
-                before = seen.setdefault(file.resolve(), part)  # a link is the file that it names
-                if before != part:
-                    raise InputError(
-                        f"{row.where or row.video}: {file} is in {part} and in {before}: the test "
-                        "would show what was trained on; remove one of them"
-                    )
 
 
 def count_points(rows: Sequence[FaceRow]) -> int:
@@ -225,7 +212,8 @@ def _table(parts: Mapping[str, Sequence[FaceRow]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "split", "group"])
+    groups = written_groups(parts)
     for part, rows in parts.items():
         for row in rows:
-            writer.writerow([str(row.video.absolute()), part, group_of(row)])
+            writer.writerow([str(row.video.absolute()), part, groups[row.name]])
     return text.getvalue()

@@ -11,7 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prernn_jax.data.media.listing import is_video, visible, visible_below, without_ending
+from prernn_jax.data.media.listing import (
+    is_video,
+    not_too_deep,
+    visible,
+    visible_below,
+    without_ending,
+)
 from prernn_jax.data.prepared.lists import numbered_lines, read_text, shortened
 from prernn_jax.errors import InputError
 
@@ -38,6 +44,7 @@ class Row:
         name: The sample's; no other has it.
         part: `train`, `validation` or `test`; None where nothing says it.
         group: What must not be divided between training and testing; empty where nothing says it.
+        stated: Whether a list says the group; else a folder does.
         start: The first frame, from 0.
         stop: The frame behind the last one; None: all frames.
         where: Which line names it; empty for a folder.
@@ -48,6 +55,7 @@ class Row:
     name: str
     part: str | None = None
     group: str = ""
+    stated: bool = False
     start: int = 0
     stop: int | None = None
     where: str = ""
@@ -109,11 +117,12 @@ def named_parts(source: Path, endings: tuple[str, ...]) -> tuple[dict[Path, str]
 
 def _classes(folder: Path, part: str | None) -> Iterator[Row]:
     for place in visible(folder):
+        top = not_too_deep(place)  # an archive's own folder is no group
         for video in visible_below(place) if place.is_dir() else ():
             if not is_video(video):
                 continue
             inside = video.relative_to(place).with_name(without_ending(video.name))
-            group = "/".join(inside.parts[:-1])
+            group = "/".join(video.relative_to(top).parts[:-1])
             name = "/".join([*([part] if part else []), place.name, "_".join(inside.parts)])
             yield Row(video, place.name, name, part, group)
 
@@ -133,7 +142,8 @@ def _of_list(path: Path, root: Path | None, part: str | None) -> Iterator[Row]:
         stem = as_name("_".join([*video.parts[-2:-1], without_ending(video.name)]) + cut)
         label = as_name(values["label"])
         name = "/".join([*([given] if given else []), label, stem])
-        yield Row(video, label, name, given, values.get("group") or "", start or 0, stop, where)
+        group = values.get("group") or ""
+        yield Row(video, label, name, given, group, bool(group), start or 0, stop, where)
 
 
 def _headed(path: Path, header: list[str]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -1,9 +1,11 @@
 """Own videos: folders and lists of every form, the split, and what is wrong in one line."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from prernn_jax.data.own import leaks
 from prernn_jax.data.own.rows import read_rows
 from prernn_jax.data.own.split import group_of, listing_of, split_rows, table_of
 from prernn_jax.errors import InputError
@@ -13,7 +15,7 @@ def make(folder, *names):
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"video")
+        path.write_text(name)  # no two videos are the same
     return folder
 
 
@@ -28,7 +30,7 @@ def test_class_folders_are_split_by_groups(tmp_path):
     assert len(rows) == 32
     parts = split_rows(rows, 1)
     assert {name: len(found) for name, found in parts.items()} == {"train": 24, "test": 8}
-    groups = {p: {(r.label, group_of(r)) for r in found} for p, found in parts.items()}
+    groups = {p: {group_of(r) for r in found} for p, found in parts.items()}
     assert not groups["train"] & groups["test"]
     assert parts_of(rows) == parts_of(read_rows(tmp_path))
     assert parts_of(rows, 2) != parts_of(rows, 1)
@@ -111,6 +113,7 @@ def test_a_missing_file_is_a_fault_that_names_its_line(tmp_path):
     [
         ([], None, "holds no videos; expected SOURCE/<class>/<video>"),
         (["a/1.mp4", "a/2.mp4"], None, "there is only the class 'a'"),
+        (["UCF/a/1.mp4", "UCF/b/2.mp4"], None, "if the folders in UCF are the classes, give it"),
         (["a/1.mp4", "a/2.mp4", "b/1.mp4"], None, "the class 'b' has one video; give two or more"),
         (["a/1.mp4", "a/1.avi", "b/1.mp4"], None, "two videos have the name a/1"),
         (["train/a/1.mp4", "train/b/1.mp4"], None, "no video is of the part test"),
@@ -151,6 +154,82 @@ def test_frames_in_two_parts_are_refused(tmp_path, line):
     (tmp_path / "list.csv").write_text(head + line + "\n")
     with pytest.raises(InputError, match=r"is in .*, and frames of it are in .* too"):
         split_rows(read_rows(tmp_path / "list.csv"), 1)
+
+
+@pytest.mark.parametrize("name", ["2.mp4", "b/1.mp4", "other.avi"])
+def test_a_copy_under_another_name_is_refused(tmp_path, name):
+    make(tmp_path, *"1234")
+    for number in "1234":
+        (tmp_path / number).rename(tmp_path / f"film{number}.mp4")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    shutil.copy(tmp_path / "film1.mp4", tmp_path / name)
+    head = "path,label,split\nfilm1.mp4,a,train\nfilm2.mp4,b,train\nfilm3.mp4,b,test\n"
+    (tmp_path / "list.csv").write_text(f"{head}film4.mp4,a,test\n")
+    assert len(split_rows(read_rows(tmp_path / "list.csv"), 1)["test"]) == 2
+    (tmp_path / "list.csv").write_text(f"{head}{name},a,test\n")
+    with pytest.raises(InputError, match=r"is in train, and frames of it are in test too .*line 5"):
+        split_rows(read_rows(tmp_path / "list.csv"), 1)
+    (tmp_path / "list.csv").write_text(f"{head}film4.mp4,a,test\n{name},a,train\n")
+    split_rows(read_rows(tmp_path / "list.csv"), 1)  # both copies are trained on
+
+
+def test_only_files_of_one_size_are_read(tmp_path, monkeypatch):
+    make(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "test/a/333.mp4", "test/b/4.mp4")
+    (tmp_path / "train/b/2.mp4").write_bytes(b"as long as 4.mp4")
+    (tmp_path / "test/b/4.mp4").write_bytes(b"but other bytes!")
+    read = []
+    monkeypatch.setattr(leaks, "_digest", lambda files: read.extend(files) or str(files))
+    split_rows(read_rows(tmp_path), 1)
+    assert sorted(path.name for path in read) == ["2.mp4", "4.mp4"]
+
+
+def test_one_group_in_two_parts_is_refused(tmp_path):
+    make(tmp_path, *(f"{n}.mp4" for n in range(4)))
+    head = "path,label,split,group\n0.mp4,a,train,ann\n1.mp4,b,train,bob\n2.mp4,a,test,cat\n"
+    (tmp_path / "list.csv").write_text(f"{head}3.mp4,b,test,ann\n")
+    with pytest.raises(InputError, match=r"line 2: the group 'ann' is in train, and in .*line 5"):
+        split_rows(read_rows(tmp_path / "list.csv"), 1)
+    (tmp_path / "list.csv").write_text(f"{head}3.mp4,b,test,\n")
+    assert len(split_rows(read_rows(tmp_path / "list.csv"), 1)["test"]) == 2
+
+
+def test_a_person_of_several_classes_is_not_divided(tmp_path):
+    """Said by a column or by folders; the split that was drawn can be given again."""
+    make(tmp_path, *(f"{kind}/{who}/{n}.mp4" for kind in "abc" for who in ("ann", "bob", "cat")
+                     for n in range(2)))  # fmt: skip
+    for seed in range(9):
+        parts = split_rows(read_rows(tmp_path), seed)
+        people = {part: {row.group for row in rows} for part, rows in parts.items()}
+        assert not people["train"] & people["test"]
+        assert {row.label for row in parts["test"]} == set("abc")
+        (tmp_path / "split.csv").write_text(table_of(parts))
+        again = split_rows(read_rows(tmp_path / "split.csv"), 1)
+        assert [row.video for row in again["test"]] == [row.video for row in parts["test"]]
+
+
+def test_groups_that_leave_a_class_nothing_to_test(tmp_path):
+    make(tmp_path, *(f"{n}.mp4" for n in range(6)))
+    groups = ["a,ann", "a,bob", "b,bob", "b,cat", "c,ann", "c,cat"]
+    lines = "\n".join(f"{number}.mp4,{text}" for number, text in enumerate(groups))
+    (tmp_path / "list.csv").write_text(f"path,label,group\n{lines}\n")
+    with pytest.raises(InputError, match=r"no group that can be tested on: .* path,label,split"):
+        split_rows(read_rows(tmp_path / "list.csv"), 1)
+
+
+def test_parts_of_one_film_are_one_group(tmp_path):
+    make(tmp_path, *(f"film{n}.mp4" for n in range(4)))
+    lines = [f"film{n}.mp4,{kind},{10 * k},{10 * k + 10}" for n in range(4)
+             for k, kind in enumerate("abab")]  # fmt: skip
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,start,end", *lines]))
+    parts = split_rows(read_rows(tmp_path / "list.csv"), 1)
+    films = {part: {row.video.name for row in rows} for part, rows in parts.items()}
+    assert not films["train"] & films["test"]
+    assert len(parts["test"]) == 4
+
+
+def test_a_class_unpacked_one_folder_too_deep_is_no_group(tmp_path):
+    make(tmp_path, *(f"{kind}/{kind}/{n}.mp4" for kind in "ab" for n in range(4)))
+    assert {len(rows) for rows in split_rows(read_rows(tmp_path), 1).values()} == {2, 6}
 
 
 def test_there_is_no_such_source(tmp_path):
