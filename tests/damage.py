@@ -63,7 +63,9 @@ def changed(good: dict) -> st.SearchStrategy[dict]:
     names = st.sampled_from(sorted(good)) | st.text(max_size=12)
     return st.builds(
         lambda new, gone: {k: v for k, v in {**good, **new}.items() if k not in gone},
-        st.dictionaries(names, json_values, min_size=1, max_size=3),
+        st.dictionaries(
+            names, json_values | st.sampled_from(list(good.values())), min_size=1, max_size=3
+        ),
         st.sets(st.sampled_from(sorted(good)), max_size=1),
     )
 

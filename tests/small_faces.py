@@ -42,6 +42,12 @@ def write_take(
     return landmarks
 
 
+def write_takes(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """Picture folders of two people; returns their landmarks by name."""
+    names = ["ann/take1", "ann/take2", "bob/take1"]
+    return {name: write_take(folder / name, seed=n) for n, name in enumerate(names)}
+
+
 def write_coco(path: Path, takes: dict[str, NDArray[np.float32]]) -> None:
     """Writes the landmarks of picture folders as COCO's keypoints."""
     images, notes = [], []

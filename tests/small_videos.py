@@ -30,3 +30,12 @@ def write_video(
 def numbered_pictures(count: int, height: int = 48, width: int = 64) -> list[NDArray[np.uint8]]:
     """Plain pictures whose brightness tells their number: 10 + 5 n."""
     return [np.full((height, width, 3), 10 + 5 * n, np.uint8) for n in range(count)]
+
+
+def named_files(folder: Path, *names: str) -> Path:
+    """Files that hold their own names, so that no two are alike; they are no videos."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return folder

@@ -22,7 +22,8 @@ from prernn_jax.data.media.listing import (
     without_ending,
 )
 from prernn_jax.data.own.landmark_file import ENDINGS
-from prernn_jax.data.own.rows import Row, absent, as_name
+from prernn_jax.data.own.lists import absent, as_name
+from prernn_jax.data.own.rows import Row
 from prernn_jax.data.prepared.lists import Listed
 
 ANNOT = "annot"

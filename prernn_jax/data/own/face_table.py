@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from prernn_jax.data.media.listing import is_video
 from prernn_jax.data.own.face_rows import FaceRow, face_row, number_pictures
 from prernn_jax.data.own.landmark_file import FARTHEST
-from prernn_jax.data.own.rows import (
+from prernn_jax.data.own.lists import (
     absent,
     as_name,
-    csv_lines,
+    csv_table,
     one_line,
     place_below,
     read_part,
@@ -59,8 +59,7 @@ def faces_of_csv(path: Path, root: Path, part: str | None) -> Iterator[FaceRow]:
     Raises:
         InputError: A column or a line cannot be used; the message names it.
     """
-    lines = csv_lines(path)
-    header = [word.strip().lower() for word in lines[0]] if lines else []
+    header, lines = csv_table(path)
     known = {name: header.index(name) for name in _COLUMNS if name in header}
     if "path" not in known:
         raise InputError(
@@ -68,13 +67,9 @@ def faces_of_csv(path: Path, root: Path, part: str | None) -> Iterator[FaceRow]:
         )
     xs, ys = _coordinates(path, header, set(known.values()))
     frames: list[_Frame] = []
-    for number, words in enumerate(lines[1:], start=2):
-        if not "".join(words).strip():
-            continue
+    for number, words in lines:
         where = f"{path} line {number}"
-        if len(words) != len(header):
-            raise InputError(f"{where} has {len(words)} values; the header has {len(header)}")
-        row = {name: words[column].strip() for name, column in known.items()}
+        row = {name: words[column] for name, column in known.items()}
         if not row["path"]:
             raise InputError(f"{where} has no path")
         mine = read_part(row["split"], where) if row.get("split") else part
@@ -82,7 +77,7 @@ def faces_of_csv(path: Path, root: Path, part: str | None) -> Iterator[FaceRow]:
         if not xs:
             yield face_row(file, root, mine, group, where)
             continue
-        values = [words[column].strip() for pair in zip(xs, ys, strict=True) for column in pair]
+        values = [words[column] for pair in zip(xs, ys, strict=True) for column in pair]
         points = None if "" in values else _numbers(values, where).reshape(-1, 2)
         fault = f"{where} has an empty coordinate" if points is None else ""
         frame = _frame(row.get("frame", ""), is_video(file), where)

@@ -5,8 +5,6 @@ CSV file with a header, `path,label[,split][,group][,start,end]`, or has lines `
 pytorchvideo and mmaction2 have them. A folder may hold lists instead: train.csv, val.txt, ...
 """
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +16,23 @@ from prernn_jax.data.media.listing import (
     visible_below,
     without_ending,
 )
-from prernn_jax.data.prepared.lists import numbered_lines, read_text, shortened
+from prernn_jax.data.own.lists import (
+    LONGEST,
+    as_name,
+    csv_table,
+    header_of,
+    part_of,
+    place_below,
+    read_part,
+)
+from prernn_jax.data.prepared.lists import numbered_lines, shortened
 from prernn_jax.errors import InputError
 
 LAYOUT = (
     "SOURCE/<class>/<video>, SOURCE/{train,val,test}/<class>/<video>, or a list of lines "
     "`path label` or with the header path,label[,split][,group][,start,end]"
 )
-PARTS = {
-    "train": "train", "training": "train", "val": "validation", "valid": "validation",
-    "validation": "validation", "dev": "validation", "test": "test", "testing": "test",
-}  # fmt: skip
-_LISTS = (".csv", ".txt")
-_LONGEST = 220  # bytes of a name; prepared files add an ending
+_LISTS = (".csv", ".tsv", ".txt")
 _COLUMNS = ("path", "label", "split", "group", "start", "end")
 
 
@@ -81,6 +83,7 @@ def read_rows(source: Path, root: Path | None = None) -> list[Row]:
     if not rows:
         raise InputError(f"--source={source} holds no videos; expected {LAYOUT}")
     refuse_one_name(rows)
+    _refuse_alike(sorted({row.label for row in rows}))
     return rows
 
 
@@ -105,9 +108,7 @@ def named_parts(source: Path, endings: tuple[str, ...]) -> tuple[dict[Path, str]
         The folders of parts, or else the lists of parts, where there is one for training; both
         empty where there is none.
     """
-    parts = {
-        path: PARTS[path.stem.lower()] for path in visible(source) if path.stem.lower() in PARTS
-    }
+    parts = {path: part for path in visible(source) if (part := part_of(path.stem))}
     folders = {path: part for path, part in parts.items() if path.is_dir()}
     lists = {path: part for path, part in parts.items() if path.suffix.lower() in endings}
     if "train" in folders.values():
@@ -124,14 +125,12 @@ def _classes(folder: Path, part: str | None) -> Iterator[Row]:
             inside = video.relative_to(place).with_name(without_ending(video.name))
             group = "/".join(video.relative_to(top).parts[:-1])
             name = "/".join([*([part] if part else []), place.name, "_".join(inside.parts)])
-            yield Row(video, place.name, name, part, group)
+            yield Row(video, as_name(place.name), name, part, group)
 
 
 def _of_list(path: Path, root: Path | None, part: str | None) -> Iterator[Row]:
-    first = next(iter(numbered_lines(path, LAYOUT)), (0, ""))[1]
-    header = [word.strip().lower() for word in first.split(",")]
-    headed = {"path", "label"} <= set(header)
-    for line, values in _headed(path, header) if headed else _plain(path):
+    headed = {"path", "label"} <= set(header_of(path))
+    for line, values in _headed(path) if headed else _plain(path):
         where = f"{path} line {line}"
         given = read_part(values["split"], where) if values.get("split") else part
         start, stop = (_frame(values.get(name), where, name) for name in ("start", "end"))
@@ -146,20 +145,15 @@ def _of_list(path: Path, root: Path | None, part: str | None) -> Iterator[Row]:
         yield Row(video, label, name, given, group, bool(group), start or 0, stop, where)
 
 
-def _headed(path: Path, header: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def _headed(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    header, lines = csv_table(path)
     unknown = sorted(set(header) - set(_COLUMNS))
     if unknown:
         raise InputError(
             f"{path}: unknown column {shortened(unknown[0])!r}; expected {', '.join(_COLUMNS)}"
         )
-    for number, values in enumerate(csv_lines(path), start=1):
-        if not values or not "".join(values).strip() or number == 1:
-            continue
-        if len(values) != len(header):
-            raise InputError(
-                f"{path} line {number} has {len(values)} values; the header has {len(header)}"
-            )
-        found = {name: value.strip() for name, value in zip(header, values, strict=True)}
+    for number, values in lines:
+        found = dict(zip(header, values, strict=True))
         if not found["path"] or not found["label"]:
             raise InputError(f"{path} line {number} has no path or no label")
         yield number, found
@@ -183,89 +177,35 @@ def _frame(text: str | None, where: str, name: str) -> int | None:
     return int(text)
 
 
-def csv_lines(path: Path) -> list[list[str]]:
-    """The lines of a CSV file, each as its values.
-
-    Raises:
-        InputError: It is no CSV file.
-    """
-    try:
-        lines = list(csv.reader(io.StringIO(read_text(path), newline="")))
-    except csv.Error as error:
-        raise InputError(f"{path} is no CSV file: {error}") from None
-    for number, values in enumerate(lines, start=1):
-        one_line("".join(values), f"{path} line {number}")
-    return lines
-
-
-def one_line(text: str, where: str) -> str:
-    """Returns a name or path from a list.
-
-    Raises:
-        InputError: It holds a line break or another control character.
-    """
-    if any(ord(sign) < ord(" ") for sign in text.replace("\t", " ")):
-        raise InputError(f"{where}: {shortened(repr(text))} holds a line break; expected one line")
-    return text
-
-
-def read_part(text: str, where: str) -> str:
-    """The part of a data set that a list names.
-
-    Raises:
-        InputError: It is none; the message begins with `where`.
-    """
-    part = PARTS.get(text.lower())
-    if part is None:
-        raise InputError(f"{where}: the split is {shortened(text)!r}; expected train, val or test")
-    return part
-
-
-def absent(where: str, file: Path) -> str:
-    """Says that a line of a list names a file that is not there, and what to do."""
-    return f"{where} names {file}, which is not there; mend the line, or give --root, its folder"
-
-
-def as_name(text: str) -> str:
-    """A text of a list as one part of a sample's name, which is that of a file too."""
-    return text.replace("/", "_") if text not in (".", "..") else "_"
+def _refuse_alike(labels: Iterable[str]) -> None:
+    """Raises an InputError where two classes differ in small and capital letters only."""
+    seen: dict[str, str] = {}
+    for label in labels:
+        other = seen.setdefault(label.casefold(), label)
+        if other != label:
+            raise InputError(
+                f"there are the classes {other!r} and {label!r}; if they are one, give them one "
+                "name, else two names that differ in more than small and capital letters"
+            )
 
 
 def refuse_one_name(rows: Iterable[Row]) -> None:
     """Raises an InputError where two samples have one name, or a name is none for a file."""
     seen: dict[str, Row] = {}
     for row in rows:
-        if len(row.name.encode(errors="replace")) > _LONGEST:
+        if not row.name.isprintable():
+            raise InputError(
+                f"{row.where or repr(str(row.video))}: the name {shortened(row.name)!r} holds a "
+                "line break or another sign that cannot be printed; rename the file or its folder"
+            )
+        if len(row.name.encode(errors="replace")) > LONGEST:
             raise InputError(
                 f"{row.where or row.video}: the name {shortened(row.name)!r} is too long for a "
                 "file; give shorter names of videos and labels"
             )
-        other = seen.setdefault(row.name.lower(), row)
+        other = seen.setdefault(row.name.casefold(), row)
         if other is not row:
             raise InputError(
                 f"two videos have the name {row.name}: {other.video} and {row.video}; rename or "
                 "remove one of them"
             )
-
-
-def place_below(text: str, root: Path, where: str) -> Path:
-    """The file that a list names: below the root, also where it was written on another machine.
-
-    Args:
-        text: What the list says.
-        root: The folder of the files.
-        where: What to call the line in messages.
-
-    Raises:
-        InputError: No file can have such a name.
-    """
-    path = Path(one_line(text, where))
-    if any(len(part.encode(errors="replace")) > _LONGEST for part in path.parts):
-        raise InputError(f"{where}: {shortened(text)!r} is no path of a file")
-    if path.is_absolute() and path.exists():
-        return path
-    parts = path.parts[1:] if path.is_absolute() else path.parts
-    for start in range(len(parts)):
-        if (found := root.joinpath(*parts[start:])).exists():
-            return found
-    return root.joinpath(*parts) if not path.is_absolute() else path

@@ -11,7 +11,8 @@ import numpy as np
 
 from prernn_jax.data.media.listing import without_ending
 from prernn_jax.data.own.leaks import refuse_leaks
-from prernn_jax.data.own.rows import Row, absent
+from prernn_jax.data.own.lists import absent
+from prernn_jax.data.own.rows import Row
 from prernn_jax.data.prepared.lists import Listed, Listing
 from prernn_jax.errors import InputError
 
@@ -191,6 +192,6 @@ def table_of(parts: Mapping[str, Sequence[Row]]) -> str:
 
 
 def _by_number(label: str) -> tuple[int, int, str]:
-    """Labels that are numbers in their own order, names behind them."""
+    """Labels that are numbers in their own order, names behind them; 1 and 01 are two labels."""
     number = label.isdecimal() and len(label) < 10
-    return (0, int(label), "") if number else (1, 0, label)
+    return (0, int(label), label) if number else (1, 0, label)

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from moved_face import write_pts
-from small_faces import PAIRS, five_points, write_coco, write_csv, write_take
+from small_faces import PAIRS, five_points, write_coco, write_csv, write_take, write_takes
 from small_videos import write_video
 
 from prernn_jax.data.face.datasets import own_faces
@@ -23,9 +23,7 @@ from prernn_jax.errors import InputError
 
 @pytest.fixture
 def takes(tmp_path):
-    """Picture folders of two people; their landmarks by name."""
-    names = ["ann/take1", "ann/take2", "bob/take1"]
-    return {name: write_take(tmp_path / "faces" / name, seed=n) for n, name in enumerate(names)}
+    return write_takes(tmp_path / "faces")
 
 
 def records(source, tmp_path, **options):
@@ -110,47 +108,6 @@ def test_parts_as_folders_and_as_a_column(takes, tmp_path):
     (tmp_path / "list.csv").write_text("\n".join(["path,split", *lines]))
     parts = divide(read_face_rows(tmp_path / "list.csv", tmp_path / "faces"), 1)
     assert [row.name for row in parts["test"]] == ["test/bob_take1"]
-
-
-def test_a_video_in_two_parts(takes, tmp_path):
-    lines = ["path,split", "ann/take1,train", "ann/take1,test", "bob/take1,test"]
-    (tmp_path / "faces/list.csv").write_text("\n".join(lines))
-    with pytest.raises(InputError, match=r"line 2: take1 is in train, and frames of it are in"):
-        own_faces(tmp_path / "faces/list.csv", tmp_path / "cache")
-
-
-@pytest.mark.parametrize("film", [False, True])
-def test_a_copied_face_in_two_parts(takes, tmp_path, film):
-    folder = tmp_path / "parts"
-    for name, part in (("ann/take1", "train"), ("bob/take1", "test")):
-        shutil.copytree(tmp_path / "faces" / name, folder / part / "one")
-        if film:
-            shutil.rmtree(folder / part / "one")
-            write_video(folder / part / "one.mp4", five_points(6, len(part))[0])
-            write_pts(folder / part / "one/000001.pts", takes[name][0])
-    own_faces(folder, tmp_path / "cache", workers=1)
-    shutil.copytree(folder / "train/one", folder / "test/two")
-    if film:
-        shutil.copy(folder / "train/one.mp4", folder / "test/two.mp4")
-    with pytest.raises(InputError, match=r"one.* is in train, and .* in test too .*two"):
-        own_faces(folder, tmp_path / "cache", workers=1)
-
-
-def test_a_person_in_two_parts(takes, tmp_path):
-    folder = tmp_path / "faces"
-    write_csv(folder / "marks.csv", takes)
-    text = [line.split(",", 1) for line in (folder / "marks.csv").read_text().splitlines()]
-    for people, message in (("abc", None), ("aba", "group 'a' is in train, and in test too")):
-        lines = [f"path,split,group,{text[0][1]}"]
-        for n, (path, rest) in enumerate(text[1:]):
-            take = n * len(takes) // (len(text) - 1)
-            lines.append(f"{path},{'test' if take == 2 else 'train'},{people[take]},{rest}")
-        (folder / "marks2.csv").write_text("\n".join(lines))
-        if message is None:
-            own_faces(folder / "marks2.csv", tmp_path / "cache", workers=1)
-            continue
-        with pytest.raises(InputError, match=message):
-            own_faces(folder / "marks2.csv", tmp_path / "cache", workers=1)
 
 
 def test_the_layout_of_300vw(takes, tmp_path):
