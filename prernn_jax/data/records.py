@@ -51,7 +51,7 @@ def encode_picture(picture: NDArray[np.uint8], quality: int = 95) -> bytes:
 
 
 def decode_picture(data: bytes, gray: bool = False) -> NDArray[np.uint8]:
-    """Decodes JPEG or PNG bytes to (H, W, 3) RGB or (H, W) grey.
+    """Decodes a stored picture, JPEG or PNG, to (H, W, 3) RGB or (H, W) grey.
 
     Raises:
         InputError: These bytes are not a picture.
@@ -67,6 +67,22 @@ def decode_picture(data: bytes, gray: bool = False) -> NDArray[np.uint8]:
             "damaged: delete them and prepare them again"
         )
     return picture  # type: ignore[return-value]
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Reads a picture file: (H, W, 3), RGB.
+
+    Raises:
+        InputError: It cannot be read; the message names it.
+    """
+    try:
+        return decode_picture(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"the picture {path} cannot be read: {error.strerror}") from error
+    except InputError:
+        raise InputError(
+            f"{path} is not a picture, or is damaged; leave it out, or fetch it again"
+        ) from None
 
 
 def clip_record(

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prernn_jax.data.media.listing import PICTURES, is_video, visible, visible_below
-from prernn_jax.data.media.video import fit, read_frames, scaled
-from prernn_jax.data.records import decode_picture
+from prernn_jax.data.media.video import fit, open_video, read_frames, scaled
+from prernn_jax.data.records import read_picture
 from prernn_jax.errors import InputError
 
 Frames = Iterable[NDArray[np.uint8]]
@@ -65,10 +65,8 @@ class VideoInput:
     def rate(self) -> Fraction:
         """Frames a second; 25 where nothing says it."""
         if isinstance(self.source, Path):
-            import av
-
-            with av.open(str(self.source)) as container:
-                found = container.streams.video[0].average_rate
+            with open_video(self.source) as (_, stream):
+                found = stream.average_rate
                 return Fraction(found) if found and 1 <= found <= 240 else Fraction(25)
         return Fraction(25)
 
@@ -78,10 +76,7 @@ class VideoInput:
             return
         assert isinstance(self.source, tuple)
         for path in self.source:
-            try:
-                yield decode_picture(path.read_bytes())
-            except (OSError, InputError) as error:
-                raise InputError(f"the picture {path} cannot be read ({error})") from error
+            yield read_picture(path)
 
 
 def as_input(given: Any) -> VideoInput:
@@ -98,6 +93,11 @@ def as_input(given: Any) -> VideoInput:
             raise InputError(f"{given} holds {len(found)} videos; give one of them")
         return found[0]
     frames = np.asarray(given)
+    if frames.ndim == 3 and frames.shape[-1] in (3, 4):
+        raise InputError(
+            f"an array of shape {frames.shape} may be one picture; expected (N, H, W, 3): give "
+            "array[None] for one picture, array[..., None] for grey ones"
+        )
     if frames.ndim == 3:  # grey
         frames = np.repeat(frames[..., None], 3, axis=-1)
     if frames.ndim != 4 or frames.shape[-1] not in (1, 3) or 0 in frames.shape:
@@ -127,11 +127,24 @@ def find_inputs(path: Path) -> list[VideoInput]:
         )
     pictures = [file for file in visible(path) if file.suffix.lower() in PICTURES]
     if pictures:
+        _refuse_twice(pictures)
         return [VideoInput(str(path), tuple(sorted(pictures, key=_natural)))]
     videos = sorted(file for file in visible_below(path) if is_video(file))
     if not videos:
         raise InputError(f"{path} holds neither videos nor pictures; give another folder")
     return [VideoInput(str(file), file) for file in videos]
+
+
+def _refuse_twice(pictures: Iterable[Path]) -> None:
+    """Raises an InputError where a picture is there in two formats: each counts as a frame."""
+    seen: dict[str, Path] = {}
+    for path in pictures:
+        other = seen.setdefault(path.stem.lower(), path)
+        if other is not path:
+            raise InputError(
+                f"{path.parent} has {other.name} and {path.name}, two pictures of one name; keep "
+                "one of them"
+            )
 
 
 def _natural(path: Path) -> list[Any]:

@@ -131,6 +131,7 @@ def test_a_lost_face_is_looked_for_where_it_began(frames):
         (np.zeros((2, 8, 8, 3), np.float32), "frames are float32; expected uint8"),
         (np.zeros((8, 8), np.uint8), r"frames of shape \(8, 8\); expected \(N, H, W, 3\)"),
         (np.zeros((0, 8, 8, 3), np.uint8), r"frames of shape \(0, 8, 8, 3\)"),
+        (np.zeros((8, 8, 3), np.uint8), r"\(8, 8, 3\) may be one picture; .* give array\[None\]"),
         ("absent.mp4", "there is no absent.mp4; expected a video file"),
         (np.zeros((1, 40, 40, 3), np.uint8), "has 1 frame; optical flow needs 2"),
         (np.zeros((4, 4, 4, 3), np.uint8), "optical flow needs frames of at least 16x16"),
@@ -168,6 +169,18 @@ def test_folders(tmp_path, video):
     ]  # fmt: skip
     with pytest.raises(InputError, match="holds 2 videos; give one of them"):
         action_model().predict(tmp_path)
+
+
+def test_pictures_that_cannot_be_frames(tmp_path):
+    for name in ("1.png", "2.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((4, 6, 3), np.uint8))
+    (tmp_path / "2.png").write_bytes(b"")
+    (found,) = find_inputs(tmp_path)
+    with pytest.raises(InputError, match=r"2\.png is not a picture, or is damaged; leave it out"):
+        list(found.frames())
+    (tmp_path / "1.JPG").write_bytes((tmp_path / "1.png").read_bytes())
+    with pytest.raises(InputError, match=r"1\.JPG and 1\.png, two pictures of one name; keep one"):
+        find_inputs(tmp_path)
 
 
 def test_an_absent_camera_is_one_line(capfd):

@@ -29,7 +29,7 @@ from prernn_jax.data.prepared.folder import prepared_path, refuse_to_mix
 from prernn_jax.data.prepared.lists import SOME_FRAMES, Listed
 from prernn_jax.data.prepared.record_file import RecordFile, closing_record, record_writer
 from prernn_jax.data.prepared.sources import fingerprint
-from prernn_jax.data.records import Record, decode_picture, encode_picture
+from prernn_jax.data.records import Record, encode_picture, read_picture
 from prernn_jax.errors import InputError
 
 SMALLEST = 8.0
@@ -186,10 +186,7 @@ def read_pictures(files: Mapping[int, Path]) -> Iterator[tuple[int, NDArray[np.u
         InputError: One cannot be read; the message names it.
     """
     for number, path in files.items():
-        try:
-            yield number, decode_picture(path.read_bytes())
-        except (OSError, InputError) as error:
-            raise InputError(f"{path} is not a picture") from error
+        yield number, read_picture(path)
 
 
 def _notes(files: set[int], seen: set[int], broken: frozenset[int]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from prernn_jax.data.media.listing import PICTURES, frame_number
-from prernn_jax.data.records import decode_picture
+from prernn_jax.data.records import read_picture
 from prernn_jax.errors import InputError
 
 
@@ -89,8 +89,8 @@ def read_frame_folder(frames: FrameFolder) -> tuple[tuple[int, int], str | None]
     damaged, others = [], []
     for path in frames.files.values():
         try:
-            height, width = decode_picture(path.read_bytes()).shape[:2]
-        except (InputError, OSError):
+            height, width = read_picture(path).shape[:2]
+        except InputError:
             damaged.append(path.name)
             continue
         size = size or (height, width)

@@ -1,6 +1,7 @@
 """Decodes video files by PyAV, which is installed as prernn-jax[video]."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,6 @@ def read_frames(
             names the file.
     """
     require_decoder()
-    import av
     import av.error
 
     if not path.is_file():
@@ -58,10 +58,7 @@ def read_frames(
         raise InputError(f"the video {path} is empty (0 bytes); unpack the archive again")
     count, size, read = 0, None, Reading()
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InputError(f"{path} holds no video, only sound or text")
-            stream = container.streams.video[0]
+        with open_video(path) as (container, stream):
             stream.thread_type = "AUTO"
             samples, formats = len(stream.index_entries), container.format.name
             for frame in _decode(container, stream, read):
@@ -89,6 +86,26 @@ def read_frames(
     missing = why_truncated(path, formats, samples, read)
     if missing:
         raise InputError(f"the video {path} is truncated after {count} frames: {missing}")
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Opens a video file; gives the container and the stream of its pictures.
+
+    Where there are several streams it is the one that FFmpeg calls the best: no cover picture.
+
+    Raises:
+        InputError: It holds no pictures.
+        FFmpegError: It is no video.
+    """
+    import av
+
+    # With its folder, or FFmpeg takes what stands before a colon in a name for a protocol.
+    with av.open(str(path.absolute())) as container:
+        stream = container.streams.best("video")
+        if stream is None:
+            raise InputError(f"{path} holds no video, only sound or text")
+        yield container, stream
 
 
 def _decode(container: Any, stream: Any, read: Reading) -> Iterator[Any]:

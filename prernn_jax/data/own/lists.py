@@ -8,6 +8,7 @@ import csv
 import re
 import unicodedata
 from pathlib import Path, PureWindowsPath
+from typing import Literal
 
 from prernn_jax.data.prepared.lists import read_text, shortened
 from prernn_jax.errors import InputError
@@ -16,7 +17,8 @@ _PARTS = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation",
     "validation": "validation", "dev": "validation", "test": "test", "testing": "test",
 }  # fmt: skip
-_FORMS = ("NFC", "NFD")  # macOS writes é as two signs, e and the accent; others write one
+# macOS writes é as two signs, e and the accent; others write one.
+_FORMS: tuple[Literal["NFC"], Literal["NFD"]] = ("NFC", "NFD")
 LONGEST = 220
 """Bytes of a name; prepared files add an ending."""
 _LONGEST_PATH = 3000  # bytes; the system allows 4096 with the folder of the list before it

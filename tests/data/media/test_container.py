@@ -2,6 +2,7 @@
 
 import struct
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,3 +159,27 @@ def turned(folder, picture, matrix):
     data[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     return path
+
+
+def test_a_cover_picture_is_not_the_video(tmp_path):
+    """Downloads carry their cover as a stream of one picture, which may stand first."""
+    with av.open(str(tmp_path / "covered.mkv"), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 16, 16, "yuvj420p"
+        film = container.add_stream("mpeg4", rate=25)
+        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        pictures = [(cover, np.zeros((16, 16, 3), np.uint8)), *((film, p) for p in moving(12))]
+        for stream, picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        for stream in (cover, film):
+            container.mux(stream.encode(None))
+    assert {p.shape for p in read_frames(tmp_path / "covered.mkv")} == {(48, 64, 3)}
+    assert count(tmp_path / "covered.mkv") == 12
+
+
+@pytest.mark.parametrize("name", ["take:1.mp4", "concat:a.mp4", "data:b.mp4", "a%03d.mp4", "-.mp4"])
+def test_a_name_is_no_protocol(tmp_path, monkeypatch, name):
+    """FFmpeg takes what stands before a colon for a protocol."""
+    write_video(tmp_path / "film.mp4", moving(5)).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert count(Path(name)) == 5

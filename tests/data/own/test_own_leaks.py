@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from moved_face import write_pts
-from small_faces import five_points, write_csv, write_take, write_takes
+from small_faces import five_points, write_csv, write_takes
 from small_videos import named_files, write_video
 
 from prernn_jax.data.face.datasets import own_faces
