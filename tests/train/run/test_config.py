@@ -42,6 +42,11 @@ CONFIGS = (ActionConfig(), FaceConfig(), GestureConfig())
         ({"schedule": Schedule(0.1, factor=1.0)}, "--schedule.factor=1.0: expected less than 1"),
         ({"schedule": Schedule(float("nan"))}, "--schedule.base=nan"),
         ({"stacked": 0, "model": "traditional"}, "--stacked=0: expected 1 or more"),
+        ({"name": "."}, r"--name='\.': expected the name of a folder"),  # all runs would be renamed
+        ({"name": ".."}, r"--name='\.\.': expected"),
+        ({"name": "/home/me/videos"}, "--name='/home/me/videos': expected"),
+        ({"name": "a/b"}, "--name='a/b': expected the name of a folder, without /; --workdir"),
+        ({"name": "a\nb"}, "--name=.*: expected"),
         ({"stacked": 1}, "--hidden and --stacked belong to --model=traditional"),
     ],
 )
