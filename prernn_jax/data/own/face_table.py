@@ -93,8 +93,9 @@ def faces_of_coco(path: Path, root: Path, part: str | None) -> Iterator[FaceRow]
     form = 'expected COCO\'s {"images": [...], "annotations": [{"image_id": 1, "keypoints": ...}]}'
     try:
         content = json.loads(read_text(path))
-        images = {str(image["id"]): image for image in content["images"]}
-        titles = {str(v["id"]): str(v["name"]) for v in content.get("videos", ())}
+        images = _by_id(content["images"], f"{path}: images")
+        videos = _by_id(content.get("videos", ()), f"{path}: videos")
+        titles = {number: str(video["name"]) for number, video in videos.items()}
         marked = [(str(note["image_id"]), note["keypoints"]) for note in content["annotations"]]
         names = [len(kind.get("keypoints", ())) for kind in content.get("categories", ())]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -115,12 +116,25 @@ def faces_of_coco(path: Path, root: Path, part: str | None) -> Iterator[FaceRow]
         image = images[image_id]
         if not isinstance(image.get("file_name"), str):
             raise InputError(f"{path}: the image {shortened(image_id)} has no file_name")
-        number_of_video = str(image.get("video_id", ""))
+        given = image.get("video_id")
+        number_of_video = "" if given is None else str(given)
         video = one_line(titles.get(number_of_video, number_of_video), where)
         points, fault = _keypoints(keypoints, count, where)
         file = place_below(image["file_name"], root, where)
         frames.append(_Frame(where, file, None, points, fault, video, part, ""))
     yield from _videos(frames, root, path)
+
+
+def _by_id(objects: Iterable[Any], where: str) -> dict[str, Any]:
+    """The objects of a table by their `id`; an InputError where two have the same one."""
+    found: dict[str, Any] = {}
+    for item in objects:
+        if found.setdefault(str(item["id"]), item) is not item:
+            raise InputError(
+                f"{where} has the id {shortened(str(item['id']))} twice; nobody knows which one an "
+                "annotation means: give each its own id"
+            )
+    return found
 
 
 def _coordinates(path: Path, header: Sequence[str], used: set[int]) -> tuple[list[int], list[int]]:
@@ -172,9 +186,10 @@ def _keypoints(keypoints: Any, count: int, where: str) -> tuple[NDArray[np.float
         return None, f"{where}: keypoints are not x, y, v of each landmark"
     if len(values) != count:
         return None, f"{where} has {len(values)} landmarks; expected {count}"
-    hidden = int((values[:, 2] == 0).sum())
-    if hidden or not (np.abs(values) < FARTHEST).all():
+    if hidden := int((values[:, 2] == 0).sum()):
         return None, f"{where}: {hidden} of {count} landmarks are not labelled"
+    if not (np.abs(values) < FARTHEST).all():
+        return None, f"{where}: a coordinate is not a finite number of pixels"
     return values[:, :2].astype(np.float32), ""
 
 

@@ -165,6 +165,23 @@ def test_landmarks_that_are_not_there(takes, tmp_path):
     assert row.faults[0].endswith("line 2 has an empty coordinate")
 
 
+def test_ids_of_coco_that_mislead(takes, tmp_path):
+    source = tmp_path / "faces/marks.json"
+    write_coco(source, takes)
+    content = json.loads(source.read_text())
+    for image in content["images"]:
+        image["video_id"] = None  # as programs write that know no videos
+    content["annotations"][0]["keypoints"][3] = float("nan")
+    source.write_text(json.dumps(content))
+    rows = read_face_rows(source)
+    assert [row.name for row in rows] == ["ann_take1", "ann_take2", "bob_take1"]
+    assert "annotation 0: a coordinate is not a finite number of pixels" in rows[0].faults[0]
+    content["images"][7]["id"] = content["images"][0]["id"]
+    source.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"marks\.json: images has the id 0 twice"):
+        read_face_rows(source)
+
+
 HEAD = "path,x0,y0,x1,y1"
 
 
