@@ -77,8 +77,9 @@ def test_its_files(runs, runtime, tmp_path, capsys):
 
 def test_bad_input(runs, runtime, tmp_path, monkeypatch):
     model = face()
+    names = tuple(f"class {number}" for number in range(136))
     model.inference = pj.Inference(
-        "action", 3, 24, channels=3, classes=tuple("abc"), pictures="flow", flow="dis"
+        "action", 3, 24, channels=3, classes=names, pictures="flow", flow="dis"
     )
     pj.save(tmp_path / "flow.safetensors", model)
     with pytest.raises(InputError, match="sees optical flow, which the page does not compute"):
