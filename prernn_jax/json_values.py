@@ -65,6 +65,17 @@ def typed(kind: Any, value: Any, where: str, name: str = "") -> Any:
     raise InputError(f"{where}: {name or 'it'} is {_short(value)}; expected {expected}")
 
 
+def plain(value: Any) -> Any:
+    """A number of numpy's as Python's, for `json.dumps(..., default=plain)`.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if hasattr(value, "item") and not getattr(value, "shape", ()):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
+
+
 def _short(value: Any) -> str:
     """The value for a message; a very long one is cut."""
     try:

@@ -14,6 +14,7 @@ from flax import nnx
 from prernn_jax.backbones.head import choose_layers, is_backbone, output_name
 from prernn_jax.errors import InputError
 from prernn_jax.foreign import DropoutSlot, FoldedModel, RecurrentSlot
+from prernn_jax.json_values import plain
 from prernn_jax.layers.recurrent import Activation, Recurrent, from_linear
 from prernn_jax.layers.recurrent_conv import RecurrentConv
 from prernn_jax.module_path import get_layer, set_layer
@@ -244,7 +245,7 @@ def _assembled(
     if is_backbone(model):
         if name is not None:
             set_layer(model, name, output)
-        return SequenceModel(model, converted, stack, dropout, json.dumps(made_by))
+        return SequenceModel(model, converted, stack, dropout, json.dumps(made_by, default=plain))
     made_by = {**made_by, "output_layer": name}
     before: list[nnx.Module] = [RecurrentSlot(stack, len(converted))] if stack else []
     if dropout:
@@ -254,4 +255,4 @@ def _assembled(
     if name is not None:
         set_layer(model, name, output)
     extra_slot = f"{name}.layers.0" if stack else None
-    return FoldedModel(model, converted, extra_slot, dropout, json.dumps(made_by))
+    return FoldedModel(model, converted, extra_slot, dropout, json.dumps(made_by, default=plain))

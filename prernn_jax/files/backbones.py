@@ -31,6 +31,7 @@ from prernn_jax.errors import InputError
 from prernn_jax.files import safetensors
 from prernn_jax.files.architectures import ARCHITECTURES, build
 from prernn_jax.files.described import check_values
+from prernn_jax.json_values import plain
 from prernn_jax.preprocess import Preprocessing
 
 VOLUME = "preprocessing.mean_volume"
@@ -195,7 +196,7 @@ def describe(backbone: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return arrays, {
         **dict(getattr(backbone, "notes", ())),
         "architecture": names[0],
-        "arguments": json.dumps(arguments),
+        "arguments": json.dumps(arguments, default=plain),
         **variant,
         **preprocessing,
     }

@@ -114,9 +114,9 @@ def write_safely(
         InputError: The file exists and `overwrite` is false, or it cannot be written.
     """
     final = Path(path)
-    if final.exists() and not overwrite:
-        raise InputError(f"{final} exists already; choose another name or ask to overwrite it")
     try:
+        if final.exists() and not overwrite:
+            raise InputError(f"{final} exists already; choose another name or ask to overwrite it")
         with replacing(final, durable=False) as temporary:  # `write` itself waits for the disk
             write(temporary, arrays, metadata, late=late, durable=durable)
     except OSError as error:

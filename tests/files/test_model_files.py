@@ -215,3 +215,23 @@ def test_a_saved_model_is_what_was_trained(tmp_path):
     np.testing.assert_array_equal(
         jax.device_get(pj.load(tmp_path / "m").backbone.bn1.mean[...]), np.full(4, 3, np.float32)
     )
+
+
+def test_sizes_that_numpy_counted(tmp_path):
+    """`outputs=labels.max() + 1` is a number of numpy's, which JSON does not know."""
+    network = random_model(lambda: pj.vgg16(**VGG | {"hidden": np.int64(5)}))
+    model = random_model(
+        lambda: pj.make_recurrent(
+            network, "fc7", outputs=np.int64(4), extra=np.int32(1), dropout=np.float32(0.5)
+        )
+    )
+    pj.save(tmp_path / "m", model)
+    loaded = pj.load(tmp_path / "m")
+    assert loaded.dropout == 0.5
+    assert loaded.backbone.fc8.out_features == 4
+
+
+def test_a_name_that_is_too_long_for_a_file(tmp_path):
+    model = random_model(lambda: pj.vgg16(**VGG))
+    with pytest.raises(InputError, match=r"cannot write .*: File name too long"):
+        pj.save(tmp_path / ("a" * 300), model)
