@@ -202,10 +202,10 @@ def check_run(config: RunConfig) -> None:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise InputError(f"--{name}={value}: expected 1 or more")
-    name = config.name
-    if name and (Path(name).name != name or name == ".." or not name.isprintable()):
+    folder = config.name
+    if folder and (Path(folder).name != folder or folder == ".." or not folder.isprintable()):
         raise InputError(
-            f"--name={name!r}: expected the name of a folder, without /; --workdir says where it is"
+            f"--name={folder!r}: expected the name of a folder, without /; --workdir says where it is"
         )
     config.schedule.check()
     if not 0 <= config.momentum < 1:
