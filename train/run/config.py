@@ -205,7 +205,8 @@ def check_run(config: RunConfig) -> None:
     folder = config.name
     if folder and (Path(folder).name != folder or folder == ".." or not folder.isprintable()):
         raise InputError(
-            f"--name={folder!r}: expected the name of a folder, without /; --workdir says where it is"
+            f"--name={folder!r}: expected the name of a folder, without /; --workdir says where it "
+            "lies"
         )
     config.schedule.check()
     if not 0 <= config.momentum < 1:
