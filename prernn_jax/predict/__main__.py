@@ -125,13 +125,18 @@ def _check(command: PredictCommand, predictors: Sequence[Predictor]) -> None:
             raise InputError(
                 "--stream=both: the runs have different classes; train both on the same data"
             )
-        if min(command.weights) < 0 or not np.isfinite(command.weights).all():
-            raise InputError(f"--weights {command.weights}: expected numbers of 0 or more")
+        if [one.pictures for one in found] != ["frames", "flow"]:
+            raise InputError(
+                f"--stream=both: the runs see {found[0].pictures} and {found[1].pictures}; "
+                "expected a spatial run, which sees frames, then a temporal one, which sees flow"
+            )
+        if min(command.weights) < 0 or not np.isfinite(sum(command.weights)):
+            raise InputError(f"--weights {command.weights}: expected finite numbers of 0 or more")
         if sum(command.weights) == 0:
             raise InputError("--weights 0 0: one of them must be more than 0")
     if found[0].application != "face" and (command.box or command.boxes):
         raise InputError("--box and --boxes belong to models of faces; leave them out")
-    if command.seconds <= 0:
+    if not 0 < command.seconds < np.inf:
         raise InputError(f"--seconds={command.seconds}: expected more than 0")
 
 

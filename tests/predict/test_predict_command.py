@@ -82,6 +82,10 @@ def test_a_folder_goes_on_over_a_bad_video(place, tmp_path, capsys):
         (["{rgb}", "{video}", "--box", "0", "0", "8", "8"], "belong to models of faces"),
         (["--stream=both", "{rgb}", "{face}", "{video}"], "both runs must be of actions"),
         (["--stream=both", "{rgb}", "{flow}", "{video}", "--weights", "0", "0"], "must be more"),
+        (["--stream=both", "{rgb}", "{flow}", "{video}", "--weights", "1e308", "1e308"], "finite"),
+        (["--stream=both", "{rgb}", "{rgb}", "{video}"], "the runs see frames and frames"),
+        (["--stream=both", "{flow}", "{rgb}", "{video}"], "see flow and frames; expected a spat"),
+        (["{rgb}", "{video}", "--seconds=nan"], "--seconds=nan: expected more than 0"),
         (["{rgb}", "{video}", "--out={video}"], "cannot be made"),
     ],
 )
