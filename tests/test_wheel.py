@@ -12,9 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = (
-    "--epochs=1", "--embedded.train=4", "--embedded.validation=4", "--embedded.test=8",
-    "--embedded.static_train=8", "--embedded.static_validation=8", "--pretraining.rgb_epochs=1",
-    "--pretraining.flow_epochs=1",
+    "--stream=spatial", "--epochs=1", "--embedded.train=4", "--embedded.validation=4",
+    "--embedded.test=8", "--embedded.static_train=8", "--embedded.static_validation=8",
+    "--pretraining.rgb_epochs=1",
 )  # fmt: skip
 EXAMPLE = """
 import numpy as np

@@ -266,9 +266,9 @@ def test_two_real_clips_of_ucf101_are_learned(place, shared_data, tmp_path):
     main([
         "--data=ucf101", "--preset=embedded", f"--source={source}", f"--weights={weights}",
         f"--cache_dir={place / 'data'}", f"--workdir={place / 'runs'}", "--name=two",
-        "--crop=64", "--steps=8", "--stack=2", "--epochs=300", "--batch_size=2",
+        "--crop=64", "--steps=8", "--stack=2", "--epochs=150", "--batch_size=2",
         "--trunk=trained", "--batch_norm=train", "--optimizer=sgd", "--schedule.base=0.05",
-        "--checkpoint_every=300",
+        "--checkpoint_every=150",
     ])  # fmt: skip
     lines = map(json.loads, read(place, "two", "metrics.jsonl").splitlines())
     losses = [line["loss"] for line in lines if line["kind"] == "train"]
