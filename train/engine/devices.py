@@ -142,16 +142,17 @@ def split(batch: Batch, mesh: Mesh) -> Batch:
     """Puts a device's share of a batch of host arrays on each device.
 
     Args:
-        batch: Arrays (B, ...); where there are several processes the rows of this one.
+        batch: Arrays (B, ...), or trees of them; where there are several processes the rows of
+            this one.
         mesh: The devices of all processes.
     """
     rows = NamedSharding(mesh, _SPLIT)
     if processes.count() == 1:
         return jax.device_put(dict(batch), rows)
-    return {
-        name: jax.make_array_from_process_local_data(rows, np.asarray(value))
-        for name, value in batch.items()
-    }
+    # The features of a ResNet's trunk are a pair of arrays.
+    return jax.tree.map(
+        lambda value: jax.make_array_from_process_local_data(rows, np.asarray(value)), dict(batch)
+    )
 
 
 class Training(NamedTuple):
