@@ -107,16 +107,14 @@ def full_disk(trial: Trial, whole: Whole) -> dict[str, Any]:
 
 
 def read_only_disk(trial: Trial, whole: Whole) -> dict[str, Any]:
-    """A disk that can only be read from some moment on; later it can be written again."""
+    """A program killed, gone on with on a disk that can only be read, then on one to write.
+
+    A disk cannot be made read-only while a file on it is open to be written, as a run's lock is.
+    """
     with _disk(trial.place, 200_000) as disk:
-        running = trial.start()
-        running.wait(trial.rng.uniform(0, 0.4 * whole.seconds))
-        for _ in range(1000):  # not while a file is open to write, as the log of a training is
-            if _mount("remount,ro", disk):
-                trial.note("met", running.status is None)
-                break
-            time.sleep(0.01)
-        trial.end(running)
+        trial.disturb(whole, signal.SIGKILL)
+        trial.note("read_only", _mount("remount,ro", disk))
+        trial.end(trial.start())
         trial.seen["said"] = last_line(trial.log)
         _mount("remount,rw", disk)
         return trial.finish(whole)
