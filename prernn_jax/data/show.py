@@ -26,6 +26,7 @@ from prernn_jax.data.face.loader import FaceView, read_faces
 from prernn_jax.data.face.records import FaceBoxes, read_boxes
 from prernn_jax.data.gesture.datasets import Modality, nvgesture
 from prernn_jax.data.media.flow import dequantise, flow_to_color
+from prernn_jax.data.media.square import turn_flow, turn_pictures
 from prernn_jax.data.prepared.clip_files import Flow
 from prernn_jax.data.prepared.folder import RENAMED, writable
 from prernn_jax.data.records import RandomAccessSource, Record, decode_picture
@@ -147,14 +148,15 @@ def open_data(
 
 
 def sample(record: Record, title: str, columns: int, height: int) -> Shown:
-    """Decodes evenly placed pictures of a record, and evenly placed flow."""
+    """Decodes evenly placed pictures of a record, and evenly placed flow; turns what is to turn."""
     frames, pairs = len(record["frames"]), len(record["flow_x"])
-    pictures = _decode(record, "frames", frames, columns, height)
+    symmetry = record.get("symmetry", 0)
+    pictures = turn_pictures(_decode(record, "frames", frames, columns, height), symmetry)
     if pairs == 0:
         return title, pictures, None, None
-    flow_x = _decode(record, "flow_x", pairs, columns, height)
-    flow_y = _decode(record, "flow_y", pairs, columns, height)
-    return title, pictures, flow_x, flow_y
+    flow = [_decode(record, kind, pairs, columns, height) for kind in ("flow_x", "flow_y")]
+    turned = turn_flow(np.stack(flow, axis=-1), symmetry)  # (N, S, S, 2)
+    return title, pictures, turned[..., 0], turned[..., 1]
 
 
 def _decode(record: Record, kind: str, count: int, columns: int, height: int) -> NDArray[np.uint8]:

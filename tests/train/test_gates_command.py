@@ -125,7 +125,7 @@ def test_a_run_of_gesture(tmp_path):
     main([str(tmp_path / "run"), "--set=validation"])
     layers = json.loads((tmp_path / "run" / "gates.json").read_text())["layers"]
     assert list(layers) == ["fc7", "extra.0"]
-    assert layers["fc7"]["z"]["values"] == 2 * 6 * 4
+    assert layers["fc7"]["z"]["values"] == 2 * 10 * 4
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from prernn_jax.data.drawn.gestures import EmbeddedGesturesConfig
 from prernn_jax.data.gesture.datasets import Modality
 from prernn_jax.data.prepared.clip_files import Flow
 
-from ..engine.optim import GESTURE, Schedule
-from ..run.config import Pretraining, RunConfig
+from ..engine.optim import GESTURE, Optimizer, Schedule
+from ..run.config import Pretraining, RunConfig, Trunk
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,12 @@ class GesturePretraining(Pretraining):
         epochs: Passes over them.
     """
 
-    epochs: int = 10
+    epochs: int = 6
 
 
 _CLIPS = EmbeddedGesturesConfig()
-_EMBEDDED = Schedule(0.025, "cosine", warmup=0.5)
+_EMBEDDED = Schedule(3e-3, "cosine", warmup=0.5)
+_TOGETHER = Schedule(0.025, "cosine", warmup=0.5)
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,15 @@ class GestureConfig(RunConfig):
     embedded: EmbeddedGesturesConfig = _CLIPS
     lists: tuple[str, str] | None = None
     flow: Flow = "dis"
-    steps: int = 6
+    steps: int = 10
     clip_length: int = 4
     stride: int = 1
     crop: int = 48
-    epochs: int = 12
+    epochs: int = 6
     schedule: Schedule = _EMBEDDED
+    optimizer: Optimizer = "adam"
+    trunk: Trunk = "cached"
+    views: int = 2
     pretraining: GesturePretraining = GesturePretraining()
     workdir: Path = Path("runs/gesture")
 
@@ -78,6 +82,9 @@ def paper() -> GestureConfig:
         epochs=1000,  # the plateau schedule ends it
         batch_size=16,
         schedule=GESTURE,
+        optimizer="sgd",
+        trunk="trained",
+        views=1,
         momentum=0.9,
         weight_decay=5e-4,
         clip_norm=None,
@@ -92,5 +99,15 @@ def gesture_preset(given: dict[str, str]) -> GestureConfig:
     preset = given.get("preset", "embedded" if data in ("embedded", "folder") else "paper")
     if preset == "paper":
         return paper()
-    # 80 frames of NVGesture take about as long as 28 embedded ones.
-    return replace(GestureConfig(), stride=3 if data == "nvgesture" else 1)
+    if data == "embedded":
+        return GestureConfig()
+    # Real hands look otherwise than those of stage one, so its network is trained too.
+    return replace(
+        GestureConfig(),
+        stride=2 if data == "nvgesture" else 1,  # its 80 frames are 10 clips of 4
+        epochs=12,
+        schedule=_TOGETHER,
+        optimizer="sgd",
+        trunk="trained",
+        views=1,
+    )

@@ -37,7 +37,7 @@ def make_record(
 class EmbeddedGestures(DrawnBuilder):
     """Whole gestures of rendered hands (`gestures`), or single short clips (`poses`)."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = []
 
 
@@ -50,8 +50,8 @@ def embedded_gestures(
     """Returns the drawn gestures; draws them first where they are not in the cache.
 
     The arguments and errors are those of `drawn_splits`. With `pretraining` the records are short
-    clips of other hands, for stage one: ten motions and four still shapes. They have no split
-    test.
+    clips of other hands, for stage one: the gestures, the cue, and a hand at rest. They have no
+    split test.
     """
     settings = config or EmbeddedGesturesConfig()
     kind: Kind = "poses" if pretraining else "gestures"

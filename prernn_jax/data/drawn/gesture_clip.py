@@ -1,15 +1,18 @@
 """Draws the clips of the embedded gestures; each depends on its split and number alone."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prernn_jax.data.drawn.gestures import (
+    CUE,
     GESTURE_CLASSES,
     POSE_CLASSES,
+    REST,
     SPLITS,
     EmbeddedGesturesConfig,
     GestureDifficulty,
@@ -23,10 +26,8 @@ SHAPES = {
     "two": (0.0, 1.0, 1.0, 0.0, 0.0),
     "five": (1.0, 1.0, 1.0, 1.0, 1.0),
 }
-# What goes from the first state to the second: fingers, or a motion and its sign.
-_CHANGES = {"open": ("fist", "five"), "close": ("five", "fist")} | {
-    f"show {number}": ("fist", number) for number in ("one", "two")
-}
+_CUE_SHAPE = (1.0, 0.0, 0.0, 0.0, 1.0)
+_CHANGES = {"open": ("fist", "five"), "close": ("five", "fist")}
 _MOTIONS = {
     "move left": ("x", -1.0),
     "move right": ("x", 1.0),
@@ -39,6 +40,14 @@ _MOTIONS = {
 }
 _HAND, _CLIP = 1, 2
 _MARGIN = 9.0  # distance of a palm's centre from the border, in pixels of a frame of 48
+
+
+class Leg(NamedTuple):
+    """One of POSE_CLASSES in a clip: its name, its first frame, and its number of frame pairs."""
+
+    kind: str
+    start: int
+    pairs: int
 
 
 @dataclass(frozen=True)
@@ -55,8 +64,7 @@ def make_gesture(config: EmbeddedGesturesConfig, split: str, index: int) -> Gest
 
     Args:
         config: The parameters of the data set.
-        split: One of SPLITS; the two for stage one give `config.clip` frames of one motion or of
-            a still hand.
+        split: One of SPLITS; the two for stage one give `config.clip` frames, see `draw_window`.
         index: 0 .. config.count(split) - 1.
     """
     number = SPLITS[split]
@@ -66,12 +74,14 @@ def make_gesture(config: EmbeddedGesturesConfig, split: str, index: int) -> Gest
     rng = _generator(clip_seed)
     hand_seed, hand = _hand(config, number, int(rng.integers(config.hands)))
     if split.startswith("pose"):
-        progress = _passing(rng, config.clip)
+        legs, first = draw_window(config, rng, classes[label])
+        count = config.clip
     else:
-        progress = draw_progress(rng, config.frames)
-    pose = draw_pose(config, rng, classes[label], progress)
+        legs, first, count = draw_legs(config, rng, classes[label]), 0, config.frames
+    whole = draw_pose(config, rng, legs, first + count)
+    pose = Pose(*(values[first:] for values in whole))
     frames = _film(config, rng, hand, pose)
-    return GestureClip(frames, label, {"clip": clip_seed, "hand": hand_seed})
+    return GestureClip(frames, label, {"clip": clip_seed, "hand": hand_seed, "legs": legs})
 
 
 def _generator(seed: list[int]) -> np.random.Generator:
@@ -86,53 +96,104 @@ def _hand(config: EmbeddedGesturesConfig, number: int, which: int) -> tuple[list
     return seed, draw_hand(_generator(seed), level.unit * config.size / 48, level.hands)
 
 
-def _eased(part: Numbers) -> Numbers:
-    part = np.clip(part, 0.0, 1.0)
-    return part * part * (3.0 - 2.0 * part)
+def _next_leg(config: EmbeddedGesturesConfig, rng: np.random.Generator, kind: str, at: int) -> Leg:
+    return Leg(kind, at, int(rng.integers(config.leg[0], config.leg[1] + 1)))
 
 
-def draw_progress(rng: np.random.Generator, frames: int) -> Numbers:
-    """Draws the course of a gesture (N,): 0 is the first state, 1 the second.
+def _rest(config: EmbeddedGesturesConfig, rng: np.random.Generator) -> int:
+    return config.rest + int(rng.integers(2))
 
-    The return is at most two frames slower than the stroke, and the hold takes about half of the
-    remaining time. So neither speed nor duration tells the order.
+
+def draw_legs(config: EmbeddedGesturesConfig, rng: np.random.Generator, gesture: str) -> list[Leg]:
+    """Draws what the hand does: gestures at random, the cue, the gesture, and more to the end.
+
+    Args:
+        config: The parameters of the data set.
+        rng: The random generator.
+        gesture: The gesture that is the clip's class.
     """
-    stroke = int(rng.integers(4, 7))
-    back = stroke + int(rng.integers(0, 3))
-    idle = frames - stroke - back
-    hold = round(idle * rng.uniform(0.4, 0.6))
-    before = int(rng.integers(2, idle - hold - 1))
-    time = np.arange(frames)
-    there = _eased((time - before) / stroke)
-    return there - _eased((time - before - stroke - hold) / back)
+    kinds = [
+        str(kind) for kind in rng.choice(GESTURE_CLASSES, int(rng.integers(config.before + 1)))
+    ]
+    kinds += [CUE, gesture]
+    legs: list[Leg] = []
+    start = int(rng.integers(config.rest + 2))
+    while start < config.frames - 1:
+        number = len(legs)
+        kind = kinds[number] if number < len(kinds) else str(rng.choice(GESTURE_CLASSES))
+        legs.append(_next_leg(config, rng, kind, start))
+        start += legs[-1].pairs + _rest(config, rng)
+    return legs
 
 
-def _passing(rng: np.random.Generator, frames: int) -> Numbers:
-    """Draws the middle part of a stroke or of a return (N,), as a short clip shows it."""
-    length = int(rng.integers(4, 9))
-    begin = rng.uniform(0.0, max(length - frames + 1, 0.5))
-    return _eased((np.arange(frames) + begin) / length)
+def draw_window(
+    config: EmbeddedGesturesConfig, rng: np.random.Generator, kind: str
+) -> tuple[list[Leg], int]:
+    """Draws three legs of which the second is of a kind, and the first frame of a short clip.
+
+    The clip sees all but one of its pairs in the second leg or more. Where that is a rest, it may
+    see one pair of a gesture beside it.
+    """
+    around = [str(other) for other in rng.choice([*GESTURE_CLASSES, CUE], 2)]
+    legs = [_next_leg(config, rng, around[0], 0)]
+    gaps = [_rest(config, rng), _rest(config, rng)]
+    legs.append(_next_leg(config, rng, kind, legs[0].pairs + gaps[0]))
+    start, end = legs[1].start, legs[1].start + legs[1].pairs
+    legs.append(_next_leg(config, rng, around[1], end + gaps[1]))
+    seen = config.clip - 1  # pairs
+    if kind == REST:
+        low, high = start - gaps[0] - 1, end + gaps[1] + 1 - seen
+    else:
+        low, high = start - 1, end + 1 - seen
+    return legs, int(rng.integers(low, high + 1))
 
 
 def draw_pose(
-    config: EmbeddedGesturesConfig, rng: np.random.Generator, kind: str, progress: Numbers
+    config: EmbeddedGesturesConfig, rng: np.random.Generator, legs: Sequence[Leg], count: int
 ) -> Pose:
-    """Draws the pose of a hand in each frame of a gesture or of a still shape.
+    """Draws the pose of a hand in each of N frames; after each leg it is put elsewhere.
 
     Args:
         config: Sizes and difficulty.
         rng: The random generator.
-        kind: One of GESTURE_CLASSES or of SHAPES.
-        progress: The course (N,), see `draw_progress`.
+        legs: What the hand does.
+        count: Number of frames N.
     """
-    level, count = config.difficulty, len(progress)
-    first, second = _CHANGES.get(kind, (None, None))
-    if first is None or second is None:
-        first = second = kind if kind in SHAPES else str(rng.choice(list(SHAPES)))
+    level, pixel = config.difficulty, config.size / 48
+    arm = level.tilt * rng.standard_normal()
+    parts = []
+    after = 0  # the first frame behind the leg before
+    for number, leg in enumerate(legs):
+        until = count if number + 1 == len(legs) else min(leg.start + leg.pairs + 1, count)
+        progress = np.clip((np.arange(after, until) - leg.start) / leg.pairs, 0.0, 1.0)
+        parts.append(_stretch(config, rng, leg.kind, progress, arm))
+        after = until
+    pose = Pose(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+    def shaken(values: Numbers) -> Numbers:
+        shake = pixel * level.jitter * rng.standard_normal(count)
+        return values + pixel * _sway(rng, level, count) + shake
+
+    near = pose.near + 0.01 * rng.standard_normal(count)
+    return pose._replace(x=shaken(pose.x), y=shaken(pose.y), near=near)
+
+
+def _stretch(
+    config: EmbeddedGesturesConfig,
+    rng: np.random.Generator,
+    kind: str,
+    progress: Numbers,
+    arm: float,
+) -> Pose:
+    """Draws the poses of one leg and of the rest before it; `progress` goes from 0 to 1."""
+    level, pixel = config.difficulty, config.size / 48
+    first, second = _CHANGES.get(kind, (str(rng.choice(list(SHAPES))),) * 2)
     begin, end = np.array(SHAPES[first]), np.array(SHAPES[second])
-    fingers = begin + progress[:, None] * (end - begin)
+    near = rng.uniform(-0.2, 0.2)
+    if kind == CUE:
+        begin = end = np.array(_CUE_SHAPE)
+        near = rng.uniform(*level.near)
     axis, sign = _MOTIONS.get(kind, ("", 0.0))
-    pixel = config.size / 48
     amount = {
         "x": pixel * rng.uniform(*level.travel),
         "y": pixel * rng.uniform(*level.travel),
@@ -142,22 +203,18 @@ def draw_pose(
     moved = {name: sign * amount[name] * (axis == name) for name in amount}
     # The middle of the path lies anywhere, so a position does not tell which end it is.
     way = progress - 0.5
-    arm = level.tilt * rng.standard_normal()
     place = {}
     for name in ("x", "y"):
         room = max(config.size / 2 - pixel * _MARGIN - abs(moved[name]) / 2, 0.0)
-        middle = config.size / 2 + rng.uniform(-room, room)
-        shake = pixel * level.jitter * rng.standard_normal(count)
-        place[name] = middle + moved[name] * way + pixel * _sway(rng, level, count) + shake
-    near = rng.uniform(-0.2, 0.2) + moved["near"] * way
+        place[name] = config.size / 2 + rng.uniform(-room, room) + moved[name] * way
     wrist = 0.3 * level.tilt * rng.standard_normal()
     return Pose(
         x=place["x"],
         y=place["y"],
         angle=arm + wrist + moved["angle"] * way,
-        arm=np.full(count, arm),
-        near=near + 0.01 * rng.standard_normal(count),
-        fingers=np.clip(fingers, 0.0, 1.0),
+        arm=np.full(len(progress), arm),
+        near=near + moved["near"] * way,
+        fingers=begin + progress[:, None] * (end - begin),
     )
 
 

@@ -7,8 +7,8 @@ from command_line import status_of
 from moved_face import moved_face, write_300vw_video
 
 from prernn_jax.data.prepare import main as prepare
-from prernn_jax.data.records import decode_picture
-from prernn_jax.data.show import GREEN, main
+from prernn_jax.data.records import decode_picture, encode_picture
+from prernn_jax.data.show import GREEN, main, sample
 
 CLIP = "BaseballPitch/v_BaseballPitch_g01_c01.avi"
 
@@ -60,3 +60,20 @@ def test_gestures_of_the_users_lists(shared_data, tmp_path):
         status_of(main, ["nvgesture", *where, *lists, "--modality", "depth", "--columns", "4"]) == 0
     )
     assert decode_picture(out.read_bytes()).shape == (16 + 64 + 4, 4 * 86, 3)
+
+
+def test_a_clip_that_stands_turned_in_its_set_is_shown_turned():
+    picture = np.zeros((8, 8), np.uint8)
+    picture[:, 6:] = 200  # at the right
+    flow = [np.full((8, 8), value, np.uint8) for value in (168, 128)]  # to the right
+    record = {
+        "frames": [encode_picture(picture)] * 2,
+        "flow_x": [encode_picture(flow[0])],
+        "flow_y": [encode_picture(flow[1])],
+        "symmetry": 1,  # a quarter, clockwise
+    }
+    _, pictures, flow_x, flow_y = sample(record, "a clip", 1, 8)
+    assert pictures[0, 7].min() > 150
+    assert pictures[0, :5].max() < 50
+    assert np.abs(flow_x.astype(int) - 128).max() <= 1
+    assert np.abs(flow_y.astype(int) - 168).max() <= 1  # downwards
