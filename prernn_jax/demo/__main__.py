@@ -19,7 +19,7 @@ from prernn_jax.predict.outcome import VideoScores
 from prernn_jax.predict.predictor import Predictor
 
 CLIPS = (0, 1, 8)
-"""Clips of the drawn test set: a move to the left, one to the right, a hand that opens."""
+"""Clips of the drawn test set: after the cue the hand moves left, moves right, or opens."""
 _LAST = 12  # times that the last frame of a clip is shown
 
 
@@ -48,7 +48,7 @@ def show(command: DemoCommand) -> list[VideoScores]:
         seen: Any = predictor(clips[-1])
         found.append(seen)
         truth = seen.classes[clip.label]
-        print(f"a hand does {truth!r}; the net sees: {seen.brief}", flush=True)
+        print(f"after the cue: {truth!r}; the net sees: {seen.brief}", flush=True)
     try:
         command.out.parent.mkdir(parents=True, exist_ok=True)
         write_gif(command.out, list(_pictures(found, clips)), 100)
@@ -74,8 +74,9 @@ def main(argv: Sequence[str]) -> None:
             argv,
             program="prernn demo",
             description=(
-                "A small net, trained on drawn hands, says which gesture three clips of its test "
-                "set show. Writes a film; needs no training and no network."
+                "A small net, trained on drawn hands, says which gesture followed the cue, a bright "
+                "sign, in three clips of its test set. Writes a film; needs no training and no "
+                "network."
             ),
         )
     )

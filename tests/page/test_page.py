@@ -29,13 +29,13 @@ def face():
 
 def gesture():
     backbone = pj.c3d(
-        num_outputs=12, width=2, hidden=8, image_size=48, clip_length=4, in_channels=1,
+        num_outputs=10, width=2, hidden=8, image_size=48, clip_length=4, in_channels=1,
         stage_sizes=(1, 1), stride=2,
     )  # fmt: skip
     model = drawn(lambda: pj.make_recurrent(backbone, "fc7", cell="lstm"))
     model.preprocess = pj.Preprocessing(scale=1 / 64, mean=(1.0,))
     model.inference = pj.Inference(
-        "gesture", steps=6, size=48, channels=1, classes=GESTURE_CLASSES, clip_length=4,
+        "gesture", steps=10, size=48, channels=1, classes=GESTURE_CLASSES, clip_length=4,
         short_side=48, gray=True,
     )  # fmt: skip
     return model
@@ -69,7 +69,7 @@ def test_its_files(runs, runtime, tmp_path, capsys):
     for clip in about["clips"]:
         size = (tmp_path / "site" / clip["file"]).stat().st_size
         assert size == 3 * np.prod(clip["shape"])
-        assert 0 <= clip["label"] < 12
+        assert 0 <= clip["label"] < 10
     for name in ("index.html", "page.js", "page.css", "step.onnx", *(f"ort/{n}" for n in FILES)):
         assert (tmp_path / "site" / name).stat().st_size > 0
     assert "http.server" in capsys.readouterr().out

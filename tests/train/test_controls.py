@@ -9,6 +9,7 @@ from prernn_jax.data.feature_files import FeatureSet
 from prernn_jax.data.media.flow import quantise
 from train.action.__main__ import main as train_main
 from train.controls import BINS, POOLINGS, controls_of, flow_histograms, main
+from train.gesture.__main__ import main as gesture_main
 
 
 def clips_in_order(count, seed):
@@ -72,19 +73,24 @@ def test_the_command(tmp_path):
 
 
 @pytest.mark.nightly
-def test_the_drawn_actions_need_a_memory(tmp_path):
+@pytest.mark.optimised
+@pytest.mark.parametrize(
+    ("application", "train", "kind"),
+    [("action", train_main, "temporal"), ("gesture", gesture_main, "depth")],
+)
+def test_the_drawn_clips_need_a_memory(tmp_path, application, train, kind):
     """The default draw and run: PreGRU 15 points above every control, 25 above no recurrence."""
     runs = tmp_path / "runs"
     place = [f"--workdir={runs}", f"--cache_dir={tmp_path / 'data'}"]
     for model in ("pre", "feedforward"):
-        train_main([*place, "--film=0", f"--model={model}", f"--name={model}"])
+        train([*place, "--film=0", f"--model={model}", f"--name={model}"])
 
     def top1(model):
         text = (runs / model / "summary.json").read_text(encoding="utf-8")
         return json.loads(text)["video_top1"]
 
-    main(place)
-    text = (runs / "controls-embedded-temporal.json").read_text(encoding="utf-8")
+    main([application, *place])
+    text = (runs / f"controls-embedded-{kind}.json").read_text(encoding="utf-8")
     best = max(one["test"] for one in json.loads(text)["controls"])
     assert top1("pre") > best + 0.15
     assert top1("pre") > top1("feedforward") + 0.25
