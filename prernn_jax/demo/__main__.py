@@ -74,9 +74,9 @@ def main(argv: Sequence[str]) -> None:
             argv,
             program="prernn demo",
             description=(
-                "A small net, trained on drawn hands, says which gesture followed the cue, a bright "
-                "sign, in three clips of its test set. Writes a film; needs no training and no "
-                "network."
+                "A small net, trained on drawn hands, says which gesture followed the cue, a "
+                "bright sign, in three clips of its test set. Writes a film; needs no training "
+                "and no network."
             ),
         )
     )

@@ -149,7 +149,7 @@ def test_other_models(place, more):
 def test_the_plateau_ends_a_run_early(place):
     # Every epoch counts as one without improvement, for the loss is never below by 100%.
     schedule = ["--schedule.shape=plateau", "--schedule.base=1e-3", "--schedule.patience=1"]
-    schedule += ["--optimizer=sgd", "--trunk=trained"]
+    schedule += ["--trunk=trained"]
     ends = ["--schedule.stop=1e-3", "--schedule.factor=0.5", "--epochs=3"]
     main(flags(place, "--name=plateau", *schedule, *ends))
     lines = (place / "runs" / "plateau" / "metrics.jsonl").read_text().splitlines()
@@ -287,6 +287,9 @@ def test_real_gestures_train_the_compact_network_too():
     for data, stride in (("nvgesture", 2), ("folder", 1)):
         config = gesture_preset({"data": data, "preset": "embedded"})
         assert (config.optimizer, config.trunk, config.stride) == ("sgd", "trained", stride)
+        assert config.views == 1
+        assert gesture_preset({"data": data, "preset": "embedded", "trunk": "cached"}).views == 2
+    assert gesture_preset({"trunk": "trained"}).views == 1
 
 
 @pytest.mark.nightly

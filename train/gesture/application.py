@@ -222,7 +222,7 @@ GESTURE = Application(
     ),
     config=GestureConfig,
     preset=gesture_preset,
-    deciding=("preset", "data"),
+    deciding=("preset", "data", "trunk"),
     common=("data", "modality", "lists"),
     kind=lambda config: (config.data, config.modality),
     check=check,

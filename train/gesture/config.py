@@ -94,17 +94,19 @@ def paper() -> GestureConfig:
 
 
 def gesture_preset(given: dict[str, str]) -> GestureConfig:
-    """The defaults that belong to --preset and --data as given."""
+    """The defaults that belong to --preset, --data and --trunk as given."""
     data = given.get("data", "nvgesture" if given.get("preset") == "paper" else "embedded")
     preset = given.get("preset", "embedded" if data in ("embedded", "folder") else "paper")
     if preset == "paper":
         return paper()
-    if data == "embedded":
-        return GestureConfig()
     # Real hands look otherwise than those of stage one, so its network is trained too.
+    trunk = given.get("trunk", "cached" if data == "embedded" else "trained")
+    stride = 2 if data == "nvgesture" else 1  # 80 frames are 10 clips of 4
+    if trunk != "trained":
+        return replace(GestureConfig(), stride=stride)
     return replace(
         GestureConfig(),
-        stride=2 if data == "nvgesture" else 1,  # its 80 frames are 10 clips of 4
+        stride=stride,
         epochs=12,
         schedule=_TOGETHER,
         optimizer="sgd",
