@@ -70,9 +70,11 @@ def build(command: PageCommand) -> Path:
         files[f"clip{number}.bin"] = pictures.tobytes()
         clips.append({"file": f"clip{number}.bin", "shape": pictures.shape[:3], **truth})
     widths = [part.shape[1] for part in jax.tree.leaves(streaming.init(model))]
+    length = inference.clip_length
+    seen = "each frame" if length == 1 else f"every {length} frames"
     about = {
         "title": _TITLES[inference.application],
-        "about": f"A recurrent net ({path.resolve().parent.name}), one step for each frame.",
+        "about": f"A recurrent net ({path.resolve().parent.name}), one step for {seen}.",
         "note": _DRAWN if knows_drawn(inference) else "",
         "inference": json.loads(inference.to_json()),
         "frames": names.frames,

@@ -63,6 +63,7 @@ def runtime(tmp_path):
 def test_its_files(runs, runtime, tmp_path, capsys):
     main([str(runs / "gesture"), f"--out={tmp_path / 'site'}", f"--ort={runtime}"])
     about = json.loads((tmp_path / "site/page.json").read_text())
+    assert about["about"] == "A recurrent net (gesture), one step for every 4 frames."
     assert about["carry"] == [["carry_0_h", 8], ["carry_0_c", 8]]
     assert about["gates"] == ["gate_fc7_i", "gate_fc7_f", "gate_fc7_o"]
     assert about["inference"]["classes"] == list(GESTURE_CLASSES)
