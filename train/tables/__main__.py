@@ -6,7 +6,6 @@ writes what came of it beside the paper's figures. A finished run is never run a
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,10 +18,10 @@ from ..run.config import RENAMED
 from . import feature_table, split_table
 from .feature_settings import TABLE
 from .grid import Grid, Structure, grid, only
-from .jobs import Config, Done, Job, own_cores, run_all, stage_one
+from .jobs import Config, Done, Job, own_cores, run_all
 from .outcome import result_of, validation_of
 from .report import judged_anew, write_table
-from .settings import RATES, TUNING_SEED, TablesConfig, bases, check, jobs
+from .settings import RATES, TUNING_SEED, TablesConfig, bases, check, jobs, starts
 
 Rates = Mapping[Structure, float | None]
 
@@ -74,9 +73,9 @@ def run(config: TablesConfig) -> dict[str, Any]:
     width = FacePretraining().hidden if embedded else 4096
     whole = grid(config.table, width, config.quick, small=embedded)
     places = only(whole, config.cells, config.columns)
-    if embedded:
-        shared = [replace(base, weights=stage_one(base)) for base in shared]
+    started = starts(config, shared)
     seeds = config.training_seeds
+    shared = started[seeds[0]]
     say(
         f"table {config.table}: {len(places.structures)} structures, seeds "
         f"{seeds[0]} to {seeds[-1]}, {processes} runs at a time; they are in {shared[0].workdir}"
@@ -89,7 +88,7 @@ def run(config: TablesConfig) -> dict[str, Any]:
     # Seeds outermost: a grid that is broken off has whole tables of fewer seeds.
     planned = {
         (seed, structure): jobs(
-            shared, structure, seed, chosen[structure], same_data=config.same_data
+            started[seed], structure, seed, chosen[structure], same_data=config.same_data
         )
         for seed in seeds
         for structure in places.structures

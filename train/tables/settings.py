@@ -12,7 +12,7 @@ from ..action.config import ActionConfig, action_preset
 from ..engine.optim import Schedule
 from ..face.config import FaceConfig, face_preset
 from .grid import CELLS, Cell, Structure
-from .jobs import Config, Job
+from .jobs import Config, Job, stage_one
 
 Data = Literal["embedded", "300vw", "ucf101", "hmdb51"]
 
@@ -181,8 +181,32 @@ def _small_actions(quick: bool) -> dict[str, Any]:
     clips = ActionConfig().embedded
     if quick:
         clips = replace(clips, train=48, validation=40, test=80, static_train=256)
-    # Where the traditional GRU stops improving: docs/tables/README.md, Table 3.
-    return {"epochs": 4 if quick else 8, "checkpoint_every": 8, "embedded": clips}
+        return {"epochs": 4, "checkpoint_every": 8, "embedded": clips}
+    # More test clips than the preset's 200, whose sampling would be most of the scatter.
+    clips = replace(clips, test=800)
+    # Epochs: where the traditional GRU stops improving (docs/tables/README.md, Table 3).
+    return {"epochs": 8, "checkpoint_every": 8, "embedded": clips}
+
+
+def starts(config: TablesConfig, shared: Sequence[Config]) -> dict[int, list[Config]]:
+    """Training seed -> the configurations of `bases` with the pre-trained CNN of its runs.
+
+    Real data start from the given weights, the miniatures from a compact CNN that is trained here
+    unless it is there: the faces all from one, the actions from one for each seed, if the seeds
+    have data of their own.
+    """
+    if config.data != "embedded":
+        return dict.fromkeys(config.training_seeds, list(shared))
+    found: dict[int, list[Config]] = {}
+    for seed in config.training_seeds:
+        if found and (config.faces or config.same_data):
+            found[seed] = next(iter(found.values()))
+            continue
+        own = shared
+        if not config.faces and not config.same_data:
+            own = [replace(b, pretraining=replace(b.pretraining, seed=seed)) for b in shared]
+        found[seed] = [replace(base, weights=stage_one(base)) for base in own]
+    return found
 
 
 def jobs(
