@@ -3,10 +3,11 @@
 A tile of 4 x 4 outputs takes 36 products for each pair of channels in place of 144, one of 2 x 2
 takes 16 in place of 36 (`winograd_transforms.py`). Over the frames of a clip the kernel may have
 any length: the sum over its planes is taken between the transforms, so each frame is transformed
-once, and each output once. All works in blocks of tiles that stay in the processor's cache.
-`winograd_choice.py` says where it is worth it.
+once, and each output once. All works in blocks of tiles, most of which stay in the processor's
+cache. `winograd_choice.py` says where it is worth it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -25,6 +26,8 @@ from prernn_jax.cpu.winograd_transforms import (
 Pads = Sequence[tuple[int, int]]
 
 _BLOCK = 256  # tiles; their values and products stay in the cache
+# With so many pairs of channels YNNPACK leaves a second core idle in products of fewer tiles.
+_LONG_BLOCK, _LONG = 800, range(64 * 128, 256 * 256)
 
 
 class _Meeting(NamedTuple):
@@ -110,7 +113,7 @@ def weight_gradient(
     around = [(0, height * m - grad.shape[2], 0), (0, width * m - grad.shape[3], 0)]
     grad = lax.pad(grad, jnp.zeros((), grad.dtype), [(0, 0, 0)] * 2 + around + [(0, 0, 0)])
     images, length = x.shape[:2]
-    blocks = _Blocks(images, max(length, grad.shape[1]), height, width)
+    blocks = _Blocks(images, max(length, grad.shape[1]), height, width, _BLOCK)
 
     def sums(index: Array) -> list[Array]:
         tiles = input_tiles(blocks.take(x, index, m, 2), m)  # (a*a, n, L, r, w, I)
@@ -145,7 +148,8 @@ def _convolved(
     shape = [size + sum(pad) - 2 for size, pad in zip(x.shape[2:4], pads, strict=True)]
     x, height, width = _padded(x, pads, m)
     images, length = x.shape[:2]
-    blocks = _Blocks(images, max(length, count), height, width)
+    limit = _LONG_BLOCK if math.prod(kernel.shape[-2:]) in _LONG else _BLOCK
+    blocks = _Blocks(images, max(length, count), height, width, limit)
     none = meetings[0].k  # planes that meet only zeros are not transformed
     kernel = kernel[none : meetings[-1].k + 1]
     weights = transformed_kernel(kernel, m, flipped=summed == 2)  # (a*a, kl, I, O)
@@ -205,10 +209,10 @@ def _padded(x: Array, pads: Pads, m: int) -> tuple[Array, int, int]:
 class _Blocks:
     """Images, or rows of tiles of one image, that are worked on at a time."""
 
-    def __init__(self, images: int, length: int, height: int, width: int) -> None:
-        self.rows = _largest_divisor(height, _BLOCK // (length * width))
+    def __init__(self, images: int, length: int, height: int, width: int, limit: int) -> None:
+        self.rows = _largest_divisor(height, limit // (length * width))
         whole = self.rows == height
-        self.images = _largest_divisor(images, _BLOCK // (length * height * width)) if whole else 1
+        self.images = _largest_divisor(images, limit // (length * height * width)) if whole else 1
         self.per_image = height // self.rows
         self.shape = images, height
         self.number = images // self.images * self.per_image

@@ -78,14 +78,16 @@ def test_small_tiles_as_xla_in_float64(shape, window, pads):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("shape", "limit"), [
-    ((2, 17, 9, 2), 3),  # rows of tiles
-    ((6, 5, 6, 2), 8),  # two images
-    ((2, 3, 17, 9, 2), 9),  # rows of tiles of three frames
+@pytest.mark.parametrize(("shape", "limit", "block"), [
+    ((2, 17, 9, 2), 3, "_BLOCK"),  # rows of tiles
+    ((6, 5, 6, 2), 8, "_BLOCK"),  # two images
+    ((2, 3, 17, 9, 2), 9, "_BLOCK"),  # rows of tiles of three frames
+    ((2, 17, 9, 2), 6, "_LONG_BLOCK"),
 ])  # fmt: skip
-def test_blocks(monkeypatch, shape, limit):
+def test_blocks(monkeypatch, shape, limit, block):
     """Whatever fits in a block, the result is the same."""
-    monkeypatch.setattr(winograd, "_BLOCK", limit)
+    monkeypatch.setattr(winograd, block, limit)
+    monkeypatch.setattr(winograd, "_LONG", range(6, 7) if block == "_LONG_BLOCK" else range(0))
     with jax.enable_x64(True):
         window = (3,) * (len(shape) - 2)
         compare(shape, (*window, 2, 3), ((1, 1),) * len(window), 4)

@@ -72,7 +72,7 @@ _OF_THE_PAPER: dict[int | str, Sequence[Claim]] = {
         Claim("4", _SIH, [("sih", "pre"), ("sih-random", "pre-random")], equal=True),
     ],
 }  # fmt: skip
-_LIKE_3 = ("features", "features-videos", "features-same")
+_LIKE_3 = ("3-joint", "features", "features-videos", "features-same")
 """Other tables with the structures of Table 3."""
 CLAIMS: Mapping[int | str, Sequence[Claim]] = {
     **_OF_THE_PAPER,
@@ -152,12 +152,12 @@ def judge(table: int | str, metric: Mapping[str, Any], cells: Sequence[Cell]) ->
     """Compares the structures of each row and says which claims hold.
 
     Args:
-        table: 1, 2, 3, or the name of a table of features.
+        table: 1, 2, 3, or the name of another table with the structures of Table 3.
         metric: `better` (`lower` or `higher`) and `scale` (100 where the values are shares that are
             shown in %).
         cells: The table's places: `row`, `column` and `values` by seed. A structure that is not
-            among
-            them takes part in no claim; one whose runs have all failed leaves its claims undecided.
+            among them takes part in no claim; one whose runs have all failed leaves its claims
+            undecided.
 
     Returns:
         `differences`, `claims` and the `confidence` of the differences' intervals, as JSON values.

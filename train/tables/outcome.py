@@ -64,11 +64,11 @@ def validation_of(done: Sequence[tuple[Job, Done]]) -> float:
     return math.inf if math.isnan(total) else total  # a NaN is not lower than anything
 
 
-def cell_of(table: int, structure: Structure, found: Runs) -> dict[str, Any]:
+def cell_of(table: int | str, structure: Structure, found: Runs) -> dict[str, Any]:
     """A place of the table.
 
     Args:
-        table: Its number.
+        table: Its number or name.
         structure: Where.
         found: Its runs.
     """
@@ -124,10 +124,12 @@ def result_of(
     """
     metric, first = (LOSS if config.faces else TOP1), bases[0]
     title = TITLES[config.table]
+    if config.joint:
+        title += ", the whole network trained"
     if not config.faces:
         streams = " and ".join(base.stream for base in bases)
         title += f", {streams} stream{'s' * (len(bases) > 1)}"
-    cells = [cell_of(config.table, structure, found) for structure, found in runs.items()]
+    cells = [cell_of(config.key, structure, found) for structure, found in runs.items()]
     summaries = [
         outcome.summary
         for found in runs.values()
@@ -151,7 +153,7 @@ def result_of(
         else "the same for all"
     )
     return {
-        "table": config.table,
+        "table": config.key,
         "title": title,
         "data": config.data,
         "quick": config.quick,
@@ -170,7 +172,7 @@ def result_of(
         "columns": [{"key": key, "label": label} for key, label in grid.columns.items()],
         "rows": [{"key": key, "label": label} for key, label in grid.rows.items()],
         "cells": cells,
-        **judge(config.table, metric, cells),
+        **judge(config.key, metric, cells),
     }
 
 
@@ -205,6 +207,8 @@ def command_of(config: TablesConfig) -> str:
         flags.append(" ".join(["--columns", *config.columns]))
     if config.same_data:
         flags.append("--same_data")
+    if config.joint:
+        flags.append("--joint")
     if config.quick:
         flags.append("--quick")
     return " ".join(["prernn tables", *flags])

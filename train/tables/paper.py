@@ -24,21 +24,22 @@ _FIGURES: Mapping[int | str, Mapping[str, Sequence[float | None]]] = {
         "gru": (0.937, 0.928, 0.933, 0.918, 0.922),
     },
 }
+_SAME = {"3-joint": 3}
 
 
 def paper_value(table: int | str, row: str, column: str) -> float | None:
     """The paper's figure in a place of a table.
 
     Args:
-        table: 1, 2 or 3; the paper has no figures for another.
+        table: 1, 2, 3 or 3-joint; the paper has no figures for another.
         row: The cell, a key of `train.tables.grid.ROWS`. The paper has one GRU row; it is `gru`.
         column: Key of the column.
 
     Returns:
         The Euclidean loss (tables 1 and 2) or the accuracy as a share of 1 (table 3); None where
-        the
-        paper has no figure.
+        the paper has no figure.
     """
+    table = _SAME.get(str(table), table)
     figures = _FIGURES.get(table, {}).get(row)
     if figures is None or column not in _COLUMNS[table]:
         return None

@@ -42,6 +42,8 @@ class TablesConfig:
         columns: Only these structures, such as `pre matched feedforward`; all when not given.
         same_data: Embedded data: all seeds train and test on the same drawn data. That is faster,
             and an interval then says nothing of other data of this kind.
+        joint: Embedded table 3: train the whole network and not only the layers behind the cached
+            trunk. Its files are named `table3-joint`.
         quick: A few structures, one seed and a short training, to see the program work.
         epochs: Real data: passes over the training set, in place of the preset's.
         batch_size: Real data: sequences a step, in place of the preset's.
@@ -64,6 +66,7 @@ class TablesConfig:
     cells: tuple[Cell, ...] = CELLS
     columns: tuple[str, ...] = ()
     same_data: bool = False
+    joint: bool = False
     quick: bool = False
     epochs: int | None = None
     batch_size: int | None = None
@@ -78,6 +81,11 @@ class TablesConfig:
     def faces(self) -> bool:
         """Whether the table is one of the two about face alignment."""
         return self.table != 3
+
+    @property
+    def key(self) -> int | str:
+        """What the table is called in its files and claims."""
+        return f"{self.table}-joint" if self.joint else self.table
 
     @property
     def tuned(self) -> bool:
@@ -104,6 +112,11 @@ def check(config: TablesConfig) -> None:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise InputError(f"--{name}={value}: expected 1 or more")
+    if config.joint and (config.faces or config.data != "embedded"):
+        raise InputError(
+            "--joint: only --table=3 --data=embedded stands on a cached trunk; the others train "
+            "the whole network anyway. Leave it out"
+        )
     if not config.cells:
         raise InputError("--cells: name one or more")
     if config.data == "embedded":
@@ -152,19 +165,25 @@ def _shared(config: TablesConfig, preset: Any, small: Any) -> Any:
         "weights": config.weights,
         "devices": config.devices,
         "precision": config.precision,
-        "workdir": config.workdir / ("faces" if config.faces else "actions"),
+        "workdir": config.workdir / _folder(config),
     }
     for name in ("workers", "epochs", "batch_size"):
         if getattr(config, name) is not None:
             changes[name] = getattr(config, name)
     if config.data == "embedded":
         changes["validate_every"] = 0
-        changes = changes | small(config.quick)
+        changes = changes | small(config)
     return replace(preset, **changes)
 
 
-def _small_faces(quick: bool) -> dict[str, Any]:
-    faces, pretraining = FaceConfig().embedded, FaceConfig().pretraining
+def _folder(config: TablesConfig) -> str:
+    if config.joint:
+        return "actions-joint"
+    return "faces" if config.faces else "actions"
+
+
+def _small_faces(config: TablesConfig) -> dict[str, Any]:
+    faces, pretraining, quick = FaceConfig().embedded, FaceConfig().pretraining, config.quick
     if quick:
         faces = replace(faces, static_train=8000, test=100)
         pretraining = replace(pretraining, epochs=4)
@@ -177,15 +196,22 @@ def _small_faces(quick: bool) -> dict[str, Any]:
     }
 
 
-def _small_actions(quick: bool) -> dict[str, Any]:
+def _small_actions(config: TablesConfig) -> dict[str, Any]:
     clips = ActionConfig().embedded
-    if quick:
+    if config.quick:
         clips = replace(clips, train=48, validation=40, test=80, static_train=256)
-        return {"epochs": 4, "checkpoint_every": 8, "embedded": clips}
-    # More test clips than the preset's 200, whose sampling would be most of the scatter.
-    clips = replace(clips, test=800)
+    else:
+        # More test clips than the preset's 200, whose sampling would be most of the scatter.
+        clips = replace(clips, test=800)
     # Epochs: where the traditional GRU stops improving (docs/tables/README.md, Table 3).
-    return {"epochs": 8, "checkpoint_every": 8, "embedded": clips}
+    changes: dict[str, Any] = {"epochs": 8, "checkpoint_every": 8, "embedded": clips}
+    if config.joint:
+        # An epoch takes twenty times as long, and a trained trunk asks for smaller steps.
+        rate = Schedule(1e-3, "cosine", warmup=0.5)
+        changes |= {"trunk": "trained", "epochs": 3, "schedule": rate}
+    if config.quick:
+        changes["epochs"] = 4
+    return changes
 
 
 def starts(config: TablesConfig, shared: Sequence[Config]) -> dict[int, list[Config]]:
@@ -196,7 +222,7 @@ def starts(config: TablesConfig, shared: Sequence[Config]) -> dict[int, list[Con
     have data of their own.
     """
     if config.data != "embedded":
-        return dict.fromkeys(config.training_seeds, list(shared))
+        return {seed: list(shared) for seed in config.training_seeds}
     found: dict[int, list[Config]] = {}
     for seed in config.training_seeds:
         if found and (config.faces or config.same_data):

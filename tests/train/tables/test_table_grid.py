@@ -8,6 +8,9 @@ from prernn_jax.errors import InputError
 from train.face.config import FaceConfig
 from train.run.config import check_run
 from train.tables.grid import CELLS, CONTROL, PLAIN, grid
+from train.tables.jobs import Done
+from train.tables.outcome import cell_of
+from train.tables.paper import paper_value
 from train.tables.settings import (
     RATES,
     SEEDS,
@@ -16,6 +19,7 @@ from train.tables.settings import (
     bases,
     check,
     jobs,
+    starts,
 )
 
 REAL = {"source": Path("videos"), "weights": Path("net.safetensors")}
@@ -116,6 +120,38 @@ def test_real_data_are_run_with_the_papers_presets():
     assert job.config.schedule == faces.schedule
 
 
+def test_the_seeds_of_drawn_actions_start_from_networks_of_their_own(monkeypatch):
+    monkeypatch.setattr(
+        "train.tables.settings.stage_one",
+        lambda base: Path(f"{base.application}-{base.pretraining.seed}"),
+    )
+
+    def first(table, **changes):
+        config = TablesConfig(table, seeds=2, **changes)
+        found = starts(config, bases(config))
+        assert list(found) == list(SEEDS[:2])
+        return [str(of_seed[0].weights) for of_seed in found.values()]
+
+    assert first(3) == [f"action-{seed}" for seed in SEEDS[:2]]
+    assert len(set(first(3, same_data=True))) == len(set(first(1))) == 1
+    real = TablesConfig(3, data="ucf101", **REAL)
+    found = starts(real, bases(real))
+    assert [base.weights for base in found[SEEDS[0]]] == [REAL["weights"]] * 2
+
+
+def test_joint_training_is_a_table_of_its_own():
+    cached, joint = TablesConfig(3), TablesConfig(3, joint=True)
+    assert (cached.key, joint.key) == (3, "3-joint")
+    (before,), (after,) = bases(cached), bases(joint)
+    assert (before.trunk, after.trunk) == ("cached", "trained")
+    assert before.workdir != after.workdir
+    assert before.embedded == after.embedded
+    places = {(s.row, s.column): s for s in grid(3, 128).structures}
+    (job,) = jobs(bases(joint), places["gru", "pre"], 1, None)
+    cell = cell_of(joint.key, places["gru", "pre"], {1: [(job, Done(None))]})
+    assert cell["paper"] == paper_value(3, "gru", "pre") == 0.937
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -127,6 +163,8 @@ def test_real_data_are_run_with_the_papers_presets():
         (TablesConfig(1, data="300vw", quick=True, **REAL), "--quick is a small miniature"),
         (TablesConfig(1, weights=Path("x")), "--weights: for real data"),
         (TablesConfig(1, seeds=0), "--seeds=0: expected 1 to 20"),
+        (TablesConfig(1, joint=True), "--joint: only --table=3 --data=embedded"),
+        (TablesConfig(3, data="ucf101", joint=True, **REAL), "--joint: only --table=3"),
         (TablesConfig(1, jobs=0), "--jobs=0: expected 1 or more"),
     ],
 )
