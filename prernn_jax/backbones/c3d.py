@@ -131,6 +131,7 @@ class C3D(FullyConnected):
 
     def trunk(self, x: jax.Array) -> jax.Array:
         """Clips (N, L, H, W, C) -> the inputs of fc6 (N, D), flattened in L, H, W, C order."""
+        given = x.shape
 
         def block(stage: int, convs: Any, x: jax.Array) -> jax.Array:
             for conv in convs:
@@ -141,4 +142,5 @@ class C3D(FullyConnected):
         for stage, names in enumerate(self.stages, start=1):
             convs = [getattr(self, name) for name in names]
             x = run_block(self.remat, partial(block, stage), convs, x)
-        return x.reshape(x.shape[0], -1)  # (N, D)
+        made_for = f"clip_length={self.clip_length}, image_size={self.image_size}"
+        return self.flattened(x, given, made_for)

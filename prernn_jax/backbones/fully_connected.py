@@ -5,6 +5,7 @@ from flax import nnx
 
 from prernn_jax.backbones.head import HeadLayer
 from prernn_jax.backbones.remat import Remat
+from prernn_jax.errors import InputError
 
 
 class FullyConnected(nnx.Module):
@@ -33,6 +34,27 @@ class FullyConnected(nnx.Module):
     def trunk(self, x: jax.Array) -> jax.Array:
         """Inputs (N, ...) -> the inputs of fc6 (N, D)."""
         raise NotImplementedError
+
+    def flattened(self, pooled: jax.Array, given: tuple[int, ...], made_for: str) -> jax.Array:
+        """What the last pooling gives (N, ..., C) -> the inputs of fc6 (N, D).
+
+        Args:
+            pooled: The values.
+            given: Shape of the network's input.
+            made_for: The sizes that it was made for, as its arguments say them.
+
+        Raises:
+            InputError: fc6 takes another number of values.
+        """
+        flat = pooled.reshape(pooled.shape[0], -1)
+        expected = self.fc6.in_features
+        if flat.shape[1] != expected:
+            sizes = "x".join(map(str, given[1:-1]))
+            raise InputError(
+                f"inputs of {sizes} give {flat.shape[1]} values, but fc6 takes {expected}: the "
+                f"network was made for {made_for}. Resize the images, or make it for their size"
+            )
+        return flat
 
     def features(self, x: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
         """Inputs (N, ...) -> the features of fc7 (N, F).

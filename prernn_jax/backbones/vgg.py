@@ -111,6 +111,7 @@ class VGG16(FullyConnected):
 
     def trunk(self, x: jax.Array) -> jax.Array:
         """Images (N, H, W, C) -> the inputs of fc6 (N, D), flattened in H, W, C order."""
+        given = x.shape
 
         def block(layers: Any, x: jax.Array) -> jax.Array:
             for conv, norms in layers:
@@ -130,4 +131,4 @@ class VGG16(FullyConnected):
                 for n in names
             ]
             x = run_block(self.remat, block, layers, x)
-        return x.reshape(x.shape[0], -1)  # (N, D)
+        return self.flattened(x, given, f"image_size={self.image_size}")

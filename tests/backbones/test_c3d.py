@@ -92,6 +92,9 @@ def test_wrong_arguments():
         C3D(variant="theano", rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="too small for 5 poolings"):
         _model(image_size=8, variant="pytorch")
+    model = _model(clip_length=8, image_size=48)
+    with pytest.raises(ValueError, match=r"inputs of 8x80x80 .* clip_length=8, image_size=48"):
+        jax.eval_shape(model, jnp.zeros((1, 8, 80, 80, 3)))
 
 
 def test_a_compact_network_of_three_stages():

@@ -13,6 +13,7 @@ from prernn_jax.backbones.vgg import VGG16
 from prernn_jax.files.architectures import build
 from prernn_jax.files.backbones import flat_shapes
 from prernn_jax.module_path import get_layer
+from prernn_jax.surgery import make_recurrent
 
 SMALL = {"num_outputs": 5, "width": 2, "hidden": 7}
 
@@ -82,3 +83,12 @@ def test_wrong_arguments():
         VGG16(variant="theano", rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="image_size is 31"):
         _model(image_size=31)
+
+
+def test_images_of_another_size_are_refused():
+    model = _model(image_size=32)
+    with pytest.raises(ValueError, match=r"inputs of 64x48 give .* made for image_size=32"):
+        jax.eval_shape(model, jnp.zeros((1, 64, 48, 3)))
+    recurrent = make_recurrent(model, layers=("fc6",), cell="gru", outputs=3)
+    with pytest.raises(ValueError, match="inputs of 64x64 give"):
+        jax.eval_shape(recurrent, jnp.zeros((1, 2, 64, 64, 3)))
