@@ -76,7 +76,7 @@ def draw_claims(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
         axes.set_yticks(range(len(lines)), [line["label"] for line in lines], fontsize=6.5)
         axes.set_ylim(len(lines) - 0.4, -0.6)
         axes.grid(alpha=0.3, axis="x")
-        what = "% less loss" if result["metric"]["better"] == "lower" else "points of accuracy"
+        what = "% less loss" if result["metric"]["better"] == "lower" else "points"
         axes.set_title(f"{result['title']}; advantage of the first, {what}", fontsize=8, loc="left")
     for label, colour in _KINDS.values():
         panels[-1].plot([], [], "o-", color=colour, label=label)
