@@ -21,7 +21,7 @@ from .grid import Grid, Structure, grid, only
 from .jobs import Config, Done, Job, own_cores, run_all
 from .outcome import result_of, validation_of
 from .report import judged_anew, write_table
-from .settings import RATES, TUNING_SEED, TablesConfig, bases, check, jobs, starts
+from .settings import RATES, TUNING_SEED, TablesConfig, bases, check, jobs, starts, with_epochs
 
 Rates = Mapping[Structure, float | None]
 
@@ -72,7 +72,7 @@ def run(config: TablesConfig) -> dict[str, Any]:
     processes = config.jobs or (len(own_cores()) if embedded else 1)
     width = FacePretraining().hidden if embedded else 4096
     whole = grid(config.table, width, config.quick, small=embedded)
-    places = only(whole, config.cells, config.columns)
+    places = with_epochs(config, only(whole, config.cells, config.columns))
     started = starts(config, shared)
     seeds = config.training_seeds
     shared = started[seeds[0]]
