@@ -163,7 +163,7 @@ def result_of(
         "device": device_of(summaries),
         "seconds": round(sum(summary["seconds"] for summary in summaries), 1),
         "seeds": seeds,
-        "settings": settings_of_all(bases),
+        "settings": settings_of_all(bases) | own_epochs(grid),
         "rates": {
             "tried": list(RATES) if tuning else [],
             "how": how,
@@ -190,6 +190,12 @@ def settings_of_all(bases: Sequence[Config]) -> dict[str, Any]:
         shared["training sequences"] = first.embedded.train
         shared["test sequences"] = first.embedded.test
     return shared
+
+
+def own_epochs(grid: Grid) -> dict[str, int]:
+    """The epochs of the rows that have other ones than the rest."""
+    found = [s for s in grid.structures if "epochs" in s.changes]
+    return {f"epochs of {grid.rows[s.row]}": s.changes["epochs"] for s in found}
 
 
 def command_of(config: TablesConfig) -> str:

@@ -217,7 +217,7 @@ def _small_actions(config: TablesConfig) -> dict[str, Any]:
 
 
 def with_epochs(config: TablesConfig, places: Grid) -> Grid:
-    """The grid with more epochs for the cells that learn more slowly; only behind a cached trunk."""
+    """The grid with more epochs for cells that learn more slowly; only behind a cached trunk."""
     if config.faces or config.data != "embedded" or config.joint or config.quick:
         return places
 

@@ -9,7 +9,7 @@ from train.face.config import FaceConfig
 from train.run.config import check_run
 from train.tables.grid import CELLS, CONTROL, PLAIN, grid
 from train.tables.jobs import Done
-from train.tables.outcome import cell_of
+from train.tables.outcome import cell_of, own_epochs
 from train.tables.paper import paper_value
 from train.tables.settings import (
     RATES,
@@ -20,6 +20,7 @@ from train.tables.settings import (
     check,
     jobs,
     starts,
+    with_epochs,
 )
 
 REAL = {"source": Path("videos"), "weights": Path("net.safetensors")}
@@ -137,6 +138,17 @@ def test_the_seeds_of_drawn_actions_start_from_networks_of_their_own(monkeypatch
     real = TablesConfig(3, data="ucf101", **REAL)
     found = starts(real, bases(real))
     assert [base.weights for base in found[SEEDS[0]]] == [REAL["weights"]] * 2
+
+
+def test_the_vrnn_of_drawn_actions_has_more_epochs():
+    config, whole = TablesConfig(3), grid(3, 128, small=True)
+    places = with_epochs(config, whole)
+    assert own_epochs(places) == {"epochs of VRNN": 24}
+    for structure in places.structures:
+        (job,) = jobs(bases(config), structure, SEEDS[0], None)
+        assert job.config.epochs == (24 if structure.row == "vrnn" else 8)
+    for other in (TablesConfig(3, joint=True), TablesConfig(3, quick=True), TablesConfig(1)):
+        assert with_epochs(other, whole) == whole
 
 
 def test_joint_training_is_a_table_of_its_own():
