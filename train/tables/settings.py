@@ -38,8 +38,8 @@ class TablesConfig:
         weights: Real data: the pre-trained VGG16, or ResNet50 of both streams.
         seeds: How many training seeds.
         jobs: Runs at a time; by default one a core on embedded data and one on real data.
-        tune: Choose each structure's learning rate on validation data, from the same few; by
-            default only on the embedded faces. Without it all runs have the same rate.
+        tune: Embedded faces: choose each structure's learning rate on validation data, from the
+            same few; the default there. Without it all runs have the same rate.
         cells: Only the rows of these cells; a table can be made row by row.
         columns: Only these structures, such as `pre matched feedforward`; all when not given.
         same_data: Embedded data: all seeds train and test on the same drawn data. That is faster,
@@ -118,6 +118,11 @@ def check(config: TablesConfig) -> None:
         raise InputError(
             "--joint: only --table=3 --data=embedded stands on a cached trunk; the others train "
             "the whole network anyway. Leave it out"
+        )
+    if config.tune and not config.faces and config.data == "embedded":
+        raise InputError(
+            "--tune: the rates that it tries are those of SGD on the faces, and the drawn actions "
+            "are trained with Adam at the preset's rate; leave it out"
         )
     if not config.cells:
         raise InputError("--cells: name one or more")

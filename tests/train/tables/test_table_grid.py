@@ -175,6 +175,7 @@ def test_joint_training_is_a_table_of_its_own():
         (TablesConfig(1, data="300vw", quick=True, **REAL), "--quick is a small miniature"),
         (TablesConfig(1, weights=Path("x")), "--weights: for real data"),
         (TablesConfig(1, seeds=0), "--seeds=0: expected 1 to 20"),
+        (TablesConfig(3, tune=True), "--tune: the rates that it tries are those of SGD"),
         (TablesConfig(1, joint=True), "--joint: only --table=3 --data=embedded"),
         (TablesConfig(3, data="ucf101", joint=True, **REAL), "--joint: only --table=3"),
         (TablesConfig(1, jobs=0), "--jobs=0: expected 1 or more"),
