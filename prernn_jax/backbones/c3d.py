@@ -105,9 +105,9 @@ class C3D(FullyConnected):
                 (size + low + high - k) // k + 1
                 for size, k, (low, high) in zip(sizes, window, padding, strict=True)
             )
-        features = inputs * sizes[0] * sizes[1] * sizes[2]
+        self.flat_features = inputs * sizes[0] * sizes[1] * sizes[2]
         dense = partial(nnx.Linear, dot_general=dot_general, rngs=rngs)
-        self.fc6 = dense(features, hidden)
+        self.fc6 = dense(self.flat_features, hidden)
         self.fc7 = dense(hidden, hidden)
         self.fc8 = dense(hidden, num_outputs)
         self.drop = nnx.Dropout(dropout)

@@ -18,6 +18,7 @@ class FullyConnected(nnx.Module):
     fc7: nnx.Linear
     fc8: nnx.Linear
     drop: nnx.Dropout
+    flat_features: int  # inputs of fc6, in whose place something else may stand
     remat: Remat = "none"
 
     @property
@@ -47,7 +48,7 @@ class FullyConnected(nnx.Module):
             InputError: fc6 takes another number of values.
         """
         flat = pooled.reshape(pooled.shape[0], -1)
-        expected = self.fc6.in_features
+        expected = self.flat_features
         if flat.shape[1] != expected:
             sizes = "x".join(map(str, given[1:-1]))
             raise InputError(

@@ -94,7 +94,8 @@ class VGG16(FullyConnected):
                 f"image_size is {image_size}; five poolings need 32 or more in each direction"
             )
         dense = partial(nnx.Linear, dot_general=dot_general, rngs=rngs)
-        self.fc6 = dense(height * breadth * inputs, hidden)
+        self.flat_features = height * breadth * inputs
+        self.fc6 = dense(self.flat_features, hidden)
         self.fc7 = dense(hidden, hidden)
         self.fc8 = dense(hidden, num_outputs)
         self.drop = nnx.Dropout(dropout)
