@@ -50,7 +50,8 @@ class CompactVGG(FullyConnected):
             )  # fmt: skip
             setattr(self, name, conv)
             inputs, side = outputs, (side + 1) // 2
-        self.fc6 = nnx.Linear(side * side * inputs, hidden, kernel_init=_he_fan_in, rngs=rngs)
+        self.flat_features = side * side * inputs
+        self.fc6 = nnx.Linear(self.flat_features, hidden, kernel_init=_he_fan_in, rngs=rngs)
         self.fc7 = nnx.Linear(hidden, hidden, kernel_init=_he_fan_in, rngs=rngs)
         self.fc8 = nnx.Linear(hidden, num_outputs, rngs=rngs)
         self.drop = nnx.Dropout(0.0)
@@ -63,10 +64,11 @@ class CompactVGG(FullyConnected):
 
     def trunk(self, x: jax.Array) -> jax.Array:
         """Images (N, H, W, C) -> the inputs of fc6 (N, D), flattened in H, W, C order."""
+        given = x.shape
 
         def block(conv: Any, x: jax.Array) -> jax.Array:
             return nnx.relu(conv(x))  # (N, H/2, W/2, C')
 
         for name in self.convs:
             x = run_block(self.remat, block, getattr(self, name), x)
-        return x.reshape(x.shape[0], -1)  # (N, D)
+        return self.flattened(x, given, f"image_size={self.image_size}")

@@ -1,5 +1,6 @@
 """The compact VGG: sizes, trunk and features, and back from a file."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -75,3 +76,9 @@ def test_its_layers_become_recurrent(layers):
     outputs, carry = model(clips)
     assert outputs.shape == (2, 3, 4)
     assert len(carry) == len(layers)
+
+
+def test_images_of_another_size_are_refused():
+    model = CompactVGG(rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"inputs of 64x64 give .* made for image_size=48"):
+        jax.eval_shape(model, jnp.zeros((1, 64, 64, 3)))
