@@ -139,10 +139,11 @@ def result_of(
     ]
     seeds = {"training": config.training_seeds}
     if first.data == "embedded":
-        one_start = config.faces or config.same_data
         seeds |= {
             "data": [first.embedded.seed] if config.same_data else config.training_seeds,
-            "pretraining": [first.pretraining.seed] if one_start else config.training_seeds,
+            "pretraining": (
+                [first.pretraining.seed] if config.one_start else config.training_seeds
+            ),
             "pretraining data": [first.embedded.seed],
         }
     if tuning:

@@ -90,6 +90,11 @@ class TablesConfig:
         return f"{self.table}-joint" if self.joint else self.table
 
     @property
+    def one_start(self) -> bool:
+        """Whether all seeds of embedded data start from one pre-trained CNN."""
+        return self.faces or self.same_data
+
+    @property
     def tuned(self) -> bool:
         """Whether rates are chosen for each structure."""
         small = self.data == "embedded" and self.faces and not self.quick
@@ -243,16 +248,15 @@ def starts(config: TablesConfig, shared: Sequence[Config]) -> dict[int, list[Con
     """
     if config.data != "embedded":
         return {seed: list(shared) for seed in config.training_seeds}
-    found: dict[int, list[Config]] = {}
-    for seed in config.training_seeds:
-        if found and (config.faces or config.same_data):
-            found[seed] = next(iter(found.values()))
-            continue
-        own = shared
-        if not config.faces and not config.same_data:
-            own = [replace(b, pretraining=replace(b.pretraining, seed=seed)) for b in shared]
-        found[seed] = [replace(base, weights=stage_one(base)) for base in own]
-    return found
+    if config.one_start:
+        begun = [replace(base, weights=stage_one(base)) for base in shared]
+        return dict.fromkeys(config.training_seeds, begun)
+
+    def own(base: Config, seed: int) -> Config:
+        base = replace(base, pretraining=replace(base.pretraining, seed=seed))
+        return replace(base, weights=stage_one(base))
+
+    return {seed: [own(base, seed) for base in shared] for seed in config.training_seeds}
 
 
 def jobs(
