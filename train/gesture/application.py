@@ -66,13 +66,14 @@ def read_c3d(config: GestureConfig) -> Backbone:
     backbone = read_weights(config.weights, C3D, "c3d", config.weights_input, SPORTS1M)
     model, side = backbone.model, config.crop
     clips = jnp.zeros((1, config.clip_length, side, side, model.conv1a.in_features))
-    given = jax.eval_shape(model.trunk, clips).shape[1]
-    if given != model.fc6.in_features:
+    try:
+        jax.eval_shape(model.trunk, clips)
+    except InputError:
         raise InputError(
-            f"--weights {config.weights}: fc6 takes {model.fc6.in_features} features, and clips of "
-            f"{config.clip_length} frames of {side}x{side} give {given}; give the --crop and "
-            "--clip_length that the network was made for"
-        )
+            f"--weights {config.weights}: fc6 takes {model.flat_features} features, and clips of "
+            f"{config.clip_length} frames of {side}x{side} give another number; give the --crop "
+            "and --clip_length that the network was made for"
+        ) from None
     return backbone
 
 
