@@ -36,6 +36,7 @@ from prernn_jax.surgery import make_recurrent
 from train.engine.devices import make_mesh, set_up
 from train.engine.optim import Schedule, sgd
 from train.engine.step import Batch, Task
+from train.engine.turns import in_turns
 from weights_port.export import sequence_state
 from weights_port.torch_sequence import TorchSequence
 
@@ -108,7 +109,7 @@ def our_step(case: Case, keep: bool = True) -> Callable[[], float]:
         batch_norm=case.batch_norm,
         seed=0,
     )
-    state = [training.state]
+    state, take = [training.state], in_turns(training.train_step)  # as the training loop does
     batch = {
         "clips": jnp.asarray(draw(case)),
         "labels": jnp.zeros(case.clips[0], jnp.int32),
@@ -116,7 +117,7 @@ def our_step(case: Case, keep: bool = True) -> Callable[[], float]:
     }
 
     def step() -> float:
-        state[0], metrics = training.train_step(state[0], batch)
+        state[0], metrics = take(state[0], batch)
         return float(metrics["loss"])
 
     return step

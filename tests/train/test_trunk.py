@@ -61,6 +61,22 @@ def test_cached_equals_frozen_to_the_bit(place, model, runs):
     assert np.any(after["backbone.fc.kernel"] != 0)
 
 
+def test_a_slow_trunk_moves_little(place):
+    model = {}
+    for rate in ("1", "1e-4"):
+        name = f"trained-{rate}"
+        main(flags(place, f"--name={name}", "--trunk=trained", f"--trunk_rate={rate}"))
+        model[rate] = read(place / "runs" / name / "model.safetensors")[0]
+    start = read(next((place / "runs" / "pretrained").glob("temporal-*.safetensors")))[0]
+
+    def moved(rate, name):
+        return np.abs(model[rate][f"backbone.{name}"] - start[name]).max()
+
+    assert 0 < moved("1e-4", "conv1.kernel") < 1e-3 * moved("1", "conv1.kernel")
+    new = [np.abs(model[rate]["backbone.fc.kernel"]).max() for rate in ("1", "1e-4")]
+    assert new[1] > new[0] / 2  # the output layer began at zero and has the whole rate
+
+
 def test_features_are_computed_once(place, capsys):
     features_main(flags(place, "--seed=3"))
     assert "features of 32 sequences (train): written" in capsys.readouterr().out
@@ -82,6 +98,8 @@ def test_damaged_features_are_one_line(place):
         (["--trunk=cached", "--batch_norm=train"], "--trunk=cached needs --batch_norm=frozen"),
         (["--views=2", "--trunk=trained"], "--views belongs to"),
         (["--views=0", "--trunk=cached"], "--views=0: expected 1 or more"),
+        (["--trunk_rate=0.1", "--trunk=cached"], "--trunk_rate belongs to --trunk=trained"),
+        (["--trunk_rate=0", "--trunk=trained"], "--trunk_rate=0.0: expected more than 0"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(place, more, message):

@@ -20,6 +20,7 @@ from .checkpoint import Checkpoints
 from .feed import Feed, Loader
 from .log import Bar, Clock, MetricsLog, say
 from .step import TrainState
+from .turns import in_turns
 
 
 class Interrupt:
@@ -113,12 +114,12 @@ def fit(
         Feed(loader, mesh, total - done, loader.get_state) as feed,
         Bar(plan.name, total, done).shown() as bar,
     ):
-        agreed = _Agreed(interrupt)
+        agreed, take = _Agreed(interrupt), in_turns(train_step)
         while done < total and not (done % per_epoch == 0 and plan.ended(state)):
             asked = time.perf_counter()
             batch = next(feed)
             waited += time.perf_counter() - asked
-            state, metrics = train_step(state, batch.devices)
+            state, metrics = take(state, batch.devices)
             position = batch.position  # the feed is ahead of the steps
             pending.append(metrics)
             done += 1

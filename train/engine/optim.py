@@ -109,6 +109,7 @@ def sgd(
     weight_decay: float,
     clip_norm: float | None,
     kind: Optimizer = "sgd",
+    slower: tuple[str, float] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """SGD with momentum; the decay is added to the gradient of every trained parameter.
 
@@ -122,6 +123,8 @@ def sgd(
         clip_norm: Largest global norm of a gradient; None leaves it as it is.
         kind: With `adam`, Adam's step (Kingma and Ba 2015) takes the place of momentum; the decay
             is added to the gradient as before.
+        slower: Regular expression and factor; where the expression matches the whole name of a
+            parameter, its learning rate is multiplied by the factor.
 
     Returns:
         An optimiser whose `update` takes the loss of the step as `value=`, for the plateau.
@@ -137,13 +140,25 @@ def sgd(
         return schedule.rate(step / steps_per_epoch, epochs)
 
     steps = optax.adam(rate) if kind == "adam" else optax.sgd(rate, momentum)
-    whole = optax.chain(clip, optax.add_decayed_weights(weight_decay), steps, plateau)
+    parts = [clip, optax.add_decayed_weights(weight_decay), steps, plateau]
+    if slower is not None:
+        parts.append(_scaled(*slower))
+    whole = optax.chain(*parts)
 
     def update(grads: Any, state: Any, params: Any = None, **more: Any) -> Any:
         with jax.numpy_dtype_promotion("standard"):  # optax multiplies counts with losses
             return whole.update(grads, state, params, **more)
 
     return optax.GradientTransformationExtraArgs(whole.init, update)
+
+
+def _scaled(pattern: str, factor: float) -> optax.GradientTransformation:
+    """Scales the updates of the parameters whose whole name matches."""
+
+    def chosen(params: Mapping[str, Any]) -> dict[str, bool]:
+        return {name: re.fullmatch(pattern, name) is not None for name in params}
+
+    return optax.masked(optax.scale(factor), chosen)
 
 
 def split_frozen(

@@ -82,6 +82,7 @@ class RunConfig:
         freeze: Regular expression; parameters whose whole name matches are not trained.
         trunk: What comes before the first recurrent layer: `trained` together with it; `frozen`, on
             samples without chance; `cached`: the same, computed once and kept in --cache_dir.
+        trunk_rate: Learning rate of a trained trunk, as a share of the schedule's.
         views: The views of a sample with a frozen trunk: the middle one and views - 1 drawn ones.
         precision: Precision of products: float32 on every device, TF32 (on an NVIDIA GPU), or
             bfloat16, which activations are kept in too. Parameters and loss are float32.
@@ -144,6 +145,7 @@ class RunConfig:
     batch_norm: Literal["train", "frozen"] = "frozen"
     freeze: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     trunk: Trunk = "trained"
+    trunk_rate: float = 1.0
     views: int = 1
     precision: Precision = "float32"
     remat: Remat = "none"
@@ -226,6 +228,12 @@ def check_run(config: RunConfig) -> None:
         raise InputError(
             f"--trunk={config.trunk} needs --batch_norm=frozen: a frozen trunk keeps its statistics"
         )
+    if not 0 < config.trunk_rate < math.inf:
+        raise InputError(
+            f"--trunk_rate={config.trunk_rate}: expected more than 0; --trunk=frozen is for 0"
+        )
+    if config.trunk != "trained" and config.trunk_rate != 1:
+        raise InputError("--trunk_rate belongs to --trunk=trained")
     if config.trunk == "trained" and config.views != 1:
         raise InputError("--views belongs to --trunk=frozen and --trunk=cached")
     if config.parallel == "pmap" and processes.count() > 1:

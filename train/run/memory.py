@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
+import optax
 from flax import nnx
 from jax.extend.core import Literal as Constant
 
@@ -29,6 +30,7 @@ from ..engine.step import (
 from .backbone import Backbone
 from .config import RunConfig
 from .stage_two import optimizer_of, surgery_call
+from .trunk import trunk_parameters
 
 Platform = Literal["cpu", "cuda"]
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
@@ -158,23 +160,25 @@ def _made(config: RunConfig, sizes: Sizes) -> _Step:
     backbone = nnx.eval_shape(sizes.make)
     call = surgery_call(config, Backbone(backbone, ""), sizes.outputs)
     task = sizes.task(getattr(backbone, "preprocess", Preprocessing(scale=1 / 255)))
-    optimizer = optimizer_of(config, steps_per_epoch=1)
-    networks: list[Network] = []
+    made: list[tuple[Network, optax.GradientTransformation]] = []
 
     def begun() -> TrainState:
+        model = apply_surgery(sizes.make(), call, rngs=nnx.Rngs(0))
+        optimizer = optimizer_of(config, 1, trunk_parameters(model))
         network, state = begin(
-            apply_surgery(sizes.make(), call, rngs=nnx.Rngs(0)),
+            model,
             optimizer,
             batch_norm=config.batch_norm,
             remat=config.remat,
             freeze=config.freeze,
             seed=0,
         )
-        networks.append(network)
+        made.append((network, optimizer))
         return state
 
     state = jax.eval_shape(begun)
-    return _Step(networks[0], task, state, optimizer)
+    network, optimizer = made[0]
+    return _Step(network, task, state, optimizer)
 
 
 def _batch(sizes: Sizes, rows: int) -> dict[str, jax.ShapeDtypeStruct]:

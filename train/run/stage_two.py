@@ -42,8 +42,10 @@ from .folder import RunFolder
 from .trunk import trunk_parameters
 
 
-def optimizer_of(config: RunConfig, steps_per_epoch: int) -> optax.GradientTransformation:
-    """The optimiser that a run's settings describe."""
+def optimizer_of(
+    config: RunConfig, steps_per_epoch: int, trunk: str
+) -> optax.GradientTransformation:
+    """The optimiser that a run's settings describe; `trunk` matches its parameters' names."""
     return sgd(
         config.schedule,
         epochs=config.epochs,
@@ -52,6 +54,7 @@ def optimizer_of(config: RunConfig, steps_per_epoch: int) -> optax.GradientTrans
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
         kind=config.optimizer,
+        slower=None if config.trunk_rate == 1 else (trunk, config.trunk_rate),
     )
 
 
@@ -165,8 +168,8 @@ def train_and_test(
         calibrate(model, given.task, given.batches)
 
     # --------------------------------------------------------------- step and its state
-    frozen = config.trunk != "trained"
-    optimizer = optimizer_of(config, batches_per_epoch(config, given))
+    frozen, trunk = config.trunk != "trained", trunk_parameters(model)
+    optimizer = optimizer_of(config, batches_per_epoch(config, given), trunk)
     training = set_up(
         model,
         given.task,
@@ -174,7 +177,7 @@ def train_and_test(
         mesh,
         batch_norm=config.batch_norm,
         precision=config.precision,
-        freeze=(*config.freeze, trunk_parameters(model)) if frozen else config.freeze,
+        freeze=(*config.freeze, trunk) if frozen else config.freeze,
         features=frozen,
         remat=config.remat,
         accumulate=config.accumulate,

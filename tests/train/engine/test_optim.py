@@ -121,6 +121,25 @@ def test_the_plateau_scales_the_updates():
     np.testing.assert_allclose(steps, [-1.0, -0.1, -0.01], rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_parameters_that_match_are_slower(kind):
+    params = {"trunk.kernel": jnp.ones(3), "fc.trunk": jnp.ones(3)}
+    taken = {}
+    for slower in (None, (r"trunk\..*", 0.1)):
+        optimizer = sgd(
+            Schedule(0.1, "cosine"), epochs=2, steps_per_epoch=2, momentum=0.9, weight_decay=1e-2,
+            clip_norm=1.0, kind=kind, slower=slower,
+        )  # fmt: skip
+        state = optimizer.init(params)
+        for _ in range(3):
+            grads = {name: jnp.arange(3.0) for name in params}
+            updates, state = optimizer.update(grads, state, params, value=jnp.float32(1))
+        taken[slower] = updates
+    (plain, slow) = taken.values()
+    np.testing.assert_allclose(slow["trunk.kernel"], 0.1 * plain["trunk.kernel"], rtol=1e-6)
+    np.testing.assert_array_equal(slow["fc.trunk"], plain["fc.trunk"])
+
+
 def test_sgd_is_that_of_torch():
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
