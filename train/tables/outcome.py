@@ -125,7 +125,7 @@ def result_of(
     metric, first = (LOSS if config.faces else TOP1), bases[0]
     title = TITLES[config.table]
     if config.joint:
-        title += ", the whole network trained"
+        title += ", joint training"
     if not config.faces:
         streams = " and ".join(base.stream for base in bases)
         title += f", {streams} stream{'s' * (len(bases) > 1)}"
@@ -185,6 +185,8 @@ def settings_of_all(bases: Sequence[Config]) -> dict[str, Any]:
     shared["schedule"] = first.schedule.shape
     if first.application == "action":
         shared |= {"optimizer": first.optimizer, "trunk": first.trunk}
+        if first.trunk_rate != 1:
+            shared["rate of the trunk"] = f"{first.trunk_rate} of the others'"
     if len(bases) > 1:
         shared["stream_weights"] = list(STREAM_WEIGHTS)
     if first.data == "embedded":

@@ -53,7 +53,7 @@ def write_table(folder: Path, result: Result, *, claims: bool = True) -> list[Pa
 
 def kept_tables(folder: Path) -> list[Result]:
     """The outcomes that lie in a folder, in the order of their names."""
-    files = sorted(folder.glob("table*.json"))
+    files = sorted(folder.glob("table*.json"), key=lambda file: file.stem)  # 3 before 3-joint
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
