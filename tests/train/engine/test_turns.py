@@ -25,7 +25,7 @@ keep_freed_memory()
 w, x = jnp.eye(64) / 2, jnp.ones((150_000, 64))
 take = in_turns(jax.jit(step))
 for number in range(20):
-    w, _ = take(w, x)
+    w, _ = jax.block_until_ready(take(w, x))
     if number == 0:
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
